@@ -1,0 +1,61 @@
+# Every command sets up what it needs: `make run` and `make test` work in a fresh clone with Python 3.11 and make.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+FOR ?= 0s
+SEEDS ?= 1000
+WEATHER ?= calm
+export REASON
+
+.PHONY: help install run disable enable status test check lint format simulate databases lock clean
+
+help: ## What there is to type
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: .venv/.installed ## Set up .venv with everything in it
+
+.venv/.installed: requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: install ## Three instances and their master, on this machine (FOR=20s: end by itself)
+	@$(BIN)/python examples/three_instances.py --for $(FOR)
+
+disable enable status: install
+	@MASTERJOB_DATABASE_URL=sqlite:///$(CURDIR)/.run/demo.sqlite3 $(BIN)/python examples/switch.py $@
+
+disable: ## Stop the job of `make run`: make disable REASON='trying it out'
+enable: ## Let it run again
+status: ## Who is master of it, or why nobody is
+
+test: install databases ## All tests; PostgreSQL and MariaDB are started as needed
+	$(BIN)/python -m pytest
+
+databases: # On Debian as root, what the tests need is installed; elsewhere they say what they skip
+	@sh tests/servers/install
+
+check: lint ## What every commit has to pass: lint, types, rooms, and the tests that need no server
+	$(BIN)/python -m pytest -q tests/election tests/jobs tests/test_settings.py
+
+lint: install ## Format, lint, types, and the doors between the rooms
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+simulate: install ## Random faults on virtual time: SEEDS=100000, or SEED=17 WEATHER=wild to replay one
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) --weather $(WEATHER),--seeds $(SEEDS))
+
+lock: ## Pin the newest versions of all dependencies (needs uv)
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --upgrade pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --upgrade --extra dev pyproject.toml -o requirements-dev.lock
+
+clean: ## Remove what was built
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,265 @@
+"""Gives the elector a clock, a database and jobs: the threads of one instance.
+
+    elector     takes events in order and lets the machine decide; never calls the database or user code
+    guard       does the same when a trust ends, should the elector's thread be held up
+    lanes       one for each session's heartbeats, one for everything else; they wait for the database
+    wake-ups    listens for hints
+
+The machine and the orders that come of an event are one step under one lock, so that a stop can never
+overtake the start before it. Nothing under that lock waits for anything.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from random import Random
+from uuid import uuid4
+
+from masterjob.election.clock import clock
+from masterjob.election.errors import StoreUnavailable
+from masterjob.election.guard import ExitTimer, Guard, exit_now
+from masterjob.election.lanes import Lane
+from masterjob.election.machine.elector import Elector
+from masterjob.election.machine.messages import (
+    CONTROL,
+    Abandon,
+    Action,
+    Command,
+    Depart,
+    Event,
+    Failure,
+    Leave,
+    Overrun,
+    Record,
+    Renew,
+    Say,
+    Started,
+    StartFailed,
+    StartJob,
+    StopJob,
+    Stopped,
+    Tick,
+    Woken,
+)
+from masterjob.election.ports import Database, Job
+from masterjob.election.term import Fence, LiveTerm
+from masterjob.election.values import Identity, Kind, LostPolicy, Term
+
+logger = logging.getLogger("masterjob")
+
+LEVELS = {Kind.START_FAILED: logging.WARNING, Kind.EVICTED: logging.WARNING, Kind.OVERRUN: logging.ERROR}
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """Where one run of a job tells how it goes: into the elector's queue, from whichever thread."""
+
+    term: Term
+    tell: Callable[[Event], None]
+
+    def started(self) -> None:
+        self.tell(Started(self.term))
+
+    def start_failed(self, error: BaseException) -> None:
+        self.tell(StartFailed(self.term, f"{type(error).__name__}: {error}"))
+
+    def stopped(self) -> None:
+        self.tell(Stopped(self.term))
+
+
+class Driver:
+    """One instance taking part in the election on one database. Start it once; after `leave` it is over."""
+
+    def __init__(self, identity: Identity, database: Database, fence: Fence) -> None:
+        self.identity = identity
+        self.trouble: str | None = "the database was not reached yet"
+        """Why nothing can be done at the moment, if so."""
+        self._database = database
+        self._fence = fence
+        self._elector = Elector(identity, Random(), lambda: uuid4().hex)  # noqa: S311 - jitter is no secret
+        self._jobs: dict[str, Job] = {}
+        self._terms: dict[Term, LiveTerm] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._closed_lanes: list[Lane] = []
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._step_lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._leaving = threading.Event()
+        self._over = threading.Event()
+        self._exit_timer = ExitTimer()
+        self._guard = Guard(lambda: self._step(Tick()))
+        self._wakeups = database.wakeups(lambda names: self.tell(Woken(names)))
+        self._thread = threading.Thread(target=self._run, name="masterjob elector", daemon=True)
+
+    # --- for the composition root, from any thread ---
+
+    def start(self) -> None:
+        """Begin to take part; returns at once, also where the database is not there yet."""
+        self._thread.start()
+
+    def tell(self, event: Event) -> None:
+        """Have the elector take in an event."""
+        self._events.put(event)
+
+    def run_job(self, lock_name: str, job: Job) -> None:
+        """Say what the master of the lock runs, before the lock is declared."""
+        self._jobs[lock_name] = job
+
+    def term_of(self, lock_name: str) -> LiveTerm | None:
+        """The term that this instance serves now, if it does."""
+        term = self._elector.term_of(lock_name)
+        return self._terms.get(term) if term is not None and self._trust_left(term) > 0 else None
+
+    def why(self, lock_name: str) -> str:
+        """What this instance does about the lock, in words."""
+        return self.trouble or self._elector.why(lock_name) or "not taking part"
+
+    def waits(self, lock_name: str) -> bool:
+        """Whether this instance is a candidate that somebody else could tell more about."""
+        return self.trouble is None and self._elector.waits(lock_name)
+
+    def wait_gone(self, lock_name: str, timeout: float) -> bool:
+        """Wait until this instance takes no part in the lock any more; False if it still does."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: self._over.is_set() or self._elector.why(lock_name) is None, timeout
+            )
+
+    def leave(self, why: str, timeout: float) -> bool:
+        """Stop all jobs, release all locks, end all threads; False if that is not done by then."""
+        self._leaving.set()
+        self.tell(Leave(why))
+        return self._over.wait(timeout)
+
+    # --- the elector's thread ---
+
+    def _run(self) -> None:
+        if self._prepare():
+            self._wakeups.start()
+            while not self._over.is_set() and not (self._leaving.is_set() and self._elector.idle):
+                self._step(self._next_event())
+            self._wakeups.close()
+        self._close()
+
+    def _prepare(self) -> bool:
+        """Get the tables ready, however long the database takes to appear; False when told to leave before."""
+        pause = 0.1
+        while not self._leaving.is_set():
+            try:
+                self._database.prepare()
+            except StoreUnavailable as error:
+                self.trouble = f"the database cannot be used: {error}"
+                logger.warning("%s", self.trouble)
+                self._leaving.wait(pause)
+                pause = min(2 * pause, 5.0)
+            else:
+                self.trouble = None
+                return True
+        return False
+
+    def _next_event(self) -> Event:
+        with self._step_lock:
+            left = self._elector.next_time() - clock()
+        try:
+            return self._events.get(timeout=min(max(left, 0.0), 3600.0))
+        except queue.Empty:
+            return Tick()
+
+    def _close(self) -> None:
+        for lane in self._lanes.values():
+            lane.close()
+        for lane in [*self._lanes.values(), *self._closed_lanes]:
+            lane.join(1.0)
+        self._guard.close()
+        self._exit_timer.set(float("inf"))
+        self._over.set()
+        with self._changed:
+            self._changed.notify_all()
+
+    # --- one step ---
+
+    def _step(self, event: Event) -> None:
+        try:
+            with self._step_lock:
+                actions = self._decide(event)
+        except Exception as error:
+            self._fail(error)
+            return
+        self._tell_people(event, actions)
+        with self._changed:
+            self._changed.notify_all()
+
+    def _decide(self, event: Event) -> list[Action]:
+        actions = self._elector.handle(event, clock())
+        for action in actions:
+            self._carry_out(action)
+        if entries := tuple(action.entry for action in actions if isinstance(action, Say)):
+            self._perform(Record(clock(), entries))
+        self._guard.set(self._elector.trust_ends_at())
+        self._exit_timer.set(self._elector.exits_at())
+        return actions
+
+    def _fail(self, error: Exception) -> None:
+        """A defect of our own: whoever cannot decide any more must not be master. The lease does the rest."""
+        self.trouble = f"the election has failed: {error!r}"
+        logger.critical("%s", self.trouble, exc_info=error)
+        for term in list(self._terms):
+            self._jobs[term.lock_name].stop()
+        self._over.set()
+
+    def _carry_out(self, action: Action) -> None:
+        match action:
+            case Command():
+                self._perform(action)
+            case Abandon(command):
+                self._abandon(command)
+            case StartJob(term):
+                self._start_job(term)
+            case StopJob(term):
+                self._jobs[term.lock_name].stop()
+                self._terms.pop(term, None)
+            case Overrun(_, LostPolicy.EXIT):
+                exit_now()
+
+    def _start_job(self, term: Term) -> None:
+        live = LiveTerm(term, lambda: self._trust_left(term), self._fence)
+        self._terms[term] = live
+        self._jobs[term.lock_name].start(live, _Report(term, self.tell))
+
+    def _trust_left(self, term: Term) -> float:
+        return self._elector.trusted_until(term) - clock()
+
+    # --- the lanes ---
+
+    def _perform(self, command: Command) -> None:
+        lane = self._lanes.get(command.lane)
+        if lane is None:
+            name = CONTROL if command.lane == CONTROL else "heartbeat"
+            lane = Lane(name, self._database.connect(command.timeout), self.tell)
+            self._lanes[command.lane] = lane
+        lane.put(command)
+        if isinstance(command, Depart):
+            self._closed_lanes = [*self._closed_lanes[-8:], self._lanes.pop(command.lane)]
+            lane.close()
+
+    def _abandon(self, command: Command) -> None:
+        lane = self._lanes.get(command.lane)
+        waiting = lane.drop(command) if lane is not None else None
+        if waiting is not None:
+            del self._lanes[command.lane]
+            for other in waiting:
+                self._perform(other)
+
+    # --- words ---
+
+    def _tell_people(self, event: Event, actions: Iterable[Action]) -> None:
+        if isinstance(event, Failure) and isinstance(event.command, Renew):
+            logger.warning("a heartbeat of %s failed: %s", self.identity.instance, event.error)
+        for action in actions:
+            match action:
+                case Say(entry):
+                    logger.log(LEVELS.get(entry.kind, logging.INFO), "%s (term %s)", entry.reason, entry.term)
+                case Abandon(Renew()):
+                    logger.warning("a heartbeat of %s was not answered in time", self.identity.instance)

@@ -1,0 +1,74 @@
+"""What ends a job when everything else hangs (design 3.4)."""
+
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+
+from masterjob.election.clock import clock
+from masterjob.election.guard import Guard
+
+
+def test_the_alarm_sounds_when_its_time_has_come() -> None:
+    sounded = threading.Event()
+    guard = Guard(sounded.set)
+    due = clock() + 0.02
+    guard.set(due)
+    assert sounded.wait(5)
+    assert clock() >= due
+    guard.close()
+
+
+def test_an_alarm_that_was_put_off_does_not_sound() -> None:
+    sounded = threading.Event()
+    guard = Guard(sounded.set)
+    guard.set(clock() + 3600)
+    guard.set(float("inf"))
+    guard.close()
+    guard._thread.join(5)
+    assert not guard._thread.is_alive()
+    assert not sounded.is_set()
+
+
+def test_an_earlier_alarm_replaces_a_later_one() -> None:
+    sounded = threading.Event()
+    guard = Guard(sounded.set)
+    guard.set(clock() + 3600)
+    guard.set(clock())
+    assert sounded.wait(5)
+    guard.close()
+
+
+HOLDS_THE_INTERPRETER = """
+    import ctypes, sys
+    from masterjob.election.clock import clock
+    from masterjob.election.guard import ExitTimer
+    timer = ExitTimer()
+    {arm}
+    print("holding", flush=True)
+    ctypes.PyDLL(None).usleep(900_000)   # PyDLL keeps the interpreter's lock: no Python thread runs meanwhile
+    print("survived", flush=True)
+"""
+
+
+def hold(arm: str) -> subprocess.CompletedProcess[str]:
+    code = textwrap.dedent(HOLDS_THE_INTERPRETER).format(arm=arm)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="usleep")
+def test_the_exit_timer_ends_a_process_whose_native_code_holds_the_interpreter() -> None:
+    done = hold("timer.set(clock() + 0.1)")
+    assert (done.returncode, done.stdout) == (1, "holding\n")
+
+
+def test_the_exit_timer_moves_with_every_heartbeat_and_goes_off_with_the_term() -> None:
+    done = hold("timer.set(clock() + 0.1); timer.set(clock() + 60); timer.set(float('inf'))")
+    assert (done.returncode, done.stdout) == (0, "holding\nsurvived\n")
+
+
+def test_the_exit_timer_works_without_a_standard_error() -> None:
+    done = hold("sys.stderr = None; timer.set(clock() + 0.1)")
+    assert done.returncode == 1

@@ -1,0 +1,219 @@
+"""The database of the simulator: the same verbs as the real stores, in memory, each one atomic.
+
+The contract tests hold it to the same sentences as PostgreSQL, MariaDB and SQLite, so it cannot drift.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from masterjob.election.values import (
+    Census,
+    Entry,
+    Flagged,
+    Held,
+    Inventory,
+    NewSession,
+    SessionSeen,
+    Term,
+    Vacancies,
+)
+
+
+@dataclass
+class SessionRow:
+    instance: str
+    lease_ms: int
+    heartbeat_ms: int
+    beat: int = 1
+
+
+@dataclass
+class LockRow:
+    holder: str | None = None
+    term: int = 0
+    enabled: bool = True
+    step_down_term: int | None = None
+
+
+@dataclass
+class Tables:
+    """What a replica has a copy of."""
+
+    sessions: dict[str, SessionRow] = field(default_factory=dict)
+    locks: dict[str, LockRow] = field(default_factory=dict)
+    history: list[Entry] = field(default_factory=list)
+    effects: dict[str, int] = field(default_factory=dict)
+    """The term of the last guarded write to each lock's own table: the job's data, in the same database."""
+
+
+class MemoryDatabase:
+    """Tables, a clock in epoch milliseconds, and whoever wants to be told of changes."""
+
+    def __init__(self, clock_ms: Callable[[], int]) -> None:
+        self.clock_ms = clock_ms
+        self.tables = Tables()
+        self.listeners: list[Callable[[frozenset[str]], None]] = []
+
+    def connect(self) -> "MemoryStore":
+        return MemoryStore(self)
+
+    def snapshot(self) -> Tables:
+        """Return what a replica that is up to date right now would have."""
+        return copy.deepcopy(self.tables)
+
+    def backdate(self, session_id: str, ms: int) -> None:
+        self.tables.sessions[session_id].heartbeat_ms -= ms
+
+    def enable(self, lock_name: str) -> None:
+        self._switch(lock_name, enabled=True)
+
+    def disable(self, lock_name: str) -> None:
+        self._switch(lock_name, enabled=False)
+
+    def _switch(self, lock_name: str, *, enabled: bool) -> None:
+        self.tables.locks.setdefault(lock_name, LockRow()).enabled = enabled
+        self.announce([lock_name])
+
+    def announce(self, names: Sequence[str]) -> None:
+        for listener in self.listeners if names else ():
+            listener(frozenset(names))
+
+
+class MemoryStore:
+    """One connection; it implements `masterjob.election.ports.Store`."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._database = database
+
+    @property
+    def _sessions(self) -> dict[str, SessionRow]:
+        return self._database.tables.sessions
+
+    @property
+    def _locks(self) -> dict[str, LockRow]:
+        return self._database.tables.locks
+
+    def open(self, session: NewSession) -> None:
+        row = SessionRow(session.identity.instance, session.lease_ms, self._database.clock_ms())
+        self._sessions[session.id] = row
+
+    def renew(self, session_id: str, instance: str) -> Inventory | None:
+        row = self._sessions.get(session_id)
+        if row is None:
+            return None
+        row.beat += 1
+        row.heartbeat_ms = self._database.clock_ms()
+        return self.inventory(instance)
+
+    def census(self) -> Census:
+        now = self._database.clock_ms()
+        return Census(
+            now,
+            tuple(
+                SessionSeen(id_, row.instance, row.beat, now - row.heartbeat_ms, row.lease_ms)
+                for id_, row in self._sessions.items()
+            ),
+        )
+
+    def evict(self, session_id: str, beat: int, *, if_stale: bool) -> tuple[Term, ...] | None:
+        row = self._sessions.get(session_id)
+        if row is None or row.beat != beat:
+            return None
+        if if_stale and row.heartbeat_ms + row.lease_ms > self._database.clock_ms():
+            return None
+        return self._delete(session_id)
+
+    def leave(self, session_id: str) -> None:
+        if session_id in self._sessions:
+            self._delete(session_id)
+
+    def _delete(self, session_id: str) -> tuple[Term, ...]:
+        del self._sessions[session_id]
+        ended = tuple(Term(name, row.term) for name, row in self._locks.items() if row.holder == session_id)
+        for term in ended:
+            self._locks[term.lock_name].holder = None
+        self._database.announce([term.lock_name for term in ended])
+        return ended
+
+    def ensure(self, names: Sequence[str]) -> None:
+        for name in names:
+            self._locks.setdefault(name, LockRow())
+
+    def vacancies(self) -> Vacancies:
+        now = self._database.clock_ms()
+        fresh = {row.instance for row in self._sessions.values() if row.heartbeat_ms + row.lease_ms > now}
+        enabled = [name for name, row in self._locks.items() if row.enabled]
+        free = tuple(name for name in enabled if self._locks[name].holder is None)
+        return Vacancies(free, len(enabled), len(fresh), locks=len(self._locks))
+
+    def claim(self, session_id: str, names: Sequence[str]) -> tuple[Term, ...]:
+        if session_id not in self._sessions:
+            return ()
+        for name in sorted(names):
+            row = self._locks.get(name)
+            if row is not None and row.enabled and row.holder is None:
+                row.holder, row.term, row.step_down_term = session_id, self.next_term(row.term), None
+        return tuple(
+            Term(name, self._locks[name].term)
+            for name in sorted(names)
+            if name in self._locks and self._locks[name].holder == session_id
+        )
+
+    def next_term(self, last: int) -> int:
+        return max(last + 1, self._database.clock_ms())
+
+    def move(self, term: Term, old: str, new: str) -> str | None:
+        row = self._locks.get(term.lock_name)
+        if row is None or row.term != term.number:
+            return None
+        if row.holder == old and new in self._sessions:
+            row.holder = new
+        return row.holder
+
+    def release(self, session_ids: Sequence[str], terms: Sequence[Term]) -> None:
+        freed = []
+        for term in terms:
+            row = self._locks.get(term.lock_name)
+            if row is not None and row.holder in session_ids and row.term == term.number:
+                row.holder = None
+                freed.append(term.lock_name)
+        self._database.announce(freed)
+
+    def inventory(self, instance: str) -> Inventory:
+        held = self._held_rows(instance)
+        flagged = [
+            Flagged(Term(name, row.term), "disabled" if not row.enabled else "asked to step down", row.enabled)
+            for name, row in held
+            if not row.enabled or row.step_down_term == row.term
+        ]
+        return Inventory(len(held), sum(row.term for _, row in held), tuple(flagged))
+
+    def held(self, instance: str) -> tuple[Held, ...]:
+        return tuple(Held(Term(name, row.term), row.holder or "") for name, row in self._held_rows(instance))
+
+    def _held_rows(self, instance: str) -> list[tuple[str, LockRow]]:
+        mine = {id_ for id_, row in self._sessions.items() if row.instance == instance}
+        return [(name, row) for name, row in self._locks.items() if row.holder in mine]
+
+    def ask_step_down(self, term: Term, actor: str, reason: str) -> bool:
+        row = self._locks.get(term.lock_name)
+        if row is None or row.term != term.number or row.holder is None:
+            return False
+        row.step_down_term = term.number
+        self._database.announce([term.lock_name])
+        return True
+
+    def record(self, entries: Sequence[Entry]) -> None:
+        self._database.tables.history.extend(entries)
+
+    def guarded(self, term: Term) -> bool:
+        """Whether a guarded write of this term commits now."""
+        row = self._locks.get(term.lock_name)
+        return row is not None and row.term == term.number and row.holder is not None
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def abort(self) -> None:
+        """Nothing hangs."""

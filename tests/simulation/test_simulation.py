@@ -1,0 +1,65 @@
+"""A minute of faults, and the proof that the simulator could find something (design 7)."""
+
+import os
+import time
+from contextlib import AbstractContextManager
+
+import pytest
+
+from .mutants import MUTANTS
+from .world import Violation, Weather, World, simulate
+
+SECONDS = float(os.environ.get("MASTERJOB_SIMULATE_SECONDS", "30"))
+
+
+@pytest.mark.parametrize("weather", Weather)
+@pytest.mark.timeout(600)
+def test_the_invariants_hold_under_random_faults(weather: Weather) -> None:
+    """Half a minute for each weather; the first seeds are always the same, so a failure names its seed."""
+    began, seed = time.monotonic(), 0
+    while time.monotonic() - began < SECONDS:
+        try:
+            simulate(seed, weather)
+        except Violation as violation:
+            pytest.fail(f"{violation}\nreplay it with: make simulate SEED={seed} WEATHER={weather.value}")
+        seed += 1
+    print(f"{seed} seeds of {weather.value} weather")
+    assert seed > 20
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
+@pytest.mark.timeout(600)
+def test_a_planted_bug_is_found(mutant: type[AbstractContextManager[object]]) -> None:
+    with mutant():
+        assert first_violation(range(600)) is not None
+
+
+def first_violation(seeds: range) -> tuple[int, Weather] | None:
+    for seed in seeds:
+        for weather in Weather:
+            try:
+                simulate(seed, weather)
+            except Violation:
+                return seed, weather
+    return None
+
+
+def test_a_seed_replays_exactly() -> None:
+    def traced() -> list[str]:
+        lines: list[str] = []
+        simulate(4, Weather.WILD, trace=lines.append)
+        return lines
+
+    assert traced() == traced()
+
+
+def test_the_weather_is_bad_enough_to_mean_something() -> None:
+    seen = World(0, Weather.WILD).judge.seen
+    for seed in range(12):
+        for weather in Weather:
+            seen.update(simulate(seed, weather).judge.seen)
+    for what in (
+        "elected", "stepped down", "evicted", "start failed", "guarded effect", "pause", "kill", "shut_down",
+        "outage", "brownout", "clock_step", "promote", "switch", "ask_step_down", "retime",
+    ):  # fmt: skip
+        assert seen[what] > 0, f"in none of 24 worlds: {what}"
