@@ -89,7 +89,7 @@ def test_a_lock_name_is_any_printable_text(name: str) -> None:
     assert lock_name(name) == name
 
 
-@pytest.mark.parametrize("name", ["", " padded", "padded ", "a\nb", "a\x00b", "x" * 201, None, 7, "\t"])
+@pytest.mark.parametrize("name", ["", " padded", "padded ", "a\nb", "a\x00b", "a\ud800", "x" * 201, None, 7, "\t"])
 def test_a_lock_name_that_databases_would_not_agree_on_is_refused(name: object) -> None:
     with pytest.raises(SettingError, match="lockName"):
         lock_name(name)

@@ -145,7 +145,7 @@ class MemoryStore:
         fresh = {row.instance for row in self._sessions.values() if row.heartbeat_ms + row.lease_ms > now}
         enabled = [name for name, row in self._locks.items() if row.enabled]
         free = tuple(name for name in enabled if self._locks[name].holder is None)
-        return Vacancies(free, len(enabled), len(fresh), locks=len(self._locks))
+        return Vacancies(free, len(enabled), len(fresh), None, len(self._locks))
 
     def claim(self, session_id: str, names: Sequence[str]) -> tuple[Term, ...]:
         if session_id not in self._sessions:

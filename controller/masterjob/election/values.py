@@ -8,15 +8,16 @@ from enum import StrEnum
 from masterjob.election.errors import SettingError
 
 LOCK_NAME_LIMIT = 200
-_LOCK_NAME = re.compile(r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?")
+_NO_TEXT = r"\x00-\x1f\x7f\ud800-\udfff"
+_LOCK_NAME = re.compile(rf"[^\s{_NO_TEXT}](?:[^{_NO_TEXT}]*[^\s{_NO_TEXT}])?")
 
 
 def lock_name(text: object) -> str:
     """Return ``text`` if it can name a lock, on every database alike.
 
     Raises:
-        SettingError: it is not text, empty, over 200 characters, has control characters, or begins or ends
-            with white space (which some databases ignore when they compare).
+        SettingError: it is not text, empty, over 200 characters, has characters that are not text, or
+            begins or ends with white space (which some databases ignore when they compare).
 
     """
     if not isinstance(text, str) or not text:
@@ -24,7 +25,7 @@ def lock_name(text: object) -> str:
     if len(text) > LOCK_NAME_LIMIT:
         raise SettingError(f"lockName has {len(text)} characters: {LOCK_NAME_LIMIT} are the most")
     if not _LOCK_NAME.fullmatch(text):
-        raise SettingError(f"lockName {text!r} has white space around it or control characters in it")
+        raise SettingError(f"lockName {text!r} has white space around it or characters that are not text in it")
     return text
 
 
@@ -141,9 +142,9 @@ class Vacancies:
     names: tuple[str, ...]
     enabled: int
     instances: int
-    due_ms: int | None = None
+    due_ms: int | None
     """Milliseconds until the next timed disable ends; None where there is none."""
-    locks: int = 0
+    locks: int
     """How many locks have a row at all; fewer than before means that rows were lost with a failed database."""
 
 

@@ -1,0 +1,46 @@
+"""Run a job on exactly one of many instances, elected through the database that you already have.
+
+    from masterjob import MasterJob, start_master
+
+    master = start_master(lock_name="JOB-SCHEDULER", master_job=MasterJob(start=start, stop=stop),
+                          database="postgresql://…")
+
+`start_master` in every copy of the application; ``start`` is called on one of them, and on another when that one
+dies. `disable` and `enable` switch a lock for all of them, `status` and `history` say what is going on.
+
+The rooms, and what may import what: ``main -> settings | jobs | store -> election``.
+
+    election/    who is master: the protocol, a pure state machine, and its threads
+    store/       where it is written: SQL on three databases, and nothing of SQL elsewhere
+    jobs/        what the master runs
+    settings.py  options > environment > config file > defaults
+    main.py      puts the rooms together
+"""
+
+from masterjob.election.errors import (
+    MasterJobError,
+    SettingError,
+    StoreUnavailable,
+    TermLost,
+    TimingError,
+)
+from masterjob.election.term import LiveTerm as Term
+from masterjob.jobs.python import MasterJob
+from masterjob.main import Master, disable, enable, history, start_master, status, step_down
+
+__all__ = [
+    "Master",
+    "MasterJob",
+    "MasterJobError",
+    "SettingError",
+    "StoreUnavailable",
+    "Term",
+    "TermLost",
+    "TimingError",
+    "disable",
+    "enable",
+    "history",
+    "start_master",
+    "status",
+    "step_down",
+]

@@ -1,0 +1,59 @@
+"""Event loops for coroutine jobs: the one of our own, and how the end of anybody's is noticed."""
+
+import asyncio
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+
+_AGES = 10 * 365 * 86_400.0  # seconds: a timer that never comes due
+
+_starting = threading.Lock()
+_shared: tuple[threading.Thread, asyncio.AbstractEventLoop] | None = None
+
+
+def shared_loop() -> asyncio.AbstractEventLoop:
+    """Return the loop of our own, which runs in a daemon thread from the first call on.
+
+    A process has one. A fork has no thread that runs it, and gets another.
+
+    Raises:
+        RuntimeError: the thread cannot be started.
+    """
+    global _shared  # noqa: PLW0603  # it is the process's, as the interpreter's own threads are
+    with _starting:
+        if _shared is None or not _shared[0].is_alive():
+            loop = asyncio.new_event_loop()
+            thread = threading.Thread(target=loop.run_forever, name="masterjob-loop", daemon=True)
+            thread.start()
+            _shared = (thread, loop)
+        return _shared[1]
+
+
+class LoopEnd:
+    """Calls ``ended`` when the loop that holds the only reference to it is closed, or drops it otherwise.
+
+    A loop tells nobody that it is closed; but closing drops the callbacks that it still had, with what they
+    were to be called with.
+    """
+
+    def __init__(self, ended: Callable[[], None]) -> None:
+        self._ended = ended
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            self._ended()
+
+    def held_by(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
+        """Have ``loop`` hold this; return what makes it let go. Both only in the loop's own thread."""
+        handle = weakref.ref(loop.call_later(_AGES, _nothing, self))
+        return lambda: _cancel(handle())
+
+
+def _nothing(_end: LoopEnd) -> None:
+    """Be what the timer of `LoopEnd` would call."""
+
+
+def _cancel(handle: asyncio.TimerHandle | None) -> None:
+    if handle is not None:
+        handle.cancel()

@@ -1,0 +1,217 @@
+"""What differs between the databases, in one place, so that every verb can be read as one SQL statement.
+
+A statement is written once, with ``{now_ms}`` and the like where the databases do not agree; `Dialect.sql`
+puts the fragment in. All arithmetic is on ``{now_ms}``, the epoch in milliseconds by the database's clock at
+the statement; ``{now}`` is the same moment as a timestamp, for people who read the tables.
+
+Source: design sections 3.1 and 3.2.
+"""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, ClassVar
+
+from sqlalchemy import URL, Connection, TextClause, bindparam, text
+
+IDLE_LIMIT = 3
+"""Seconds until the server ends a transaction whose client has gone silent: nobody waits longer for it."""
+
+SERVER_SHARE = 0.8
+"""The server gives up before the client does: what the client has given up must not be done after all."""
+
+APPLICATION = "masterjob"
+
+
+class Dialect:
+    """What every database has in common; the subclasses say what is theirs."""
+
+    name: str
+    driver: str
+    remote = True
+    """Whether there is a network in between: then a call can hang, and has a socket that ends it."""
+    notifies = False
+    updates_in_queries = False
+    begin: tuple[str, ...]
+    commit: tuple[str, ...] = ("COMMIT",)
+    fragments: ClassVar[Mapping[str, str]]
+
+    @lru_cache(maxsize=256)  # noqa: B019 - the dialects live as long as the process
+    def sql(self, statement: str, lists: frozenset[str] = frozenset()) -> TextClause:
+        """Return ``statement`` in this dialect; the parameters in ``lists`` stand for many values each."""
+        clause = text(statement.format_map(self.fragments))
+        return clause.bindparams(*(bindparam(name, expanding=True) for name in sorted(lists)))
+
+    def arguments(self, url: URL, timeout: float) -> dict[str, Any]:
+        """Return what the driver is told when it connects."""
+        raise NotImplementedError
+
+    def settle(self, connection: Connection, timeout: float) -> None:
+        """Say to a new connection how long it may wait for what."""
+        raise NotImplementedError
+
+    def socket(self, raw: Any) -> int | None:
+        """Return the file number of the driver's socket, to end a call that hangs in it."""
+        return int(raw.fileno())
+
+
+class PostgreSQL(Dialect):
+    """PostgreSQL through psycopg 3."""
+
+    name = "PostgreSQL"
+    driver = "postgresql+psycopg"
+    notifies = True
+    updates_in_queries = True
+    begin = (
+        "BEGIN ISOLATION LEVEL READ COMMITTED",
+        f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_LIMIT}s'",
+    )
+    fragments: ClassVar[Mapping[str, str]] = {
+        "now": "statement_timestamp()",
+        "now_ms": "CAST(floor(extract(epoch FROM statement_timestamp()) * 1000) AS bigint)",
+        "greatest": "GREATEST",
+        "insert": "INSERT INTO",
+        "or_nothing": "ON CONFLICT DO NOTHING",
+        "for_update": "FOR UPDATE",
+        "locks": "master_lock",
+        # The sub-select takes the rows in one order, whoever comes from where, and passes over those that
+        # a switch or another claim has just now; the conditions stand outside too, to be checked again.
+        "these_free": """lock_name IN (
+            SELECT lock_name FROM master_lock WHERE lock_name IN :names AND enabled AND holder IS NULL
+            ORDER BY lock_name FOR UPDATE SKIP LOCKED)""",
+        "in_order": "",
+    }
+
+    def arguments(self, url: URL, timeout: float) -> dict[str, Any]:
+        """Let the kernel find a dead network, and refuse a standby, which would answer from the past."""
+        return {
+            "connect_timeout": max(2, math.ceil(timeout)),
+            "tcp_user_timeout": math.ceil(timeout * 1000),
+            "keepalives": 1,
+            "keepalives_idle": max(1, math.ceil(timeout)),
+            "keepalives_interval": max(1, math.ceil(timeout / 3)),
+            "keepalives_count": 3,
+            "target_session_attrs": "read-write",
+            "application_name": url.query.get("application_name", APPLICATION),
+            "prepare_threshold": None,  # a transaction pooler would lose prepared statements
+        }
+
+    def settle(self, connection: Connection, timeout: float) -> None:
+        """Set the limits by a statement: poolers refuse start-up options that they do not know."""
+        milliseconds = str(max(1, math.ceil(SERVER_SHARE * timeout * 1000)))
+        settings = {
+            "statement_timeout": milliseconds,
+            "lock_timeout": milliseconds,
+            "idle_in_transaction_session_timeout": f"{IDLE_LIMIT}s",
+            "default_transaction_isolation": "read committed",
+        }
+        calls = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in settings.items())
+        connection.execute(text(f"SELECT {calls}"))
+
+
+class MySQL(Dialect):
+    """MariaDB and MySQL, through PyMySQL or mysqlclient."""
+
+    name = "MariaDB/MySQL"
+    driver = "mysql+pymysql"
+    # MySQL has no limit for idle transactions; that of idle connections does the same while one is open.
+    begin = (f"SET SESSION wait_timeout = {IDLE_LIMIT}", "START TRANSACTION")
+    commit = ("COMMIT", "SET SESSION wait_timeout = DEFAULT")
+    fragments: ClassVar[Mapping[str, str]] = {
+        "now": "UTC_TIMESTAMP(6)",
+        # not UNIX_TIMESTAMP(UTC_TIMESTAMP()), which is hours off wherever the server is not in UTC
+        "now_ms": "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)",
+        "greatest": "GREATEST",
+        "insert": "INSERT IGNORE INTO",
+        "or_nothing": "",
+        "for_update": "FOR UPDATE",
+        # Rows are locked in the order in which an index finds them: all claims by the same one.
+        "locks": "master_lock FORCE INDEX (PRIMARY)",
+        "these_free": "lock_name IN :names",
+        "in_order": "ORDER BY lock_name",
+    }
+
+    def arguments(self, url: URL, timeout: float) -> dict[str, Any]:
+        """Let the driver's own sockets time out; mysqlclient takes whole seconds only."""
+        seconds = math.ceil(timeout) if url.get_driver_name() == "mysqldb" else timeout
+        return {
+            "connect_timeout": seconds,
+            "read_timeout": seconds,
+            "write_timeout": seconds,
+            "charset": url.query.get("charset", "utf8mb4"),
+        }
+
+    def settle(self, connection: Connection, timeout: float) -> None:
+        """Set the limits that this server knows; each of the two has some that the other has not."""
+        connection.execute(text("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"))
+        whole = max(1, int(SERVER_SHARE * timeout))
+        limits = [f"innodb_lock_wait_timeout = {whole}", f"lock_wait_timeout = {whole}"]
+        if getattr(connection.dialect, "is_mariadb", False):
+            limits += [f"max_statement_time = {SERVER_SHARE * timeout:.3f}"]
+        else:
+            limits += [f"max_execution_time = {math.ceil(SERVER_SHARE * timeout * 1000)}"]
+        connection.execute(text("SET SESSION " + ", ".join(limits)))
+
+    def socket(self, raw: Any) -> int | None:
+        """Return the file number, for which PyMySQL has no public name; its read timeout is the reserve."""
+        holder = getattr(raw, "_sock", raw)
+        return int(holder.fileno()) if hasattr(holder, "fileno") else None
+
+
+class SQLite(Dialect):
+    """A file on a local disk, for instances on one machine."""
+
+    name = "SQLite"
+    driver = "sqlite+pysqlite"
+    remote = False
+    # What people switch must outlive a power cut, so a switch waits for the disk; see `settle` for the rest.
+    begin = ("PRAGMA synchronous = FULL", "BEGIN IMMEDIATE")
+    commit = ("COMMIT", "PRAGMA synchronous = NORMAL")
+    fragments: ClassVar[Mapping[str, str]] = {
+        "now": "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",
+        "now_ms": "CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER)",
+        "greatest": "MAX",
+        "insert": "INSERT INTO",
+        "or_nothing": "ON CONFLICT DO NOTHING",
+        "for_update": "",  # BEGIN IMMEDIATE has locked the file
+        "locks": "master_lock",
+        "these_free": "lock_name IN :names",
+        "in_order": "",
+    }
+
+    def arguments(self, url: URL, timeout: float) -> dict[str, Any]:
+        """Wait for other writers; a store is used by one thread at a time, but not always the same one."""
+        return {"timeout": timeout, "check_same_thread": False}
+
+    def settle(self, connection: Connection, timeout: float) -> None:
+        """Make readers and the writer not wait for each other, and evictions free the locks.
+
+        ``synchronous = NORMAL`` is enough: a crash of a process loses nothing, and a power cut, which may
+        undo the last commits, ends all instances with it, as they are on this machine. Terms grow by the
+        clock.
+        """
+        if connection.execute(text("PRAGMA journal_mode")).scalar() != "wal":
+            connection.execute(text("PRAGMA journal_mode = WAL"))
+        connection.execute(text("PRAGMA synchronous = NORMAL"))
+        connection.execute(text("PRAGMA foreign_keys = ON"))
+        if connection.execute(text("PRAGMA foreign_keys")).scalar() != 1:
+            # Without them the locks of a dead session would stay taken for ever.
+            raise OSError("this SQLite has no foreign keys")
+
+    def socket(self, raw: Any) -> int | None:
+        """Return None: a file has no socket."""
+        return None
+
+
+def moment(value: Any) -> datetime:
+    """Return a timestamp column of any of the databases as an aware UTC datetime."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    assert isinstance(value, datetime)  # noqa: S101 - for the type checker
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+POSTGRESQL = PostgreSQL()
+MYSQL = MySQL()
+SQLITE = SQLite()

@@ -1,0 +1,130 @@
+"""One instance of an application that uses the library; it tells what happens to it, a line of JSON each."""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+from masterjob import Master, MasterJob, Term, start_master
+from masterjob.election.clock import clock
+
+master: Master
+
+
+def tell(event: str, **more: object) -> None:
+    sys.stdout.write(json.dumps({"event": event, "at": clock(), "pid": os.getpid(), **more}) + "\n")
+    sys.stdout.flush()
+
+
+def start(term: Term) -> None:
+    tell("start", term=term.number)
+
+
+def stop() -> None:
+    tell("stop")
+
+
+def stop_never() -> None:
+    tell("stop")
+    threading.Event().wait()
+
+
+def fail() -> None:
+    tell("failing")
+    raise RuntimeError("no disk")
+
+
+async def start_in_loop(term: Term) -> None:
+    tell("start", term=term.number, thread=threading.current_thread().name)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        tell("cancelled")
+
+
+async def stop_in_loop() -> None:
+    await asyncio.sleep(0)
+    tell("stop", thread=threading.current_thread().name)
+
+
+JOBS = {
+    "function": MasterJob(start, stop),
+    "stop-hangs": MasterJob(start, stop_never),
+    "fails": MasterJob(fail, stop),
+    "coroutine": MasterJob(start_in_loop, stop_in_loop),
+}
+
+
+def own_handler(_number: int, _frame: FrameType | None) -> None:
+    tell("own handler")
+    sys.exit(7)
+
+
+def take_part(options: argparse.Namespace) -> Master:
+    return start_master(
+        lock_name=options.lock,
+        master_job=JOBS[options.job],
+        database=options.database,
+        init_delay="50ms",
+        heartbeat_interval=options.heartbeat,
+        lease_duration=options.lease,
+        stop_timeout="200ms",
+        check_master_interval="5s",
+        lost_policy=options.lost_policy,
+    )
+
+
+def listen(done: threading.Event) -> None:
+    """Obey the lines of the standard input."""
+    for line in sys.stdin:
+        match line.strip():
+            case "ask":
+                number = master.term.number if master.term else None
+                tell("answer", is_master=master.is_master, why=master.why, term=number)
+            case "step down":
+                master.step_down("the test says so")
+            case "close":
+                master.close()
+                tell("closed")
+            case "return":
+                break
+    done.set()  # also when the test has gone and nobody is left to talk to
+
+
+def main() -> None:
+    global master  # noqa: PLW0603
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--database", required=True)
+    parser.add_argument("--lock", default="JOB")
+    parser.add_argument("--job", default="function", choices=JOBS)
+    parser.add_argument("--heartbeat", default="500ms")
+    parser.add_argument("--lease", default="2s")
+    parser.add_argument("--lost-policy", default="stop")
+    parser.add_argument("--own-handler", action="store_true")
+    options = parser.parse_args()
+    if options.own_handler:
+        signal.signal(signal.SIGTERM, own_handler)
+    done = threading.Event()
+    if options.job == "coroutine":
+        asyncio.run(in_a_loop(options, done))
+        return
+    master = take_part(options)
+    threading.Thread(target=listen, args=(done,), daemon=True).start()
+    done.wait()
+
+
+async def in_a_loop(options: argparse.Namespace, done: threading.Event) -> None:
+    global master  # noqa: PLW0603
+    master = take_part(options)
+    threading.Thread(target=listen, args=(done,), daemon=True).start()
+    while not done.is_set():
+        await asyncio.sleep(0.01)
+    await master.aclose()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""What `start_master` refuses, at the call and in words."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from masterjob import MasterJob, SettingError, TimingError, enable, start_master
+from masterjob.main import _process
+
+JOB = MasterJob(start=print)
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MASTERJOB_DATABASE_URL", "MASTERJOB_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"master_job": JOB}, "lock_name is not specified"),
+        ({"lock_name": "", "master_job": JOB}, "lockName must be a text that is not empty"),
+        ({"lock_name": 7, "master_job": JOB}, "lockName must be a text"),
+        ({"lock_name": "JOB"}, "master_job is not specified"),
+        ({"lock_name": "JOB", "master_job": object()}, "start"),
+        ({"lock_name": "JOB", "master_job": {"stop": print}}, "start"),
+        ({"lock_name": "JOB", "master_job": {"start": 5}}, "start"),
+        ({"lock_name": "JOB", "master_job": JOB, "database": None}, "no database is named"),
+        ({"lock_name": "JOB", "master_job": JOB, "heartbeat_interval": "soon"}, "heartbeat_interval"),
+        ({"lock_name": "JOB", "master_job": JOB, "database": "oracle://h/d"}, "oracle"),
+        ({"lock_name": "JOB", "master_job": JOB, "database": "sqlite://"}, "sqlite"),
+        ({"lock_name": "JOB", "master_job": JOB, "lost_policy": "pray"}, "lostPolicy"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_refused_at_the_call(
+    arguments: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    arguments = {"database": f"sqlite:///{tmp_path}/db", **arguments}
+    with pytest.raises(SettingError, match=words):
+        start_master(**arguments)
+    assert not _process._instances, "a refused call leaves nothing running"
+
+
+def test_an_unsafe_timing_is_refused_with_a_lease_that_would_do(tmp_path: Path) -> None:
+    with pytest.raises(TimingError, match=r"would do"):
+        start_master(lock_name="JOB", master_job=JOB, database=f"sqlite:///{tmp_path}/db", lease_duration="9s")
+
+
+def test_a_lock_that_was_started_already_is_refused(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/db"
+    first = start_master(lock_name="JOB", master_job=JOB, database=url, handle_signals=False)
+    with pytest.raises(SettingError, match="already started"):
+        start_master(lock_name="JOB", master_job=JOB, database=url, handle_signals=False)
+    first.close()
+
+
+def test_a_lock_can_be_started_again_after_it_was_closed(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/db"
+    for _ in range(2):
+        start_master(lock_name="JOB", master_job=JOB, database=url, handle_signals=False).close()
+
+
+def test_the_switch_needs_to_know_the_database_too() -> None:
+    with pytest.raises(SettingError, match="no database is named"):
+        enable("JOB")

@@ -1,0 +1,56 @@
+"""A throw-away PostgreSQL. Its time zone is far from UTC, so that whoever forgets the zone is found out."""
+
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import psycopg
+
+from tests.servers.process import Server, find
+
+
+class PostgreSQL(Server):
+    name = "PostgreSQL"
+    users = ("postgres", "nobody")
+    end_signal = signal.SIGQUIT
+
+    def create(self) -> None:
+        self.run([self._program("initdb"), "-D", self._data, "-U", "test", "-A", "trust", "-E", "UTF8", "-N"])
+
+    def command(self) -> Sequence[str | Path]:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "max_connections": "150",
+            "timezone": "Asia/Kolkata",
+            "default_transaction_isolation": "repeatable read",  # as some have it; the store needs another
+        }
+        options = [text for name, value in settings.items() for text in ("-c", f"{name}={value}")]
+        return [self._program("postgres"), "-D", self._data, "-p", str(self.port), *options]
+
+    def ask_version(self) -> str:
+        return str(self.do("SHOW server_version")).split()[0]
+
+    def fresh(self) -> str:
+        name = self.new_name()
+        self.do(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def url(self, database: str) -> str:
+        return f"postgresql://test:secret@127.0.0.1:{self.port}/{database}"
+
+    def do(self, statement: str) -> object:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            row = cursor.fetchone() if cursor.description else None
+            return row[0] if row else None
+
+    @property
+    def _data(self) -> Path:
+        return self.directory / "data"
+
+    @staticmethod
+    def _program(name: str) -> Path:
+        installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda place: float(place.parent.name))
+        return find(name, *reversed(installed))

@@ -1,0 +1,163 @@
+"""One server process: who it runs as, where its data is, when it answers, how it ends."""
+
+import atexit
+import contextlib
+import ctypes
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+_PATIENCE = 40.0
+_PR_SET_PDEATHSIG = 1
+
+
+class Unavailable(Exception):
+    """This server cannot be had here; the message says why."""
+
+
+class Server:
+    """A server of one kind. The subclasses say how it is made, asked its version, and given a database."""
+
+    name: ClassVar[str]
+    users: ClassVar[tuple[str, ...]]
+    """Whom it runs as when the tests run as root, which no database server accepts."""
+    end_signal: ClassVar[signal.Signals]
+    """What ends it fastest; nobody needs its data any more."""
+    version = ""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.user = self._ordinary_user()
+        self.port = free_port()
+        self.directory = Path(tempfile.mkdtemp(prefix="masterjob-test-"))
+        atexit.register(self.stop)
+        if self.user is not None:
+            account = pwd.getpwnam(self.user)
+            os.chown(self.directory, account.pw_uid, account.pw_gid)
+
+    def start(self) -> None:
+        try:
+            self.create()
+            self._process = self._spawn(self.command())
+            self._await()
+        except (OSError, subprocess.SubprocessError, Unavailable) as error:
+            self.stop()
+            raise Unavailable(str(error)) from error
+
+    def create(self) -> None:
+        raise NotImplementedError
+
+    def command(self) -> Sequence[str | Path]:
+        raise NotImplementedError
+
+    def ask_version(self) -> str:
+        """Return the version; raise whatever as long as the server does not answer."""
+        raise NotImplementedError
+
+    def fresh(self) -> str:
+        """Return the URL of a new and empty database."""
+        raise NotImplementedError
+
+    def new_name(self) -> str:
+        return f"t{next(self._numbers)}"
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(self.end_signal)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def run(self, command: Sequence[str | Path]) -> None:
+        subprocess.run(
+            command,
+            check=True,
+            user=self.user,
+            cwd=self.directory,
+            env=self._environment(),
+            timeout=_PATIENCE,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+        )
+
+    def log(self) -> str:
+        return (self.directory / "log").read_text(errors="replace")[-2000:]
+
+    def _spawn(self, command: Sequence[str | Path]) -> subprocess.Popen[bytes]:
+        with (self.directory / "log").open("wb") as log:
+            return subprocess.Popen(
+                command,
+                user=self.user,
+                cwd=self.directory,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for the tests; they stop the server themselves
+                preexec_fn=_die_with_the_tests,  # noqa: PLW1509 - it calls the kernel, and nothing of ours
+            )
+
+    def _await(self) -> None:
+        until = time.monotonic() + _PATIENCE
+        while True:
+            assert self._process is not None
+            if self._process.poll() is not None:
+                raise Unavailable(f"it ended at once: {self.log()}")
+            try:
+                self.version = self.ask_version()
+            except Exception as error:
+                if time.monotonic() > until:
+                    raise Unavailable(f"no answer: {error}; {self.log()}") from error
+                time.sleep(0.05)
+            else:
+                return
+
+    def _ordinary_user(self) -> str | None:
+        if os.geteuid() != 0:
+            return None
+        for user in self.users:
+            with contextlib.suppress(KeyError):
+                return pwd.getpwnam(user).pw_name
+        raise Unavailable(f"the tests run as root, and there is no user {' or '.join(self.users)}")
+
+    def _environment(self) -> dict[str, str]:
+        return {"PATH": os.environ.get("PATH", ""), "HOME": str(self.directory), "LC_ALL": "C"}
+
+
+def _die_with_the_tests() -> None:
+    """Also where the tests are killed: no server is left behind (on Linux)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def find(program: str, *places: Path) -> Path:
+    found = shutil.which(program)
+    for candidate in ([Path(found)] if found else []) + [place / program for place in places]:
+        if candidate.exists():
+            return candidate
+    raise Unavailable(f"{program} is not installed")

@@ -1,0 +1,168 @@
+"""The stores under test, each with the few things that a test does behind their backs."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from sqlalchemy import Connection, NullPool, create_engine, make_url, text
+
+from masterjob.election.ports import Store
+from masterjob.election.values import Identity, NewSession, Term
+from masterjob.store.database import Database, SqlStore
+from masterjob.store.switchboard import Switchboard
+
+_SQL = ("sqlite", "postgresql", "mariadb")
+_ids = itertools.count(1)
+
+
+class Backend(Protocol):
+    """A store, and what a test needs to do to it from outside."""
+
+    def connect(self) -> Store: ...
+    def backdate(self, session_id: str, ms: int) -> None: ...
+    def disable(self, lock_name: str) -> None: ...
+    def enable(self, lock_name: str) -> None: ...
+
+
+class SqlBackend:
+    """A database of its own for one test. Everything opened through it is closed after it."""
+
+    def __init__(self, name: str, url: str) -> None:
+        self.name = name
+        self.url = url
+        self.database = Database(url)
+        self.people: Switchboard = self.database.switchboard()
+        self._closers: list[Callable[[], None]] = []
+        driver = {"postgresql": "postgresql+psycopg", "mariadb": "mysql+pymysql", "sqlite": "sqlite"}[name]
+        # To load the machine's certificates takes PyMySQL longer than everything else in these tests.
+        arguments = {"ssl_disabled": True} if name == "mariadb" else {}
+        self.engine = create_engine(
+            make_url(url).set(drivername=driver), poolclass=NullPool, connect_args=arguments
+        )
+
+    def connect(self, timeout: float = 10.0) -> SqlStore:
+        store = self.database.connect(timeout)
+        self._closers.append(store.close)
+        return store
+
+    def after(self, closer: Callable[[], None]) -> None:
+        self._closers.append(closer)
+
+    def close(self) -> None:
+        for closer in reversed(self._closers):
+            closer()
+
+    def sql(self, statement: str, **values: Any) -> list[Any]:
+        with self.engine.begin() as connection:
+            result = connection.execute(text(statement), values)
+            return list(result) if result.returns_rows else []
+
+    def backdate(self, session_id: str, ms: int) -> None:
+        self.sql(
+            "UPDATE master_session SET heartbeat_ms = heartbeat_ms - :ms WHERE id = :id", ms=ms, id=session_id
+        )
+
+    def half_a_disable(self, lock_name: str) -> Connection:
+        """A switch by somebody else, before its COMMIT."""
+        connection = self.engine.connect()
+        if self.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.execute(text("UPDATE master_lock SET enabled = FALSE WHERE lock_name = :n"), {"n": lock_name})
+        return connection
+
+    def disable(self, lock_name: str) -> None:
+        self.people.disable(lock_name, "a test", "tester")
+
+    def enable(self, lock_name: str) -> None:
+        self.people.enable(lock_name, "tester")
+
+
+def session(instance: str = "one", lease_ms: int = 24_000) -> NewSession:
+    """A session that nobody has opened before."""
+    return NewSession(f"session-{next(_ids)}", Identity(instance, address="10.0.0.1", pod="pod-1"), lease_ms)
+
+
+def opened(store: Store, instance: str = "one", lease_ms: int = 24_000) -> str:
+    new = session(instance, lease_ms)
+    store.open(new)
+    return new.id
+
+
+def elected(store: Store, session_id: str, name: str = "job") -> Term:
+    """Have the session hold the lock."""
+    store.ensure([name])
+    (term,) = store.claim(session_id, [name])
+    return term
+
+
+def _url(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if name == "sqlite":
+        return f"sqlite:///{tmp_path / 'masterjob.db'}"
+    return str(request.getfixturevalue(name).fresh())
+
+
+_prepared_urls: dict[str, str] = {}
+_TABLES = ("master_event", "master_control", "master_lock", "master_session")
+
+
+def _prepared(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
+    """A database with empty tables. On a server it is always the same one: making tables takes it longer
+    than most tests."""
+    server = None if name == "sqlite" else request.getfixturevalue(name)
+    if server is None or name not in _prepared_urls:
+        url = _prepared_urls[name] = _url(name, request, tmp_path)
+        Database(url).prepare()
+    backend = SqlBackend(name, _prepared_urls[name])
+    if server is not None:
+        with backend.engine.begin() as connection:
+            for table in _TABLES:
+                connection.execute(text(f"DELETE FROM {table}"))
+    yield backend
+    backend.close()
+
+
+@pytest.fixture(params=_SQL)
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
+    """Each of the databases, without tables yet."""
+    backend = SqlBackend(request.param, _url(request.param, request, tmp_path))
+    yield backend
+    backend.close()
+
+
+@pytest.fixture(params=_SQL)
+def sql(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
+    """Each of the databases, with tables."""
+    yield from _prepared(request.param, request, tmp_path)
+
+
+@pytest.fixture
+def on_postgresql(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
+    yield from _prepared("postgresql", request, tmp_path)
+
+
+@pytest.fixture
+def on_sqlite(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
+    yield from _prepared("sqlite", request, tmp_path)
+
+
+@pytest.fixture
+def on_mariadb(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
+    yield from _prepared("mariadb", request, tmp_path)
+
+
+@pytest.fixture(params=("memory", *_SQL))
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    """Every store that the election runs on, the simulator's included."""
+    if request.param == "memory":
+        memory = pytest.importorskip("tests.simulation.memory")
+        ticks = itertools.count(1_800_000_000_000)
+        yield memory.MemoryDatabase(lambda: next(ticks))
+    else:
+        yield from _prepared(request.param, request, tmp_path)
+
+
+@pytest.fixture
+def store(backend: Backend) -> Store:
+    return backend.connect()

@@ -1,0 +1,53 @@
+"""The URL: what is supported, what is refused with a sentence, and that no password is ever shown."""
+
+import pytest
+
+from masterjob.election.errors import SettingError
+from masterjob.store.database import Database
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p@h/db",
+        "postgres://u:p@h:5432/db",
+        "postgresql+psycopg://u:p@h/db?sslmode=require",
+        "mysql://u:p@h/db",
+        "mariadb://u:p@h/db",
+        "mysql+pymysql://u:p@h/db",
+        "mariadb+pymysql://u:p@h/db",
+        "sqlite:///relative.db",
+        "sqlite:////absolute/file.db",
+    ],
+)
+def test_a_supported_database_is_taken_without_connecting(url: str) -> None:
+    assert ":p@" not in Database(url).shown
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("", "cannot be understood"),
+        ("no url s3cr3t", "cannot be understood"),
+        ("postgresql://u:s3cr3t@h:port/db", "cannot be understood"),
+        ("oracle://u:s3cr3t@h/db", "not supported: write it like postgresql://"),
+        ("postgresql+asyncpg://u:s3cr3t@h/db", "not supported"),
+        ("mysql+mysqldb://u:s3cr3t@h/db", "mysqldb, which the database URL asks for, is not installed"),
+        ("sqlite://", "in memory"),
+        ("sqlite:///:memory:", "in memory"),
+        ("sqlite:///file:x?mode=memory&uri=true", "in memory"),
+    ],
+)
+def test_anything_else_is_refused_with_a_sentence(url: str, complaint: str) -> None:
+    with pytest.raises(SettingError, match=complaint) as raised:
+        Database(url)
+    assert "s3cr3t" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:s3cr3t@h/db", "postgresql://h/db?user=u&password=s3cr3t&sslpassword=s3cr3t"]
+)
+def test_no_password_is_shown(url: str) -> None:
+    database = Database(url)
+    assert "s3cr3t" not in database.shown + repr(database)
+    assert "***" in database.shown or "password=xxx" in database.shown

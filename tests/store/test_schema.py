@@ -1,0 +1,79 @@
+"""The tables: made once by whoever comes first, read cheaply by everybody else."""
+
+import logging
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+
+from masterjob.election.errors import StoreUnavailable
+from masterjob.store.database import Database
+from tests.servers.process import free_port
+from tests.store.conftest import SqlBackend, opened
+from tests.store.together import together
+
+
+def prepare(url: str) -> str:
+    Database(url).prepare()
+    return "done"
+
+
+def test_many_instances_in_one_process_migrate_at_once(empty: SqlBackend) -> None:
+    assert together([lambda: prepare(empty.url)] * 6) == ["done"] * 6
+    assert empty.connect().census().sessions == ()
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
+def test_many_processes_migrate_at_once(empty: SqlBackend, processes: ProcessPoolExecutor) -> None:
+    assert list(processes.map(prepare, [empty.url] * 8)) == ["done"] * 8
+    assert empty.connect().census().sessions == ()
+    assert empty.sql("SELECT version_num FROM masterjob_version") == [("0001",)]
+
+
+def test_a_database_that_is_up_to_date_is_only_read(on_postgresql: SqlBackend, postgresql: object) -> None:
+    on_postgresql.sql("DO $$ BEGIN CREATE ROLE reader LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+    on_postgresql.sql("GRANT SELECT ON masterjob_version TO reader")
+    with on_postgresql.engine.begin() as busy:
+        busy.exec_driver_sql("SELECT pg_advisory_xact_lock(120338136622450)")
+        Database(on_postgresql.url.replace("test:secret", "reader")).prepare()
+
+
+def test_a_newer_schema_is_refused_with_a_sentence(empty: SqlBackend) -> None:
+    empty.database.prepare()
+    empty.sql("UPDATE masterjob_version SET version_num = '9999'")
+    with pytest.raises(StoreUnavailable, match="version 9999, which this masterjob does not know"):
+        empty.database.prepare()
+
+
+def test_a_migration_that_was_cut_off_is_taken_up_again(empty: SqlBackend) -> None:
+    """It can be on MariaDB, which commits each table by itself; elsewhere it does no harm."""
+    empty.database.prepare()
+    empty.sql("DROP TABLE master_event")
+    empty.sql("DELETE FROM masterjob_version")
+    empty.database.prepare()
+    assert empty.people.history("job") == []
+
+
+def test_preparing_leaves_the_logging_alone(empty: SqlBackend) -> None:
+    before = (logging.root.level, list(logging.root.handlers), logging.getLogger("alembic").level)
+    empty.database.prepare()
+    assert (logging.root.level, list(logging.root.handlers), logging.getLogger("alembic").level) == before
+    assert not logging.getLogger("masterjob").disabled
+
+
+def test_a_database_that_does_not_answer_is_unavailable() -> None:
+    with pytest.raises(StoreUnavailable):
+        Database(f"postgresql://u:p@127.0.0.1:{free_port()}/db").prepare()
+    with pytest.raises(StoreUnavailable):
+        Database("sqlite:////no/such/directory/file.db").prepare()
+
+
+def test_a_store_without_tables_is_unavailable(empty: SqlBackend) -> None:
+    with pytest.raises(StoreUnavailable):
+        opened(empty.connect())
