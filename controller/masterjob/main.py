@@ -287,12 +287,35 @@ class _Process:
     """Everything that takes part in this process, and the process's own end."""
 
     def __init__(self) -> None:
+        self._closes_at_exit = False
+        self._handled_before: signal._HANDLER = None
+        self._begin()
+        self._mask: set[signal.Signals] = set()
+        os.register_at_fork(
+            before=self._before_fork, after_in_parent=self._unmask, after_in_child=self._after_fork
+        )
+
+    def _begin(self) -> None:
         self._instances: dict[str, _Instance] = {}
         self._lock = threading.RLock()
         self._crew = Crew()
         self._signals: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._handles_sigterm = False
-        self._closes_at_exit = False
+
+    # A forked child has none of our threads: it is no instance until it becomes one, and SIGTERM does there
+    # what it did before us. The signal is held back meanwhile, or it could meet a handler that nobody serves.
+
+    def _before_fork(self) -> None:
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def _after_fork(self) -> None:
+        if self._handles_sigterm:
+            signal.signal(signal.SIGTERM, self._handled_before)
+        self._begin()
+        self._unmask()
+
+    def _unmask(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
     def instance_of(self, url: str) -> _Instance:
         with self._lock:
@@ -332,7 +355,7 @@ class _Process:
         before = signal.getsignal(signal.SIGTERM)
         if before in (signal.SIG_IGN, None):
             return
-        self._handles_sigterm = True
+        self._handles_sigterm, self._handled_before = True, before
         threading.Thread(target=self._await_signal, name="masterjob signals", daemon=True).start()
 
         def on_sigterm(number: int, frame: FrameType | None) -> None:

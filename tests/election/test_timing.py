@@ -27,7 +27,24 @@ def test_a_duration_is_text_with_units_or_milliseconds(value: object, seconds: f
 
 
 @pytest.mark.parametrize(
-    "value", ["", "soon", "5 s", "-1s", "1d", "nan", "inf", -5, True, None, "1" * 400, [], "s"]
+    "value",
+    [
+        "",
+        "soon",
+        "5 s",
+        "-1s",
+        "1d",
+        "nan",
+        "inf",
+        -5,
+        True,
+        None,
+        "1" * 400,
+        [],
+        "s",
+        10**400,
+        "1" + " " * 70 + "x",
+    ],
 )
 def test_anything_else_is_refused_with_an_example_of_what_would_do(value: object) -> None:
     with pytest.raises(SettingError, match="duration"):

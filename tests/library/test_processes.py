@@ -2,6 +2,8 @@
 
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections import Counter
 
@@ -201,3 +203,24 @@ def test_thirty_locks_of_one_process_share_one_elector(on_sqlite: Stage) -> None
     for master in masters:
         master.close()
     assert not any(lock.master for lock in masterjob.status(database=on_sqlite.url))
+
+
+FORKS = """
+import os, signal, sys, time
+import masterjob
+from masterjob import MasterJob, start_master
+master = start_master(lock_name="JOB", master_job=MasterJob(lambda: None), database=sys.argv[1], init_delay="0s")
+child = os.fork()
+if child == 0:
+    signal.pause()
+os.kill(child, signal.SIGTERM)
+_, status = os.waitpid(child, 0)
+print(os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+
+def test_a_forked_child_is_no_instance_and_ends_by_sigterm_as_it_would_without_us(on_sqlite: Stage) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS, on_sqlite.url], capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
+    assert done.stdout == f"{-signal.SIGTERM}\n"

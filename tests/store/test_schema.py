@@ -2,13 +2,18 @@
 
 import logging
 import multiprocessing
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from masterjob.election.errors import StoreUnavailable
 from masterjob.store.database import Database
+from masterjob.store.schema import KNOWN
 from tests.servers.process import free_port
 from tests.store.conftest import SqlBackend, opened
 from tests.store.together import together
@@ -42,6 +47,21 @@ def test_a_database_that_is_up_to_date_is_only_read(on_postgresql: SqlBackend, p
     with on_postgresql.engine.begin() as busy:
         busy.exec_driver_sql("SELECT pg_advisory_xact_lock(120338136622450)")
         Database(on_postgresql.url.replace("test:secret", "reader")).prepare()
+
+
+def test_the_newest_version_is_that_of_the_newest_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", "masterjob.store:migrations")
+    config.set_main_option("path_separator", "os")
+    scripts = ScriptDirectory.from_config(config)
+    assert tuple(script.revision for script in reversed(list(scripts.walk_revisions()))) == KNOWN
+
+
+def test_alembic_is_not_loaded_where_nothing_is_to_migrate(on_sqlite: SqlBackend) -> None:
+    code = (
+        f"import sys, masterjob; masterjob.status(database={on_sqlite.url!r}); sys.exit('alembic' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_newer_schema_is_refused_with_a_sentence(empty: SqlBackend) -> None:

@@ -211,3 +211,17 @@ def test_only_the_newest_thousand_of_a_lock_are_kept(sql: SqlBackend) -> None:
     events = sql.people.history("job", limit=5_000)
     assert [events[0].term, events[-1].term, len(events)] == [1_099, 100, 1_000]
     assert sql.sql("SELECT COUNT(*) FROM master_event")[0][0] == 1_001
+
+
+def test_of_two_ends_of_a_disable_the_later_counts_and_the_first_reason_stays(sql: SqlBackend) -> None:
+    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    assert sql.people.disable("job", "short", "ann", until=soon)
+    assert not sql.people.disable("job", "longer", "bob", until=soon + timedelta(hours=1))
+    assert not sql.people.disable("job", "shorter", "bob", until=soon)
+    (status,) = sql.people.status("job")
+    assert status.disabled is not None
+    assert (status.disabled.reason, status.disabled.until) == ("short", soon + timedelta(hours=1))
+    assert not sql.people.disable("job", "for good", "bob")
+    (status,) = sql.people.status("job")
+    assert status.disabled is not None
+    assert (status.disabled.reason, status.disabled.until) == ("short", None)

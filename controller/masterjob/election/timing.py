@@ -17,6 +17,8 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _WHOLE = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 _DAY = 86_400.0
+_LONGEST = 64
+_WRITE_IT_LIKE = "write it like 500ms, 30s or 1m30s"
 
 
 def duration(value: object) -> float:
@@ -37,21 +39,28 @@ def duration(value: object) -> float:
         case str():
             seconds = _from_text(value.strip())
         case int() | float() if not isinstance(value, bool):
-            seconds = value / 1000
+            seconds = _from_milliseconds(value)
         case _:
-            raise SettingError(f"{value!r} is not a duration: write it like 500ms, 30s or 1m30s")
+            raise SettingError(f"{value!r} is not a duration: {_WRITE_IT_LIKE}")
     if not 0 <= seconds <= 3650 * _DAY:
-        raise SettingError(f"{value!r} is not a duration between 0 and ten years")
+        raise SettingError(f"{str(value)[:_LONGEST]} is not a duration between 0 and ten years")
     return seconds
 
 
+def _from_milliseconds(number: float) -> float:
+    try:
+        return number / 1000
+    except OverflowError:
+        return float("inf")
+
+
 def _from_text(text: str) -> float:
-    if len(text) <= 64 and _WHOLE.fullmatch(text):
+    if len(text) <= _LONGEST and _WHOLE.fullmatch(text):
         return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
     try:
-        return float(text[:64]) / 1000
+        return float(text if len(text) <= _LONGEST else "") / 1000
     except ValueError:
-        raise SettingError(f"{text[:64]!r} is not a duration: write it like 500ms, 30s or 1m30s") from None
+        raise SettingError(f"{text[:_LONGEST]!r} is not a duration: {_WRITE_IT_LIKE}") from None
 
 
 def in_words(seconds: float) -> str:

@@ -10,17 +10,16 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from masterjob.election.errors import StoreUnavailable
 from masterjob.store.dialects import MYSQL, POSTGRESQL, Dialect
 from masterjob.store.lines import Line
 
 VERSION_TABLE = "masterjob_version"
+
+KNOWN = ("0001",)
+"""Every version there ever was, the newest last: the names of the migrations."""
 
 _ADVISORY = 0x6D6173746572  # "master": one number that no other user of this database is likely to lock
 _ONE_AT_A_TIME = threading.Lock()  # Alembic keeps the running migration in a global
@@ -37,28 +36,35 @@ def upgrade(line: Line) -> None:
 
 
 def _upgrade(connection: Connection, dialect: Dialect, patience: float) -> None:
+    if _is_current(connection):
+        return
+    with _alone(connection, dialect, patience):
+        if not _is_current(connection):  # somebody else may have been first
+            _migrate(connection)
+
+
+def _migrate(connection: Connection) -> None:
+    # Imported only where there is something to migrate: it takes longer to load than all the rest of us.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", "masterjob.store:migrations")
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    scripts = ScriptDirectory.from_config(config)
-    if _is_current(connection, scripts):
-        return
-    with _alone(connection, dialect, patience):
-        if not _is_current(connection, scripts):  # somebody else may have been first
-            command.upgrade(config, "head")
+    command.upgrade(config, "head")
 
 
-def _is_current(connection: Connection, scripts: ScriptDirectory) -> bool:
-    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    found = context.get_current_revision()
-    known = {script.revision for script in scripts.walk_revisions()}
-    if found is not None and found not in known:
+def _is_current(connection: Connection) -> bool:
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return False
+    found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608
+    if found is not None and found not in KNOWN:
         raise StoreUnavailable(
             f"the tables in the database are of version {found}, which this masterjob does not know: "
             "they were made by a newer one; install that one here too"
         )
-    return found == scripts.get_current_head()
+    return bool(found == KNOWN[-1])
 
 
 @contextlib.contextmanager
