@@ -697,6 +697,43 @@ def test_who_is_master_of_everything_looks_at_nobody() -> None:
     assert len(bench.said(LookAtSessions)) == before
 
 
+# --- a database that refuses ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("masters", [(), ("a", "b")])
+def test_a_database_that_refuses_everything_is_not_asked_in_a_loop(masters: tuple[str, ...]) -> None:
+    bench = Bench()
+    if masters:
+        bench.become_master(*masters)
+    bench.declare("c", "d")
+    bench.tell(StepDown("a", "asked"))
+    for stop in bench.said(StopJob):
+        bench.tell(Stopped(stop.term))
+    before, end = len(bench.said(Command)), bench.now + 30.0
+    while bench.now < end:
+        for command in list(bench.open):
+            bench.fail(command, "connection refused")
+        bench.now += 0.001 if bench.open else max(0.001, min(bench.elector.next_time(), end) - bench.now)
+        bench.tell(Tick())
+    assert len(bench.said(Command)) - before < 30 * 5
+
+
+def test_a_database_that_fails_all_but_the_heartbeats_is_not_asked_in_a_loop() -> None:
+    bench = Bench()
+    bench.rival()
+    bench.declare("a")
+    before, end = len(bench.said(Command)), bench.now + 30.0
+    while bench.now < end:
+        for command in list(bench.open):
+            if isinstance(command, Open | Renew | LookForFree):
+                bench.answer(command)
+            else:
+                bench.fail(command, "permission denied")
+        bench.now += 0.001 if bench.open else max(0.001, min(bench.elector.next_time(), end) - bench.now)
+        bench.tell(Tick())
+    assert len(bench.said(Command)) - before < 30 * 6
+
+
 # --- the end ----------------------------------------------------------------------------------------------
 
 

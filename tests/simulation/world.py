@@ -228,6 +228,8 @@ class World:
         self._wake(host)
 
     def _wake(self, host: Host) -> None:
+        if host.elector.next_time() <= host.clock(self.now):
+            raise Violation(f"{host.name} has done what it can and wants to be woken at once: it would spin")
         due = max(self.now, host.world_time(host.elector.next_time()) + 1e-6)
         if due < host.wakes_at:
             host.wakes_at = due

@@ -120,6 +120,11 @@ class Driver:
         """Whether this instance is a candidate that somebody else could tell more about."""
         return self.trouble is None and self._elector.waits(lock_name)
 
+    @property
+    def over(self) -> bool:
+        """Whether this instance has ended, in good order or by a defect of its own."""
+        return self._over.is_set()
+
     def wait_gone(self, lock_name: str, timeout: float) -> bool:
         """Wait until this instance takes no part in the lock any more; False if it still does."""
         with self._changed:

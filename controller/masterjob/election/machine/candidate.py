@@ -11,7 +11,7 @@ import math
 from masterjob.election.machine.book import Book, Candidate, Claiming, Lock, Releasing
 from masterjob.election.machine.lease import LONG_AGO, NEVER, Lease
 from masterjob.election.machine.master import Mastery
-from masterjob.election.machine.messages import PATIENCE, Claim, Ensure, LookForFree
+from masterjob.election.machine.messages import AGAIN, Claim, Ensure, LookForFree
 from masterjob.election.values import Term, Vacancies
 
 JITTER = 0.05
@@ -31,6 +31,7 @@ class Candidacy:
         self._book = book
         self._mastery = mastery
         self._new: list[str] = []
+        self._ensure_at = LONG_AGO
         self._look_at = LONG_AGO
         self._rest_at = NEVER
         self._chosen: list[str] = []
@@ -67,7 +68,7 @@ class Candidacy:
         while self._book.ready and self._book.ready[0] <= self._book.now:
             heapq.heappop(self._book.ready)
             self.look_soon()
-        if self._new and not self._book.awaits(Ensure):
+        if self._new and self._book.now >= self._ensure_at and not self._book.awaits(Ensure):
             batch, self._new = self._new[:BATCH], self._new[BATCH:]
             self._book.send(Ensure(self._book.now, tuple(sorted(batch))))
         if self._may_ask() and self._chosen and self._book.now >= self._claim_at:
@@ -77,7 +78,8 @@ class Candidacy:
 
     def next_time(self) -> float:
         """When one of these is due."""
-        times = [self._book.ready[0] if self._book.ready else NEVER]
+        ensure_at = self._ensure_at if self._new and not self._book.awaits(Ensure) else NEVER
+        times = [self._book.ready[0] if self._book.ready else NEVER, ensure_at]
         if self._may_ask():
             times.append(self._claim_at if self._chosen else min(self._look_at, self._rest_at))
         return min(times)
@@ -170,14 +172,15 @@ class Candidacy:
     def unanswered(self, command: Claim) -> None:
         """A claim's outcome is unknown: nothing is started; if it was granted, the inventory will find it."""
         for lock in self._claiming(command):
-            self._stand_again(lock, PATIENCE / 5)
+            self._stand_again(lock, AGAIN)
 
     def look_failed(self) -> None:
         """Look again in a while."""
-        self._look_at = self._book.now + PATIENCE / 5
+        self._look_at = self._book.now + AGAIN
 
     def ensure_failed(self, command: Ensure) -> None:
-        """Write the rows again, before anything else is asked."""
+        """Write the rows again in a while, before anything else is asked."""
+        self._ensure_at = self._book.now + AGAIN
         self._new.extend(name for name in command.lock_names if name in self._book.locks)
 
     def _stand_again(self, lock: Lock, wait: float) -> None:

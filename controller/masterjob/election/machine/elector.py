@@ -58,6 +58,8 @@ class Elector:
         self._heartbeat = Heartbeat(self._book, self._mastery, new_id)
         self._evictor = Evictor(self._book)
         self._candidacy = Candidacy(self._book, self._mastery)
+        # The heartbeat last: a claim that lacks trust asks for one at once.
+        self._parts = (self._mastery, self._evictor, self._candidacy, self._heartbeat)
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take in one event at the local time ``now``; return what to do, in this order."""
@@ -65,15 +67,14 @@ class Elector:
         self._give_up_on_the_overdue()
         self._heartbeat.advance()
         self._take(event)
-        for part in (self._heartbeat, self._mastery, self._evictor, self._candidacy):
+        for part in self._parts:
             part.advance()
         actions, self._book.actions = self._book.actions, []
         return actions
 
     def next_time(self) -> float:
         """When to call `handle` with a `Tick` at the latest, on the local clock."""
-        parts = (self._heartbeat, self._mastery, self._evictor, self._candidacy)
-        return min(self._book.next_due(), *(part.next_time() for part in parts))
+        return min(self._book.next_due(), *(part.next_time() for part in self._parts))
 
     # --- what others may ask, from any thread ---
 

@@ -2,7 +2,7 @@
 
 from masterjob.election.machine.book import Book
 from masterjob.election.machine.lease import LONG_AGO, NEVER
-from masterjob.election.machine.messages import PATIENCE, Evict, LookAtSessions
+from masterjob.election.machine.messages import AGAIN, Evict, LookAtSessions
 from masterjob.election.machine.watch import Watch
 from masterjob.election.timing import in_words
 from masterjob.election.values import Census, Kind, Term
@@ -56,4 +56,4 @@ class Evictor:
 
     def failed(self) -> None:
         """Unknown: look again before anything else, in a while."""
-        self._look_first, self._look_at = True, self._book.now + PATIENCE / 5
+        self._look_first, self._look_at = True, self._book.now + AGAIN

@@ -9,6 +9,7 @@ from masterjob.election.machine.book import Book, Held, Lock, Releasing, Serving
 from masterjob.election.machine.book import Candidate as CandidateState
 from masterjob.election.machine.lease import LONG_AGO, NEVER, Lease, Phase
 from masterjob.election.machine.messages import (
+    AGAIN,
     Move,
     Overrun,
     ReadHeld,
@@ -20,9 +21,6 @@ from masterjob.election.machine.messages import (
 )
 from masterjob.election.values import Held as HeldRow
 from masterjob.election.values import Inventory, Kind, Term
-
-RETRY = 1.0
-"""Seconds between attempts at a move or release that got no answer."""
 
 BACKOFF_LIMIT = 300.0
 """Seconds that a lock whose ``start`` keeps failing here sits out at most."""
@@ -230,7 +228,7 @@ class Mastery:
 
     def unanswered(self, command: Move | Release) -> None:
         """A move or release got no answer: both may be asked again, they name the exact term."""
-        self._retry_at = self._book.now + RETRY
+        self._retry_at = self._book.now + AGAIN
         if isinstance(command, Release):
             for term in command.terms:
                 if lock := self._lock_of(term):

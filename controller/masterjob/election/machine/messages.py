@@ -89,6 +89,9 @@ CONTROL = "control"
 PATIENCE = 5.0
 """Seconds until a command that is not a heartbeat counts as unanswered."""
 
+AGAIN = 1.0
+"""Seconds until such a command is sent again, when it got no answer or none that helps."""
+
 # --- actions: to the database -----------------------------------------------------------------------------
 
 
