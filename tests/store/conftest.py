@@ -14,6 +14,9 @@ from masterjob.store.database import Database, SqlStore
 from masterjob.store.switchboard import Switchboard
 
 _SQL = ("sqlite", "postgresql", "mariadb")
+SERVERS = pytest.mark.parametrize("sql", ["postgresql", "mariadb"], indirect=True)
+"""For what only a database server does."""
+
 _ids = itertools.count(1)
 
 
