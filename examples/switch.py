@@ -17,7 +17,8 @@ def show() -> None:
         else:
             print(f"{LOCK} has no master at the moment")
     for event in masterjob.history(LOCK, limit=10):
-        print(f"   {event.at:%X}  {event.kind:13} {event.reason}")
+        gap = f" (after {event.vacant_for.total_seconds():.3f} s without a master)" if event.vacant_for else ""
+        print(f"   {event.at:%X}  {event.kind:13} {event.reason}{gap}")
 
 
 def main() -> None:

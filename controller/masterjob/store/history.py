@@ -8,18 +8,21 @@ Source: design section 3.1.
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
 
-from masterjob.election.values import Entry
+from masterjob.election.values import Entry, Kind
 from masterjob.store.dialects import Dialect, moment
 from masterjob.store.lines import Line, execute
 
 KEPT = 1_000
 """How many rows of each lock are kept; `read` never returns more."""
+
+_ENDS = (Kind.STEPPED_DOWN, Kind.EVICTED)
+_LOOK_BACK = 20  # how many rows an end may stand before the election that follows it: disables, failed starts
 
 _TEXT_LIMIT = 4_000
 _PRUNE_ONE_IN = 32  # often enough that no history grows much, seldom enough to cost nothing
@@ -50,6 +53,11 @@ class Event:
     instance: str | None
     actor: str | None
     reason: str
+    vacant_for: timedelta | None = None
+    """For an election: how long the lock was without a master before, from the end that the history knows.
+
+    What a dead master was silent before its eviction comes on top; the eviction's reason says it.
+    """
 
 
 def write(connection: Connection, dialect: Dialect, entries: Sequence[Entry]) -> None:
@@ -67,11 +75,20 @@ def prune(connection: Connection, dialect: Dialect, lock_name: str) -> None:
 
 def read(line: Line, lock_name: str, limit: int) -> list[Event]:
     """Return the lines of a lock, newest first."""
-    rows = line.rows(_READ, lock_name=lock_name, limit=max(1, min(limit, KEPT)))
-    return [
+    wanted = max(1, min(limit, KEPT))
+    rows = line.rows(_READ, lock_name=lock_name, limit=min(wanted + _LOOK_BACK, KEPT))
+    events = [
         Event(moment(row.at), row.lock_name, row.term, row.kind, row.instance, row.actor, row.reason)
         for row in rows
     ]
+    return [_with_vacancy(event, events[number + 1 :]) for number, event in enumerate(events[:wanted])]
+
+
+def _with_vacancy(event: Event, older: Sequence[Event]) -> Event:
+    if event.kind != Kind.ELECTED:
+        return event
+    before = next((each for each in older[:_LOOK_BACK] if each.kind in _ENDS), None)
+    return event if before is None else replace(event, vacant_for=event.at - before.at)
 
 
 def storable(text: str, limit: int = _TEXT_LIMIT) -> str:
