@@ -313,6 +313,55 @@ def test_a_defect_in_the_election_stops_every_job_rather_than_going_on_blindly(
     wait_until(lambda: "ZeroDivisionError" in driver.why("a"))
 
 
+def test_a_log_handler_that_raises_costs_nothing(
+    drivers: Callable[[str], Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(record: logging.LogRecord) -> bool:
+        raise KeyError(record.msg)
+
+    monkeypatch.setattr(logging.getLogger("masterjob"), "filters", [broken])
+    driver = drivers("me")
+    job = enter(driver, Notes())
+    assert job.started.acquire(timeout=PATIENCE)
+    driver.tell(StepDown("a", "asked"))
+    assert job.stopped.acquire(timeout=PATIENCE)
+    assert job.started.acquire(timeout=PATIENCE)
+
+
+def test_whatever_a_driver_raises_while_the_tables_are_prepared_is_told_and_tried_again(
+    database: HangingDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = threading.Event()
+
+    def unfit() -> None:
+        told.set()
+        raise TypeError("got an unexpected keyword argument 'ssl_foo'")
+
+    monkeypatch.setattr(database, "prepare", unfit)
+    driver = Driver(Identity("me"), database, no_fence)
+    driver.start()
+    assert told.wait(PATIENCE)
+    wait_until(lambda: "ssl_foo" in driver.why("a"))
+    assert driver.leave("the test ends", PATIENCE)
+
+
+def test_where_no_thread_can_be_started_the_command_has_failed_and_nothing_else(
+    drivers: Callable[[str], Driver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = threading.Semaphore(2)
+    start = threading.Thread.start
+
+    def sometimes(thread: threading.Thread) -> None:
+        if thread.name in ("masterjob control", "masterjob heartbeat") and refused.acquire(blocking=False):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", sometimes)
+    driver = drivers("me")
+    job = enter(driver, Notes())
+    assert job.started.acquire(timeout=PATIENCE)
+
+
 def wait_until(true: Callable[[], bool]) -> None:
     """Wait for a condition; a bound in time only so that a failure ends."""
     end = clock() + PATIENCE

@@ -391,11 +391,14 @@ def test_the_exit_timer_is_not_armed_for_locks_that_may_overrun() -> None:
     assert bench.elector.exits_at() == float("inf")
 
 
-def test_an_evicted_masters_overrun_is_told_too() -> None:
+def test_an_evicted_masters_stop_has_its_timeout_and_not_what_its_lease_had_left() -> None:
     bench = Bench()
-    bench.become_master("a")
+    bench.tell(Declare("a", TIMING, LostPolicy.EXIT))
+    bench.settle()
     bench.store.leave("me/1")
-    bench.pass_time(TIMING.lease_duration + 1.0)
+    bench.answer(bench.heartbeat())
+    assert bench.elector.exits_at() == pytest.approx(bench.now + TIMING.stop_timeout)
+    bench.pass_time(TIMING.stop_timeout + 0.01)
     assert bench.said(Overrun)
 
 
@@ -415,6 +418,19 @@ def test_a_start_that_raises_steps_down_with_growing_pauses_and_says_why() -> No
     pauses = [later - earlier for earlier, later in pairwise(starts)]
     assert pauses == pytest.approx([1.0, 2.0, 4.0], abs=0.3)
     assert (Kind.START_FAILED, "start of a failed: ValueError: no such file") in bench.history()
+
+
+def test_a_start_that_stayed_for_long_before_it_failed_has_succeeded() -> None:
+    bench = Bench()
+    bench.become_master("a")
+    for _ in range(4):
+        term = bench.said(StartJob)[-1].term
+        bench.pass_time(400.0)
+        bench.tell(StartFailed(term, "boom"))
+        bench.tell(Stopped(term))
+        bench.settle()
+        bench.pass_time(1.5)
+    assert len(bench.said(StartJob)) == 5
 
 
 def test_a_start_that_succeeds_forgets_the_failures_before() -> None:
@@ -514,6 +530,36 @@ def test_a_step_down_that_was_asked_of_an_earlier_term_is_not_obeyed() -> None:
     assert not bench.said(StopJob)
 
 
+def test_a_stray_is_never_served_since_its_release_may_be_on_its_way() -> None:
+    """A claim that lands late makes a stray; the next claim reads it back as if it had just been granted."""
+    bench = Bench()
+    bench.declare("a")
+    bench.settle(but=Claim)
+    (claim,) = bench.asked(Claim)
+    claim.perform(bench.store)
+    stray = Term("a", bench.database.tables.locks["a"].term)
+    bench.elector._mastery._strays.add(stray)
+    bench.answer(claim)
+    assert not bench.said(StartJob)
+    bench.settle()
+    assert stray in [term for release in bench.said(Release) for term in release.terms]
+    bench.pass_time(6.0)
+    assert only(bench.actions, StartJob).term.number > stray.number
+
+
+def test_a_lock_that_lost_its_row_gets_it_again_from_who_served_it() -> None:
+    bench = Bench()
+    bench.become_master("a")
+    bench.store.ensure(["others", "that", "came"])
+    del bench.database.tables.locks["a"]
+    bench.pass_time(1.0)
+    (stop,) = bench.said(StopJob)
+    bench.tell(Stopped(stop.term))
+    bench.settle()
+    bench.pass_time(1.0)
+    assert len(bench.said(StartJob)) == 2
+
+
 # --- moving between sessions ------------------------------------------------------------------------------
 
 
@@ -553,6 +599,22 @@ def test_a_move_without_an_answer_is_asked_again_and_ends_well_either_way(happen
     assert bench.database.tables.locks["a"].holder == "me/2"
     assert bench.elector.term_of("a") == term
     assert not bench.said(StopJob)
+
+
+def test_who_goes_back_to_a_session_that_an_unanswered_move_would_leave_ends_its_term() -> None:
+    """That move could still land, and the database would name another session than the master believes."""
+    bench = Bench()
+    bench.become_master("a", "keeps the session")
+    bench.tell(Declare("a", SLOW))
+    bench.settle(but=Move)
+    (late,) = bench.asked(Move)
+    bench.fail(late)
+    bench.pass_time(2.0)
+    assert bench.database.tables.locks["a"].holder == "me/2"
+    bench.tell(Declare("a", TIMING))
+    bench.settle()
+    bench.pass_time(1.5)
+    assert "a" in [stop.term.lock_name for stop in bench.said(StopJob)]
 
 
 def test_a_session_that_nothing_uses_any_more_is_removed() -> None:

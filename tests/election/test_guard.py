@@ -69,6 +69,11 @@ def test_the_exit_timer_moves_with_every_heartbeat_and_goes_off_with_the_term() 
     assert (done.returncode, done.stdout) == (0, "holding\nsurvived\n")
 
 
+@pytest.mark.parametrize("other", ["clock() + 60", "float('inf')"])
+def test_of_two_exit_timers_the_earlier_counts(other: str) -> None:
+    assert hold(f"timer.set(clock() + 0.1); ExitTimer().set({other})").returncode == 1
+
+
 def test_the_exit_timer_works_without_a_standard_error() -> None:
     done = hold("sys.stderr = None; timer.set(clock() + 0.1)")
     assert done.returncode == 1

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+from sqlalchemy import text
 
 from masterjob.election.errors import StoreUnavailable
 from masterjob.election.values import Inventory, Term
@@ -165,3 +166,15 @@ def test_a_client_frozen_inside_a_switch_blocks_nobody_for_long(
     frozen.run(half)
     assert sql.people.disable("job", "it can be done", "ann")
     assert store.claim(me, ["job"]) == ()
+
+
+def test_a_lock_whose_row_somebody_holds_is_left_out_of_a_claim_and_holds_up_no_other(
+    on_mariadb: SqlBackend,
+) -> None:
+    store = on_mariadb.connect(timeout=2.0)
+    me = opened(store)
+    store.ensure(["a", "b", "c"])
+    with on_mariadb.engine.connect() as somebody:
+        somebody.execute(text("SELECT 1 FROM master_lock WHERE lock_name = 'b' FOR UPDATE"))
+        assert [term.lock_name for term in store.claim(me, ["a", "b", "c"])] == ["a", "c"]
+    assert [term.lock_name for term in store.claim(me, ["b"])] == ["b"]

@@ -9,6 +9,7 @@ The machine and the orders that come of an event are one step under one lock, so
 overtake the start before it. Nothing under that lock waits for anything.
 """
 
+import contextlib
 import logging
 import queue
 import threading
@@ -18,7 +19,6 @@ from random import Random
 from uuid import uuid4
 
 from masterjob.election.clock import clock
-from masterjob.election.errors import StoreUnavailable
 from masterjob.election.guard import ExitTimer, Guard, exit_now
 from masterjob.election.lanes import Lane
 from masterjob.election.machine.elector import Elector
@@ -88,6 +88,7 @@ class Driver:
         self._changed = threading.Condition()
         self._leaving = threading.Event()
         self._over = threading.Event()
+        self._failed = False
         self._exit_timer = ExitTimer()
         self._guard = Guard(lambda: self._step(Tick()))
         self._wakeups = database.wakeups(lambda names: self.tell(Woken(names)))
@@ -128,9 +129,12 @@ class Driver:
     def wait_gone(self, lock_name: str, timeout: float) -> bool:
         """Wait until this instance takes no part in the lock any more; False if it still does."""
         with self._changed:
-            return self._changed.wait_for(
+            gone = self._changed.wait_for(
                 lambda: self._over.is_set() or self._elector.why(lock_name) is None, timeout
             )
+        if gone:
+            self._jobs.pop(lock_name, None)
+        return gone
 
     def leave(self, why: str, timeout: float) -> bool:
         """Stop all jobs, release all locks, end all threads; False if that is not done by then."""
@@ -154,7 +158,7 @@ class Driver:
         while not self._leaving.is_set():
             try:
                 self._database.prepare()
-            except StoreUnavailable as error:
+            except Exception as error:  # whatever a driver raises, this thread has to go on
                 self.trouble = f"the database cannot be used: {error}"
                 logger.warning("%s", self.trouble)
                 self._leaving.wait(pause)
@@ -178,7 +182,8 @@ class Driver:
         for lane in [*self._lanes.values(), *self._closed_lanes]:
             lane.join(1.0)
         self._guard.close()
-        self._exit_timer.set(float("inf"))
+        if not self._failed:
+            self._exit_timer.set(float("inf"))
         self._over.set()
         with self._changed:
             self._changed.notify_all()
@@ -192,11 +197,16 @@ class Driver:
         except Exception as error:
             self._fail(error)
             return
-        self._tell_people(event, actions)
+        try:
+            self._tell_people(event, actions)
+        except Exception:  # somebody's log handler: the election goes on
+            logger.debug("a log handler has failed", exc_info=True)
         with self._changed:
             self._changed.notify_all()
 
     def _decide(self, event: Event) -> list[Action]:
+        if isinstance(event, Stopped):
+            self._terms.pop(event.term, None)
         actions = self._elector.handle(event, clock())
         for action in actions:
             self._carry_out(action)
@@ -209,10 +219,12 @@ class Driver:
     def _fail(self, error: Exception) -> None:
         """A defect of our own: whoever cannot decide any more must not be master. The lease does the rest."""
         self.trouble = f"the election has failed: {error!r}"
-        logger.critical("%s", self.trouble, exc_info=error)
+        self._failed = True  # so the exit timer stays armed for jobs that must not outlive their lease
         for term in list(self._terms):
-            self._jobs[term.lock_name].stop()
+            with contextlib.suppress(Exception):
+                self._jobs[term.lock_name].stop()
         self._over.set()
+        logger.critical("%s", self.trouble, exc_info=error)
 
     def _carry_out(self, action: Action) -> None:
         match action:
@@ -242,7 +254,11 @@ class Driver:
         lane = self._lanes.get(command.lane)
         if lane is None:
             name = CONTROL if command.lane == CONTROL else "heartbeat"
-            lane = Lane(name, self._database.connect(command.timeout), self.tell)
+            try:
+                lane = Lane(name, self._database.connect(command.timeout), self.tell)
+            except RuntimeError as error:  # no thread can be started just now
+                self.tell(Failure(command, str(error)))
+                return
             self._lanes[command.lane] = lane
         lane.put(command)
         if isinstance(command, Depart):

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import TextIO
+from typing import ClassVar, TextIO
 
 from masterjob.election.clock import clock
 from masterjob.election.machine.lease import NEVER
@@ -59,16 +59,28 @@ class Guard:
 
 
 class ExitTimer:
-    """Ends the process at a given time unless it is set on or off before; needs no Python thread to run."""
+    """Ends the process at a given time unless it is set on or off before; needs no Python thread to run.
 
-    def __init__(self) -> None:
-        self._at = NEVER
+    All timers of a process share the one watchdog: it is set for the earliest of them.
+    """
+
+    _all: ClassVar[dict["ExitTimer", float]] = {}
+    _armed_for: ClassVar[float] = NEVER
+    _lock: ClassVar[threading.Lock] = threading.Lock()
 
     def set(self, at: float) -> None:
-        """Exit at this local time instead of any other; `NEVER` for not at all."""
-        if at == self._at:
+        """Exit at this local time instead of any other of this timer; `NEVER` for not at all."""
+        with self._lock:
+            self._all[self] = at
+            if at == NEVER:
+                del self._all[self]
+            self._arm(min(self._all.values(), default=NEVER))
+
+    @classmethod
+    def _arm(cls, at: float) -> None:
+        if at == cls._armed_for:
             return
-        self._at = at
+        cls._armed_for = at
         if at == NEVER:
             faulthandler.cancel_dump_traceback_later()
         else:

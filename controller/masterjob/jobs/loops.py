@@ -1,10 +1,13 @@
 """Event loops for coroutine jobs: the one of our own, and how the end of anybody's is noticed."""
 
 import asyncio
+import logging
 import sys
 import threading
 import weakref
 from collections.abc import Callable
+
+_log = logging.getLogger("masterjob.jobs")
 
 _AGES = 10 * 365 * 86_400.0  # seconds: a timer that never comes due
 
@@ -24,10 +27,19 @@ def shared_loop() -> asyncio.AbstractEventLoop:
     with _starting:
         if _shared is None or not _shared[0].is_alive():
             loop = asyncio.new_event_loop()
-            thread = threading.Thread(target=loop.run_forever, name="masterjob-loop", daemon=True)
+            thread = threading.Thread(target=_run_for_ever, args=(loop,), name="masterjob-loop", daemon=True)
             thread.start()
             _shared = (thread, loop)
         return _shared[1]
+
+
+def _run_for_ever(loop: asyncio.AbstractEventLoop) -> None:
+    """Outlive what a task may raise through the loop (``SystemExit``): other jobs run on it too."""
+    while True:
+        try:
+            loop.run_forever()
+        except BaseException:
+            _log.exception("a task of a job has raised through the event loop; the loop goes on")
 
 
 class LoopEnd:

@@ -9,7 +9,6 @@ Source: design sections 3.2 and 3.4.
 """
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeVar
 
@@ -19,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from masterjob.election.errors import StoreUnavailable
 from masterjob.store.dialects import Dialect
 from masterjob.store.links import FAILURES, Dialling, Link
+from masterjob.store.watcher import watcher
 
 T = TypeVar("T")
 
@@ -109,13 +109,8 @@ class Line:
         if not self.dialect.remote or self._link is None:
             yield
             return
-        watch = threading.Timer(self.timeout, self._link.abort)
-        watch.daemon = True
-        watch.start()
-        try:
+        with watcher.watching(self.timeout, self._link.abort):
             yield
-        finally:
-            watch.cancel()
 
     def _drop(self) -> None:
         link, self._link = self._link, None

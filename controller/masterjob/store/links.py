@@ -119,7 +119,10 @@ class Dialling(threading.Thread):
 
     def wait(self, timeout: float) -> Connection:
         """Return the connection, or raise what went wrong; at the latest after ``timeout`` seconds."""
-        self.start()
+        try:
+            self.start()
+        except RuntimeError:  # the interpreter ends and starts no threads: connect here, with the driver's timeout
+            self.run()
         self._over.wait(timeout)
         with self._guard:
             if self._error is not None:

@@ -31,8 +31,7 @@ def upgrade(line: Line) -> None:
     Raises:
         StoreUnavailable: the database does not answer, or its schema is newer than this package.
     """
-    with _ONE_AT_A_TIME:
-        line.run(lambda connection: _upgrade(connection, line.dialect, line.timeout))
+    line.run(lambda connection: _upgrade(connection, line.dialect, line.timeout))
 
 
 def _upgrade(connection: Connection, dialect: Dialect, patience: float) -> None:
@@ -52,7 +51,8 @@ def _migrate(connection: Connection) -> None:
     config.set_main_option("script_location", "masterjob.store:migrations")
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    with _ONE_AT_A_TIME:
+        command.upgrade(config, "head")
 
 
 def _is_current(connection: Connection) -> bool:

@@ -2,7 +2,7 @@
 
 import heapq
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from masterjob.election.machine.lease import LONG_AGO, NEVER, Lease
@@ -71,6 +71,8 @@ class Lock:
     """When a claim, move or release of it was last sent or finished: what was read before says nothing."""
     failed_starts: int = 0
     wanted: bool = True
+    doubtful: set[str] = field(default_factory=set)
+    """Sessions that a move without an answer would have left: it may still happen, should the lock be there."""
     why: str = "not checked yet"
 
 
@@ -85,6 +87,8 @@ class Book:
         self.candidates: set[str] = set()
         self.held: dict[str, Term] = {}
         self.releasing: dict[str, Releasing] = {}
+        self.rowless: list[str] = []
+        """Locks whose row has to be written, or written again, before anything else is asked."""
         self.ready: list[float] = []
         """A heap of the times at which some candidate may begin to compete."""
         self.demand: Counter[Timing] = Counter()

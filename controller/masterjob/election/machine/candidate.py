@@ -30,7 +30,6 @@ class Candidacy:
     def __init__(self, book: Book, mastery: Mastery) -> None:
         self._book = book
         self._mastery = mastery
-        self._new: list[str] = []
         self._ensure_at = LONG_AGO
         self._look_at = LONG_AGO
         self._rest_at = NEVER
@@ -44,7 +43,7 @@ class Candidacy:
 
     def declared(self, lock: Lock) -> None:
         """A lock is wanted that was not before: it needs its row first."""
-        self._new.append(lock.name)
+        self._book.rowless.append(lock.name)
 
     def session_renewed(self) -> None:
         """There is trust again, for claims that had to wait for it."""
@@ -68,9 +67,10 @@ class Candidacy:
         while self._book.ready and self._book.ready[0] <= self._book.now:
             heapq.heappop(self._book.ready)
             self.look_soon()
-        if self._new and self._book.now >= self._ensure_at and not self._book.awaits(Ensure):
-            batch, self._new = self._new[:BATCH], self._new[BATCH:]
-            self._book.send(Ensure(self._book.now, tuple(sorted(batch))))
+        book = self._book
+        if book.rowless and book.now >= self._ensure_at and not book.awaits(Ensure):
+            batch, book.rowless = book.rowless[:BATCH], book.rowless[BATCH:]
+            book.send(Ensure(book.now, tuple(sorted(batch))))
         if self._may_ask() and self._chosen and self._book.now >= self._claim_at:
             self._claim()
         if self._may_ask() and self._time_to_look():
@@ -78,7 +78,7 @@ class Candidacy:
 
     def next_time(self) -> float:
         """When one of these is due."""
-        ensure_at = self._ensure_at if self._new and not self._book.awaits(Ensure) else NEVER
+        ensure_at = self._ensure_at if self._book.rowless and not self._book.awaits(Ensure) else NEVER
         times = [self._book.ready[0] if self._book.ready else NEVER, ensure_at]
         if self._may_ask():
             times.append(self._claim_at if self._chosen else min(self._look_at, self._rest_at))
@@ -88,7 +88,7 @@ class Candidacy:
         book = self._book
         return (
             bool(book.candidates)
-            and not self._new
+            and not book.rowless
             and not book.awaits(Ensure, LookForFree, Claim)
             and any(lease.trust_left(book.now) > 0 for lease in book.leases.values())
         )
@@ -110,7 +110,7 @@ class Candidacy:
         if found.due_ms is not None:
             self._look_at = min(self._look_at, self._book.now + found.due_ms / 1000)
         if found.locks < self._rows:  # a promoted replica lost some: write ours again
-            self._new = list(self._book.locks)
+            self._book.rowless = list(self._book.locks)
         self._rows = found.locks
         free = [name for name in found.names if self._wants(name)]
         self._book.rng.shuffle(free)
@@ -153,7 +153,7 @@ class Candidacy:
 
     def claimed(self, command: Claim, terms: tuple[Term, ...]) -> None:
         """Start what was granted, if it may still be trusted; the answer may have taken its time."""
-        granted = {term.lock_name: term for term in terms}
+        granted = {term.lock_name: term for term in terms if not self._mastery.is_stray(term)}
         lease = next((x for x in self._book.every_lease() if x.id == command.session_id), None)
         for lock in self._claiming(command):
             if lock.name not in granted or lease is None:  # a session that is gone took its grants along
@@ -181,7 +181,7 @@ class Candidacy:
     def ensure_failed(self, command: Ensure) -> None:
         """Write the rows again in a while, before anything else is asked."""
         self._ensure_at = self._book.now + AGAIN
-        self._new.extend(name for name in command.lock_names if name in self._book.locks)
+        self._book.rowless.extend(name for name in command.lock_names if name in self._book.locks)
 
     def _stand_again(self, lock: Lock, wait: float) -> None:
         lock.why = "waiting for the lock to be free"

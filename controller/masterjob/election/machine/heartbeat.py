@@ -97,6 +97,8 @@ class Heartbeat:
     def _evicted(self, lease: Lease) -> None:
         if lease.phase is Phase.TRUSTED:
             lease.phase = Phase.UNTRUSTED
+        # Others may be master already: a job has its stop timeout, not what our own lease had left.
+        lease.expires_at = min(lease.expires_at, self._book.now + lease.timing.stop_timeout)
         self._depart(lease)
         self._mastery.end_all(lease, "its session was evicted")
 

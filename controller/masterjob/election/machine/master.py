@@ -36,11 +36,16 @@ class Mastery:
         self._retry_at = LONG_AGO
         self._look_again = False
 
+    def is_stray(self, term: Term) -> bool:
+        """Whether the term is to be given back unserved: its release may be on its way already."""
+        return term in self._strays
+
     # --- serving ---
 
     def serve(self, lock: Lock, term: Term, lease: Lease) -> None:
         """Begin the term: start the job."""
         self._book.become(lock, Serving(term, (lease,), self._book.now))
+        lock.doubtful.clear()
         self._retiming.add(lock.name)  # its timing may have changed while the claim was on its way
         lock.why = f"master since term {term.number}"
         self._book.order(StartJob(term))
@@ -56,6 +61,10 @@ class Mastery:
         lock = self._lock_of(event.term)
         if lock is None or not isinstance(lock.state, Serving):
             return
+        if self._book.now - lock.state.since >= BACKOFF_LIMIT:
+            lock.failed_starts = (
+                0  # it had worked: a start that stays for the whole term has no other way to say so
+            )
         wait = min(BACKOFF_LIMIT, lock.timing.heartbeat_interval * 2.0**lock.failed_starts)
         lock.failed_starts = min(lock.failed_starts + 1, 30)
         self._book.say(Kind.START_FAILED, event.term, f"start of {lock.name} failed: {event.error}")
@@ -79,6 +88,7 @@ class Mastery:
         for name, term in list(self._book.held.items()):
             lock = self._book.locks[name]
             if lock.touched < command.sent and (name not in rows or rows[name].term != term):
+                self._book.rowless.append(name)  # the row itself may be lost
                 self.end(lock, "the database no longer names it master")
 
     def wake(self, names: frozenset[str] | None) -> None:
@@ -204,6 +214,9 @@ class Mastery:
     def _destination(self, lock: Lock, state: Serving) -> Lease | None:
         """The lease to move to: the one that an unanswered move named, before any newer wish."""
         lease = state.leases[1] if len(state.leases) > 1 else self._book.leases.get(lock.timing)
+        if lease is not None and lease.id in lock.doubtful:
+            self.end(lock, "its timing was changed back while an earlier change was in doubt")
+            return None
         return lease if lease is not None and lease.good_for_a_claim(self._book.now) else None
 
     def _send_move(self, lock: Lock, state: Serving, lease: Lease) -> None:
@@ -236,6 +249,7 @@ class Mastery:
         elif found := self._moving(command):
             lock, state = found
             lock.touched = self._book.now
+            lock.doubtful.add(command.old)
             self._book.become(lock, Serving(state.term, state.leases, state.since))
 
     def _moving(self, command: Move) -> tuple[Lock, Serving] | None:

@@ -1,0 +1,24 @@
+"""The event loop of our own, which all coroutine jobs of a process share."""
+
+import asyncio
+import logging
+import threading
+
+import pytest
+
+from masterjob.jobs.loops import shared_loop
+
+
+def test_a_task_that_raises_system_exit_takes_no_other_job_along(caplog: pytest.LogCaptureFixture) -> None:
+    loop = shared_loop()
+
+    def end_it_all() -> None:
+        raise SystemExit(3)
+
+    with caplog.at_level(logging.ERROR, "masterjob.jobs"):
+        loop.call_soon_threadsafe(end_it_all)
+        went_on = threading.Event()
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(10)
+        loop.call_soon_threadsafe(went_on.set)
+        assert went_on.wait(10)
+    assert "the loop goes on" in caplog.text
