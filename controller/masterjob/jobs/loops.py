@@ -40,6 +40,8 @@ def _run_for_ever(loop: asyncio.AbstractEventLoop) -> None:
             loop.run_forever()
         except BaseException:
             _log.exception("a task of a job has raised through the event loop; the loop goes on")
+        else:
+            return
 
 
 class LoopEnd:

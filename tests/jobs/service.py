@@ -1,0 +1,82 @@
+"""A service on loopback that answers as the test says, and remembers what it was asked."""
+
+import http.server
+import json
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from tests.jobs.stage import SOON
+
+
+class Asked(NamedTuple):
+    path: str
+    headers: dict[str, str]
+    content: dict[str, Any]
+
+
+class Service:
+    """Each request gets the next of ``answers``, and the last one for good: a status, a body and headers."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[int, bytes, dict[str, str]]] = [(204, b"", {})]
+        self.asked: list[Asked] = []
+        self.before: dict[str, Callable[[], object]] = {}
+        """What is waited for before the answer of an event is given."""
+        self.leaving = threading.Event()
+        self._changed = threading.Condition()
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        return self._server.server_port
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    @property
+    def events(self) -> list[str]:
+        return [asked.content["event"] for asked in self.asked]
+
+    def wait_for(self, event: str) -> Asked:
+        with self._changed:
+            assert self._changed.wait_for(lambda: event in self.events, SOON), f"{event} never came: {self.events}"
+            return next(asked for asked in self.asked if asked.content["event"] == event)
+
+    def hang(self, event: str) -> None:
+        self.before[event] = lambda: self.leaving.wait(SOON)
+
+    def close(self) -> None:
+        self.leaving.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def _handler(service) -> type[http.server.BaseHTTPRequestHandler]:  # noqa: N805 - self is the handler's
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with service._changed:
+                    service.asked.append(Asked(self.path, dict(self.headers), content))
+                    status, body, headers = service.answers.pop(0) if service.answers[1:] else service.answers[0]
+                    service._changed.notify_all()
+                service.before.get(content["event"], lambda: None)()
+                try:
+                    self._answer(status, body, headers)
+                except OSError:
+                    self.close_connection = True
+
+            def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None: ...
+
+        return Handler
