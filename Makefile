@@ -21,15 +21,17 @@ install: .venv/.installed ## Set up .venv with everything in it
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-run: install ## Three instances and their master, on this machine (FOR=20s: end by itself)
+run: install ## Three controllers and their master, on this machine (FOR=20s: end by itself)
 	@$(BIN)/python examples/three_instances.py --for $(FOR)
 
-disable enable status: install
-	@MASTERJOB_DATABASE_URL=sqlite:///$(CURDIR)/.run/demo.sqlite3 $(BIN)/python examples/switch.py $@
+disable: install ## Stop the job of `make run`: make disable REASON='trying it out'
+	@$(BIN)/masterjob disable TICKER --reason "$${REASON:-trying it out}" --config examples/config.yaml
 
-disable: ## Stop the job of `make run`: make disable REASON='trying it out'
-enable: ## Let it run again
-status: ## Who is master of it, or why nobody is
+enable: install ## Let it run again
+	@$(BIN)/masterjob enable TICKER --config examples/config.yaml
+
+status: install ## Who is master of it, or why nobody is
+	@$(BIN)/masterjob status TICKER --config examples/config.yaml
 
 test: install databases ## All tests; PostgreSQL and MariaDB are started as needed
 	$(BIN)/python -m pytest
@@ -38,7 +40,7 @@ databases: # On Debian as root, what the tests need is installed; elsewhere they
 	@sh tests/servers/install
 
 check: lint ## What every commit has to pass: lint, types, rooms, and the tests that need no server
-	$(BIN)/python -m pytest -q tests/election tests/jobs tests/test_settings.py
+	$(BIN)/python -m pytest -q tests/election tests/jobs tests/controller tests/cli tests/test_settings.py
 
 lint: install ## Format, lint, types, and the doors between the rooms
 	$(BIN)/ruff format --check .

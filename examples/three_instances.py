@@ -1,4 +1,4 @@
-"""What `make run` starts: three processes of examples/ticker.py on one SQLite file, each replaced when it dies."""
+"""What `make run` starts: three controllers on the manifests of examples/, each replaced when it dies."""
 
 import argparse
 import os
@@ -10,36 +10,65 @@ import time
 from pathlib import Path
 from types import FrameType
 
+import masterjob
 from masterjob.election.timing import duration
 
 HERE = Path(__file__).parent
-RUN = HERE.parent / ".run"
+ROOT = HERE.parent
+RUN = ROOT / ".run"
+CONFIG = "examples/config.yaml"
+URL = f"sqlite:///{RUN}/demo.sqlite3"
+LOCK = "TICKER"
 INSTANCES = 3
 REPLACED_AFTER = 5.0
 
-GUIDE = """
-Three instances compete for the lock TICKER. One of them is master; the others wait.
+GUIDE = f"""
+Three controllers compete for the lock {LOCK} of examples/manifests/ticker.yaml. One is master; the others wait.
 
   kill -9 PID     kill the master: another takes over when its lease of 3 s has passed
   kill PID        end it properly: another takes over within milliseconds
-  make disable    in another terminal: nobody is master (REASON='…' says why)
-  make enable     and somebody is again
-  make status     who is master, or why nobody is, and the history
+
+Or edit the manifest: enabled: false stops the job. Or, in another terminal:
+
+  .venv/bin/masterjob disable {LOCK} --reason 'trying it out' --config {CONFIG}
+  .venv/bin/masterjob enable {LOCK} --config {CONFIG}
+  .venv/bin/masterjob status {LOCK} --config {CONFIG}
+  .venv/bin/masterjob history {LOCK} --config {CONFIG}
 
 Ctrl-C ends all.
 """
 
 
 def spawn() -> subprocess.Popen[bytes]:
-    url = f"sqlite:///{RUN}/demo.sqlite3"
     return subprocess.Popen(
-        [sys.executable, str(HERE / "ticker.py")], env={**os.environ, "MASTERJOB_DATABASE_URL": url}
+        [sys.executable, "-m", "masterjob", "run", "examples/manifests", "--config", CONFIG],
+        cwd=ROOT,
+        env={**os.environ, "MASTERJOB_DATABASE_URL": URL},
     )
+
+
+class Masters:
+    """Says who became master, at every election."""
+
+    def __init__(self) -> None:
+        self._told = 0
+
+    def tell(self) -> None:
+        try:
+            events = masterjob.history(LOCK, database=URL)
+        except masterjob.StoreUnavailable:
+            return  # next time
+        for event in reversed(events):
+            if event.kind == "elected" and event.term and event.instance and event.term > self._told:
+                self._told = event.term
+                pid = event.instance.rsplit("-", 2)[-2]
+                print(f"master of {LOCK}: {event.instance} (pid {pid})", flush=True)
 
 
 def watch(instances: list[subprocess.Popen[bytes]], until: float) -> None:
     """Replace who dies, as a deployment would."""
     died_at: dict[int, float] = {}
+    masters = Masters()
     while time.monotonic() < until:
         for number, instance in enumerate(instances):
             if instance.poll() is None:
@@ -50,6 +79,7 @@ def watch(instances: list[subprocess.Popen[bytes]], until: float) -> None:
             elif time.monotonic() > died_at[number] + REPLACED_AFTER:
                 del died_at[number]
                 instances[number] = spawn()
+        masters.tell()
         time.sleep(0.1)
 
 

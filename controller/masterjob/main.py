@@ -17,8 +17,8 @@ from masterjob.election.errors import SettingError
 from masterjob.election.machine.messages import StepDown
 from masterjob.election.term import LiveTerm
 from masterjob.election.values import lock_name as valid_lock_name
-from masterjob.jobs.python import MasterJob
-from masterjob.process import GRACE, Instance, Process
+from masterjob.jobs.python import MasterJob, PythonJob
+from masterjob.process import GRACE, Instance, Process, running_loop
 from masterjob.settings import resolve
 from masterjob.store.database import Database
 from masterjob.store.history import Event
@@ -38,6 +38,7 @@ class Master:
     def __init__(self, instance: Instance, lock_name: str, stop_timeout: float) -> None:
         self._instance = instance
         self._stop_timeout = stop_timeout
+        self._closed = False
         self.lock_name = lock_name
 
     @property
@@ -82,6 +83,9 @@ class Master:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
+        if self._closed:  # the lock may belong to another handle by now
+            return
+        self._closed = True
         if not self._instance.close_lock(self.lock_name, self._stop_timeout + GRACE):
             logger.warning("%s is not closed yet: %s", self.lock_name, self.why)
 
@@ -134,7 +138,8 @@ def start_master(  # noqa: PLR0913 - the arguments are the product's surface
         "lost_policy": lost_policy,
     }
     settings = resolve(options, os.environ, config)
-    instance = _process.open_lock(name, job, settings)
+    runner = PythonJob(job.start, job.stop, _process.crew, running_loop())
+    instance = _process.open_lock(name, runner, settings)
     if handle_signals:
         _process.handle_sigterm()
     return Master(instance, name, settings.timing.stop_timeout)
@@ -152,6 +157,11 @@ def _job_of(master_job: object) -> MasterJob:
     return MasterJob(start=start, stop=stop)  # type: ignore[arg-type]  # it says what is wrong with them
 
 
+def this_process() -> Process:
+    """Everything that takes part in this process: what a controller shares with the library, if both are used."""
+    return _process
+
+
 # --- the switch, and what people read ---------------------------------------------------------------------
 
 
@@ -164,7 +174,7 @@ def enable(lock_name: str, actor: str | None = None, *, database: str | None = N
         SettingError: the lock name or actor is unfit, or no database is named.
         StoreUnavailable: the database gave no answer.
     """
-    return _switchboard(database).enable(lock_name, actor or _whoever_runs_this())
+    return _switchboard(database).enable(lock_name, actor or whoever_runs_this())
 
 
 def disable(
@@ -180,12 +190,12 @@ def disable(
     ``until`` (with a time zone) ends it by itself. False if it was disabled this way before: then the first reason
     is kept. A lock that nobody used yet may be disabled in advance. Errors are those of `enable`.
     """
-    return _switchboard(database).disable(lock_name, reason, actor or _whoever_runs_this(), until=until)
+    return _switchboard(database).disable(lock_name, reason, actor or whoever_runs_this(), until=until)
 
 
 def step_down(lock_name: str, reason: str, actor: str | None = None, *, database: str | None = None) -> bool:
     """Ask the lock's present master, wherever it is, to give its term to another; False if there is none."""
-    return _switchboard(database).step_down(lock_name, actor or _whoever_runs_this(), reason)
+    return _switchboard(database).step_down(lock_name, actor or whoever_runs_this(), reason)
 
 
 def status(lock_name: str | None = None, *, database: str | None = None) -> list[LockStatus]:
@@ -207,7 +217,8 @@ def _switchboard(database: str | None) -> Switchboard:
     return other.switchboard()
 
 
-def _whoever_runs_this() -> str:
+def whoever_runs_this() -> str:
+    """Return who does things from here where nobody says so: user@host."""
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (OSError, KeyError):

@@ -20,9 +20,9 @@ from uuid import uuid4
 from masterjob.election.driver import Driver
 from masterjob.election.errors import SettingError, StoreUnavailable
 from masterjob.election.machine.messages import Declare, Withdraw
+from masterjob.election.ports import Job
 from masterjob.election.values import Identity
 from masterjob.jobs.crew import Crew
-from masterjob.jobs.python import MasterJob, PythonJob
 from masterjob.settings import Settings
 from masterjob.store.database import Database
 from masterjob.store.reading import LockStatus
@@ -36,22 +36,18 @@ GRACE = 5.0
 class Instance:
     """The part of this process in the election on one database."""
 
-    def __init__(self, url: str, crew: Crew, over: Callable[["Instance"], None]) -> None:
+    def __init__(self, url: str, begins_to_leave: Callable[["Instance"], None]) -> None:
         self.url = url
         self.database = Database(url)
         self.driver = Driver(_identity(), self.database, self.database.fence)
         self.longest_stop = 0.0
-        self._crew = crew
-        self._over = over
+        self._begins_to_leave = begins_to_leave
         self._locks: dict[str, asyncio.AbstractEventLoop | None] = {}
         self._lock = threading.Lock()
         self._leaving = False
 
-    def open_lock(self, name: str, job: MasterJob, settings: Settings) -> bool:
-        """Take part in the election for this lock; False if this instance is leaving, so that it takes another.
-
-        Coroutines of the job run on the loop that this is called in.
-        """
+    def open_lock(self, name: str, job: Job, settings: Settings) -> bool:
+        """Take part in the election for this lock; False if this instance is leaving, so that it takes another."""
         loop = running_loop()
         with self._lock:
             if self._leaving:
@@ -59,10 +55,20 @@ class Instance:
             if name in self._locks:
                 raise SettingError(f"lock {name} was already started in this process: close that one first")
             self._locks[name] = loop
-        self.longest_stop = max(self.longest_stop, settings.timing.stop_timeout)
-        self.driver.run_job(name, PythonJob(job.start, job.stop, self._crew, loop))
-        self.driver.tell(Declare(name, settings.timing, settings.lost_policy, settings.init_delay))
+            self.driver.run_job(name, job)
+            self.retime(name, settings)  # under the lock: told after a Leave, it would outlast it
         return True
+
+    def retime(self, name: str, settings: Settings) -> None:
+        """Have these settings in effect for a lock that was opened; a master stays master."""
+        self.longest_stop = max(self.longest_stop, settings.timing.stop_timeout)
+        self.driver.tell(Declare(name, settings.timing, settings.lost_policy, settings.init_delay))
+
+    def withdraw(self, name: str, why: str) -> None:
+        """Have the lock stopped and released, without waiting; it may be opened again, with the same job."""
+        with self._lock:
+            self._locks.pop(name, None)
+        self.driver.tell(Withdraw(name, why))
 
     def close_lock(self, name: str, timeout: float) -> bool:
         """Stop and release the lock, and leave for good with the last one; False if that is not done by then."""
@@ -71,17 +77,15 @@ class Instance:
             return False
         with self._lock:
             self._locks.pop(name, None)
-            self._leaving = last = not self._locks
-        return self._leave("closed", timeout) if last else True
+            last = not self._locks
+            self._leaving = self._leaving or last
+        return self.leave("closed", timeout) if last else True
 
-    def close(self, why: str) -> bool:
-        """Stop and release everything; False if that takes longer than the longest stop timeout and a grace."""
+    def leave(self, why: str, timeout: float) -> bool:
+        """Stop and release everything, and take no more part; False if that is not done by then."""
         with self._lock:
             self._leaving = True
-        return self._leave(why, self.longest_stop + GRACE)
-
-    def _leave(self, why: str, timeout: float) -> bool:
-        self._over(self)
+        self._begins_to_leave(self)
         return self.driver.leave(why, timeout)
 
     def loop_is_here(self) -> bool:
@@ -115,9 +119,10 @@ class Process:
 
     def _begin(self) -> None:
         self._instances: dict[str, Instance] = {}
+        self._leaving: list[Instance] = []
         self._lock = threading.RLock()
-        self._crew = Crew()
-        self._signals: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self.crew = Crew()
+        self._signals: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self._handles_sigterm = False
 
     # A forked child has none of our threads: it is no instance until it becomes one, and SIGTERM does there
@@ -127,6 +132,8 @@ class Process:
         self._mask = set(signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}))
 
     def _after_fork(self) -> None:
+        for instance in [*self._instances.values(), *self._leaving]:
+            instance.driver.forked()
         if self._handles_sigterm:
             signal.signal(signal.SIGTERM, self._handled_before)
         self._begin()
@@ -135,16 +142,16 @@ class Process:
     def _unmask(self) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
-    def open_lock(self, name: str, job: MasterJob, settings: Settings) -> Instance:
+    def open_lock(self, name: str, job: Job, settings: Settings) -> Instance:
         """Take part in the election for this lock with the instance of its database."""
         while not (instance := self._instance_of(settings.database)).open_lock(name, job, settings):
-            self._forget(instance)
+            self._begins_to_leave(instance)
         return instance
 
     def _instance_of(self, url: str) -> Instance:
         with self._lock:
             if url not in self._instances:
-                instance = Instance(url, self._crew, self._forget)
+                instance = Instance(url, self._begins_to_leave)
                 self._instances[url] = instance
                 instance.driver.start()
             if not self._closes_at_exit:
@@ -152,10 +159,13 @@ class Process:
                 atexit.register(self.close_all, "the interpreter exits")
             return self._instances[url]
 
-    def _forget(self, instance: Instance) -> None:
+    def _begins_to_leave(self, instance: Instance) -> None:
+        """Give it no more locks; but whoever ends the process waits for it too."""
         with self._lock:
             if self._instances.get(instance.url) is instance:
                 del self._instances[instance.url]
+            self._leaving = [each for each in self._leaving if not each.driver.over and each is not instance]
+            self._leaving.append(instance)
 
     def only_database(self) -> Database | None:
         """The database that this process takes part on, if it is just one."""
@@ -163,13 +173,16 @@ class Process:
             running = list(self._instances.values())
             return running[0].database if len(running) == 1 else None
 
-    def close_all(self, why: str) -> None:
-        """Stop every job and release every lock of this process."""
+    def close_all(self, why: str) -> bool:
+        """Stop every job and release every lock of this process; False if something goes on all the same."""
         with self._lock:
-            instances = list(self._instances.values())
-        for instance in instances:
-            if not instance.close(why):
-                logger.warning("not everything has stopped; its locks stay taken until their leases end")
+            instances = [*self._instances.values(), *self._leaving]
+        for instance in instances:  # all at once, so that a database that hangs holds up no other
+            instance.leave(why, 0.0)
+        done = [instance.leave(why, instance.longest_stop + GRACE) for instance in instances]
+        if not all(done):
+            logger.warning("not everything has stopped; its locks stay taken until their leases end")
+        return all(done)
 
     # --- SIGTERM ---
 
@@ -206,7 +219,7 @@ class Process:
 
 def _why_not(lock: LockStatus) -> str:
     if lock.disabled is not None:
-        return f"disabled by {lock.disabled.actor} ({lock.disabled.source}): {lock.disabled.reason}"
+        return f"disabled by {lock.disabled.by}: {lock.disabled.reason}"
     if lock.master is not None:
         return f"waiting: {lock.master.instance} is master (term {lock.term})"
     return "waiting: the lock is free and about to be claimed"

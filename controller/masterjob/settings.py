@@ -6,40 +6,30 @@ what is wrong and where it was written. A database's password is in `Settings.da
 Source: design section 5.
 """
 
-import difflib
-import os
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
-from urllib.parse import unquote_plus
 
-import yaml
-
+from masterjob.documents import Document, read_one, refuse_unknown
 from masterjob.election.errors import SettingError
 from masterjob.election.timing import Timing, duration, in_words
 from masterjob.election.values import LostPolicy
+from masterjob.masking import masked
 
 SECTION = "masterJobExecutor"
-_FILE_LIMIT = 1024 * 1024
-_SECRETS = ("pass", "pwd", "secret", "token")
-_NO_PORT = re.compile(r"^([^:/?\[]*):(?!\d+(?:[/?]|$))[^/?]*")  # user:password where the host was forgotten
+
+Config = str | Path | Document | None
+"""The config file: its path, or what was read of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value and, in words, where it came from; ``line`` is set for a config file's."""
+    """A value and, in words, where it came from."""
 
     value: object
     source: str
-    line: int | None = None
-
-    @property
-    def where(self) -> str:
-        """The source as an error names it: with the line, where there is one."""
-        return self.source if self.line is None else f"{self.source} (line {self.line})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +48,18 @@ class Settings:
         return [(name, _shown_value(setting.value), setting.source) for name, setting in named]
 
 
-def resolve(options: Mapping[str, object], environ: Mapping[str, str], config: str | Path | None) -> Settings:
-    """Return the settings in effect.
+def resolve(
+    options: Mapping[str, object],
+    environ: Mapping[str, str],
+    config: Config,
+    *,
+    demand_database: bool = True,
+) -> Settings:
+    """Return the settings in effect. Where a database is not demanded it may be missing, and is an empty text.
 
     ``options`` goes by argument name, None meaning "not given"; so does an empty environment variable and a
-    null in the file. ``config`` is the config file's path; without it ``MASTERJOB_CONFIG`` is.
+    null in the file. An option that was written somewhere is a `Setting`, which says where. ``config`` is the
+    config file or its path; without it ``MASTERJOB_CONFIG`` is the path.
 
     Raises:
         SettingError: a value, a name or the config file is wrong, or no database is named.
@@ -71,18 +68,20 @@ def resolve(options: Mapping[str, object], environ: Mapping[str, str], config: s
     Source: design section 5.
     """
     for name in options:
-        _refuse_unknown(name, [parameter.argument for parameter in _PARAMETERS], f"argument {name}")
+        refuse_unknown(name, [parameter.argument for parameter in _PARAMETERS], f"argument {name}")
     file = _config_file(environ, config)
     found = {parameter.argument: _find(parameter, options, environ, file) for parameter in _PARAMETERS}
     given = {argument: setting for argument, setting in found.items() if setting is not None}
+    if "database" not in given and not demand_database:
+        given["database"] = Setting("", "not set")
     return _settings(given)
 
 
 def _settings(given: dict[str, Setting]) -> Settings:
     if "database" not in given:
         raise SettingError(
-            "no database is named: pass the argument database, set the environment's MASTERJOB_DATABASE_URL, "
-            f"or write database under {SECTION} in the config file"
+            "no database is named: pass the argument database (--database), set the environment's "
+            f"MASTERJOB_DATABASE_URL, or write database under {SECTION} in the config file"
         )
     timing = _timing(given)
     values = _DEFAULTS | asdict(timing) | {argument: setting.value for argument, setting in given.items()}
@@ -103,7 +102,7 @@ def _timing(given: Mapping[str, Setting]) -> Timing:
         return Timing.of(**chosen)
     except SettingError as error:
         blamed = [parameter for parameter in _PARAMETERS if parameter.keys[0] in str(error)]
-        where = [given[each.argument].where if each.argument in given else "default" for each in blamed]
+        where = [given[each.argument].source if each.argument in given else "default" for each in blamed]
         sources = ", ".join(f"{each.keys[0]}: {source}" for each, source in zip(blamed, where, strict=True))
         raise type(error)(f"{error} ({sources})") from None
 
@@ -174,124 +173,73 @@ def _find(
     file: Mapping[str, Setting],
 ) -> Setting | None:
     """Return the setting from the highest level that has it, read; None where no level does."""
-    levels = [(options.get(parameter.argument), f"argument {parameter.argument}")]
-    levels += [(environ.get(name, "").strip() or None, f"environment {name}") for name in parameter.variables]
-    found = [Setting(value, source) for value, source in levels if value is not None]
+    given = options.get(parameter.argument)
+    option = given if isinstance(given, Setting) else Setting(given, f"argument {parameter.argument}")
+    variables = [
+        Setting(environ.get(name, "").strip() or None, f"environment {name}") for name in parameter.variables
+    ]
+    found = [setting for setting in (option, *variables) if setting.value is not None]
     found += [file[key] for key in parameter.keys if key in file]
     if not found:
         return None
     try:
         return replace(found[0], value=parameter.read(found[0].value))
     except (SettingError, OverflowError) as error:
-        raise SettingError(f"{found[0].where}: {error}") from None
+        raise SettingError(f"{found[0].source}: {error}") from None
 
 
 # --- the config file
 
 
-def _config_file(environ: Mapping[str, str], config: str | Path | None) -> dict[str, Setting]:
+def _config_file(environ: Mapping[str, str], config: Config) -> dict[str, Setting]:
     """Return what the config file's section sets, unread, by the name it has there."""
-    path = environ.get("MASTERJOB_CONFIG", "").strip() or None if config is None else config
-    if path is None:
+    document = config_document(environ, config)
+    if document is None:
         return {}
-    where = f"config file {path}"
-    top = _mapping(_document(path, where), where)
-    section = _mapping(top[SECTION], f"{where}: {SECTION}") if SECTION in top else {}
+    section = config_section(document, SECTION)
     given: dict[str, Setting] = {}
-    for name, node in section.items():
-        setting = Setting(_text(node), f"{where}: {SECTION}.{_echo(name)}", node.start_mark.line + 1)
-        _refuse_unknown(name, [key for parameter in _PARAMETERS for key in parameter.keys], setting.where)
-        if not isinstance(node, yaml.ScalarNode):
-            raise SettingError(f"{setting.where} must be one value, not a list or a mapping")
-        if setting.value is not None:
+    for name, value in section.items():
+        setting = Setting(value, document.where((SECTION, name)))
+        refuse_unknown(name, [key for parameter in _PARAMETERS for key in parameter.keys], setting.source)
+        if isinstance(value, list | dict):
+            raise SettingError(f"{setting.source} must be one value, not a list or a mapping")
+        if value is not None:
             given[name] = setting
     return given
 
 
-def _document(path: str | Path, where: str) -> yaml.Node | None:
-    """Return the file as nodes: nothing is constructed and no alias is expanded, so nothing can blow up."""
-    raw = _read(path, where)
-    if raw.lstrip().startswith(b"{"):
-        raw = raw.replace(b"\t", b" ")  # JSON may be indented with tabs, which YAML does not allow
-    try:
-        return yaml.compose(raw, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:  # its own text quotes the file, which may hold a password
-        line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
-        raise SettingError(f"{where}{line} is neither YAML nor JSON: {error.problem}") from None
-    except (yaml.YAMLError, ValueError, OverflowError):  # as for an escape beyond the last character
-        raise SettingError(f"{where} is neither YAML nor JSON: it has characters that are none") from None
-    except RecursionError:
-        raise SettingError(f"{where} is nested too deeply") from None
+def config_document(environ: Mapping[str, str], config: Config) -> Document | None:
+    """Return the config file that the argument or else the environment names; None where neither does.
+
+    Raises:
+        SettingError: it cannot be read.
+    """
+    if isinstance(config, Document):
+        return config
+    path = config_path(environ, config)
+    return None if path is None else read_one(path, f"config file {path}")
 
 
-def _read(path: str | Path, where: str) -> bytes:
-    try:
-        with Path(os.fspath(path)).open("rb") as file:
-            raw = file.read(_FILE_LIMIT + 1)
-    except (OSError, TypeError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise SettingError(f"{where} cannot be read: {why}") from None
-    if len(raw) > _FILE_LIMIT:
-        raise SettingError(f"{where} is larger than 1 MiB")
-    return raw
+def config_path(environ: Mapping[str, str], config: str | Path | None) -> str | Path | None:
+    """Return where the config file is, if one is named."""
+    return environ.get("MASTERJOB_CONFIG", "").strip() or None if config is None else config
 
 
-def _mapping(node: yaml.Node | None, where: str) -> dict[str, yaml.Node]:
-    """Return the values of a mapping by name; of nothing at all, nothing."""
-    if node is None or node.tag == "tag:yaml.org,2002:null":
-        return {}
-    if not isinstance(node, yaml.MappingNode):
-        raise SettingError(f"{where} (line {node.start_mark.line + 1}) must hold names and values")
-    entries: dict[str, yaml.Node] = {}
-    for key, value in node.value:
-        line = key.start_mark.line + 1
-        if not isinstance(key, yaml.ScalarNode):
-            raise SettingError(f"{where} (line {line}) has a name that is not text")
-        if key.value in entries:
-            raise SettingError(f"{where} (line {line}) has {_echo(key.value)} twice")
-        entries[key.value] = value
-    return entries
+def config_section(document: Document, name: str) -> dict[str, object]:
+    """Return one of the sections of a config file; of nothing at all, nothing.
 
-
-def _echo(name: str) -> str:
-    """Return a name as errors may repeat it: whoever forgot a key has perhaps written a URL in its place."""
-    text = masked(name)[:64]
-    return text if text.isprintable() else repr(text)
-
-
-def _text(node: yaml.Node) -> str | None:
-    return None if node.tag == "tag:yaml.org,2002:null" else node.value
-
-
-def _refuse_unknown(name: str, known: Iterable[str], where: str) -> None:
-    known = list(known)
-    if name not in known:
-        nearest = difflib.get_close_matches(name[:64], known, 1)
-        hint = f"is {nearest[0]} meant?" if nearest else f"known are {', '.join(known)}"
-        raise SettingError(f"{where} is not known: {hint}")
+    Raises:
+        SettingError: the file or its section does not hold names and values.
+    """
+    top = document.data()
+    section = top.get(name) if isinstance(top, dict) else top
+    for value, path in ((top, ()), (section, (name,))):
+        if value is not None and not isinstance(value, dict):
+            raise SettingError(f"{document.where(path)} must hold names and values")
+    return section if isinstance(section, dict) else {}
 
 
 # --- what people see
-
-
-def masked(url: str) -> str:
-    """Return ``url`` with stars for the password, wherever a database URL may carry one.
-
-    What should have been percent-encoded may stand in a password as it is, so all from the first colon to the
-    last @ is taken for it: rather too much is hidden than a part of it shown.
-    """
-    scheme, mark, rest = url.partition("://")
-    login, at, place = rest.rpartition("@")
-    user, colon, _ = login.partition(":")
-    place = place if at else _NO_PORT.sub(r"\1:***", place)
-    head, question, query = f"{scheme}{mark}{user}{colon and ':***'}{at}{place}".partition("?")
-    return head + question + "&".join(_masked_field(each) for each in query.split("&"))
-
-
-def _masked_field(text: str) -> str:
-    name, equals, value = text.partition("=")
-    secret = any(word in unquote_plus(name).lower() for word in _SECRETS)
-    return f"{name}{equals}{'***' if secret else value}"
 
 
 def _shown_value(value: object) -> str:

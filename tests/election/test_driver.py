@@ -20,6 +20,11 @@ from masterjob.election.values import Identity, Inventory, NewSession, Term
 from ..simulation.memory import MemoryDatabase, MemoryStore
 
 FAST = Timing.of(0.1, stop_timeout=0.05, max_heartbeat_retry_count=2, check_master_interval=0.2)
+"""For tests in which the trust has to end."""
+
+STEADY = Timing.of(0.1, 20.0, stop_timeout=0.05, max_heartbeat_retry_count=2, check_master_interval=0.2)
+"""For all others: a machine that is busy must not end it."""
+
 PATIENCE = 10.0
 
 
@@ -146,9 +151,9 @@ def drivers(database: HangingDatabase) -> Iterator[Callable[[str], Driver]]:
         driver.leave("the test ends", PATIENCE)
 
 
-def enter(driver: Driver, job: Notes, name: str = "a") -> Notes:
+def enter(driver: Driver, job: Notes, name: str = "a", timing: Timing = STEADY) -> Notes:
     driver.run_job(name, job)
-    driver.tell(Declare(name, FAST))
+    driver.tell(Declare(name, timing))
     return job
 
 
@@ -168,7 +173,7 @@ def test_a_heartbeat_that_hangs_does_not_keep_the_job_from_being_stopped_in_time
     drivers: Callable[[str], Driver], database: HangingDatabase
 ) -> None:
     driver = drivers("me")
-    job = enter(driver, Notes())
+    job = enter(driver, Notes(), timing=FAST)
     assert job.started.acquire(timeout=PATIENCE)
     database.hanging.add("renew")
     assert job.stopped.acquire(timeout=PATIENCE)
@@ -194,7 +199,7 @@ def test_after_a_hang_the_lane_goes_on_with_a_fresh_connection(
     drivers: Callable[[str], Driver], database: HangingDatabase
 ) -> None:
     driver = drivers("me")
-    job = enter(driver, Notes())
+    job = enter(driver, Notes(), timing=FAST)
     assert job.started.acquire(timeout=PATIENCE)
     before = database.connections
     database.hanging.add("renew")
@@ -218,7 +223,7 @@ def test_the_guard_stops_the_job_though_the_electors_thread_is_held_up(
                 release.wait(PATIENCE)
 
     driver = drivers("me")
-    job = enter(driver, Notes())
+    job = enter(driver, Notes(), timing=FAST)
     assert job.started.acquire(timeout=PATIENCE)
     handler = Blocked()
     logging.getLogger("masterjob").addHandler(handler)
@@ -293,7 +298,8 @@ def test_leaving_leaves_no_session_and_no_thread_behind(
     job = enter(driver, Notes())
     assert job.started.acquire(timeout=PATIENCE)
     assert driver.leave("enough", PATIENCE)
-    wait_until(lambda: not [t for t in threading.enumerate() if t.name.startswith("masterjob")])
+    own = {f"masterjob {each}" for each in ("elector", "guard", "heartbeat", "control")}
+    wait_until(lambda: own.isdisjoint(thread.name for thread in threading.enumerate()))
     assert not database.tables_in_memory.tables.sessions
     assert database.tables_in_memory.tables.locks["a"].holder is None
 

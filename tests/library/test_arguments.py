@@ -65,3 +65,15 @@ def test_a_lock_can_be_started_again_after_it_was_closed(tmp_path: Path) -> None
 def test_the_switch_needs_to_know_the_database_too() -> None:
     with pytest.raises(SettingError, match="no database is named"):
         enable("JOB")
+
+
+def test_a_handle_that_was_closed_closes_nobody_elses_lock(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/db"
+    keeper = start_master(lock_name="KEEPER", master_job=JOB, database=url, handle_signals=False)
+    old = start_master(lock_name="JOB", master_job=JOB, database=url, handle_signals=False)
+    old.close()
+    new = start_master(lock_name="JOB", master_job=JOB, database=url, handle_signals=False)
+    old.close()
+    assert new.why != "not taking part"
+    new.close()
+    keeper.close()

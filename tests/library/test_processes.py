@@ -7,6 +7,8 @@ import sys
 import threading
 from collections import Counter
 
+import pytest
+
 import masterjob
 
 from .conftest import PATIENCE, Stage, wait_until
@@ -205,14 +207,54 @@ def test_thirty_locks_of_one_process_share_one_elector(on_sqlite: Stage) -> None
     assert not any(lock.master for lock in masterjob.status(database=on_sqlite.url))
 
 
+SLOW_STOP = """
+import signal, sys, threading, time
+from masterjob import MasterJob, start_master
+def stop():
+    print("stop begins", flush=True); time.sleep(0.7); print("stop ends", flush=True)
+ended = threading.Event()
+if sys.argv[2] != "none":
+    def handler(number, frame):
+        ended.set()
+        if sys.argv[2] == "exits":
+            time.sleep(0.03)
+            sys.exit(0)
+    signal.signal(signal.SIGTERM, handler)
+start_master(lock_name="JOB", master_job=MasterJob(lambda: print("start", flush=True), stop), database=sys.argv[1],
+             init_delay="0s", stop_timeout="5s")
+ended.wait()
+"""
+
+
+@pytest.mark.parametrize("handler", ["exits", "sets an event", "none"])
+def test_however_a_process_ends_its_stop_is_waited_for_and_its_lock_released(
+    on_sqlite: Stage, handler: str
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_STOP, on_sqlite.url, handler], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "start\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=PATIENCE)[0] == "stop begins\nstop ends\n"
+    (lock,) = masterjob.status("JOB", database=on_sqlite.url)
+    assert lock.master is None
+
+
 FORKS = """
 import os, signal, sys, time
 import masterjob
 from masterjob import MasterJob, start_master
 master = start_master(lock_name="JOB", master_job=MasterJob(lambda: None), database=sys.argv[1], init_delay="0s")
+while not master.is_master:
+    time.sleep(0.01)
 child = os.fork()
 if child == 0:
+    master.close()
+    if not master.is_master:
+        print("the child is nothing", flush=True)
     signal.pause()
+sys.stdin.readline()
 os.kill(child, signal.SIGTERM)
 _, status = os.waitpid(child, 0)
 print(os.waitstatus_to_exitcode(status), flush=True)
@@ -220,7 +262,11 @@ print(os.waitstatus_to_exitcode(status), flush=True)
 
 
 def test_a_forked_child_is_no_instance_and_ends_by_sigterm_as_it_would_without_us(on_sqlite: Stage) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", FORKS, on_sqlite.url], capture_output=True, text=True, timeout=PATIENCE, check=True
+    process = subprocess.Popen(
+        [sys.executable, "-c", FORKS, on_sqlite.url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    assert done.stdout == f"{-signal.SIGTERM}\n"
+    assert process.stdout is not None
+    assert process.stdout.readline() == "the child is nothing\n"
+    assert process.communicate("go on\n", timeout=PATIENCE)[0] == f"{-signal.SIGTERM}\n"
+    (lock,) = masterjob.status("JOB", database=on_sqlite.url)
+    assert lock.master is None

@@ -142,6 +142,14 @@ class Driver:
         self.tell(Leave(why))
         return self._over.wait(timeout)
 
+    def forked(self) -> None:
+        """Be over in a forked child, which has none of our threads and none of our terms."""
+        self.trouble = "this process is a fork of the one that took part"
+        self._elector = Elector(self.identity, Random(), lambda: uuid4().hex)  # noqa: S311
+        self._changed = threading.Condition()  # whoever held the old ones is not here
+        self._over = threading.Event()
+        self._over.set()
+
     # --- the elector's thread ---
 
     def _run(self) -> None:

@@ -36,6 +36,11 @@ class Disabled:
     since: datetime
     until: datetime | None
 
+    @property
+    def by(self) -> str:
+        """Who, and by which switch, where that does not say who by itself."""
+        return self.actor if self.actor == self.source else f"{self.actor} ({self.source})"
+
 
 @dataclass(frozen=True, slots=True)
 class MasterSeen:

@@ -36,10 +36,14 @@ _SET_ENABLED = """
 """
 # A disable whose time has passed stands in nobody's way, though nobody has cleared it away yet.
 _STILL_DISABLES = """
-    SELECT until FROM master_control WHERE lock_name = :lock_name AND source = :source AND NOT enabled
+    SELECT until, reason FROM master_control WHERE lock_name = :lock_name AND source = :source AND NOT enabled
     AND (until IS NULL OR until > {now_ms})
 """
 _PUT_OFF = "UPDATE master_control SET until = :until WHERE lock_name = :lock_name AND source = :source"
+_CORRECT = """
+    UPDATE master_control SET reason = :reason, actor = :actor, until = :until
+    WHERE lock_name = :lock_name AND source = :source
+"""
 _FORGET = "DELETE FROM master_control WHERE lock_name = :lock_name AND source = :source"
 _DISABLE = """
     INSERT INTO master_control (lock_name, source, enabled, reason, actor, until, changed_at)
@@ -61,6 +65,8 @@ class Disabling:
     actor: str
     source: str
     until_ms: int | None = None
+    corrects: bool = False
+    """Whether this takes the place of what the source has said before, as a manifest's next version does."""
 
 
 def chunks(items: Sequence[T]) -> Iterator[list[T]]:
@@ -85,17 +91,22 @@ def ensure(line: Line, names: Sequence[str]) -> None:
 def disable(line: Line, lock_name: str, said: Disabling) -> bool:
     """Disable the lock for this source; return False where it does so already.
 
-    Then its first reason stays, and of two ends the later: who disables a lock finds it disabled that long.
+    Then its first reason stays, and of two ends the later: who disables a lock finds it disabled that long. Only
+    what ``corrects`` changes the reason; the time since when it is disabled stays.
     """
+    key = {"lock_name": lock_name, "source": said.source}
+    told = {"reason": said.reason, "actor": said.actor, "until": said.until_ms}
 
     def change(connection: Connection) -> bool:
-        key = {"lock_name": lock_name, "source": said.source}
         if (before := execute(connection, line.dialect, _STILL_DISABLES, key).first()) is not None:
+            if said.corrects:
+                if changed := (before.reason, before.until) != (said.reason, said.until_ms):
+                    execute(connection, line.dialect, _CORRECT, key | told)
+                return changed
             if before.until is not None and (said.until_ms is None or said.until_ms > before.until):
                 execute(connection, line.dialect, _PUT_OFF, key | {"until": said.until_ms})
             return False
         execute(connection, line.dialect, _FORGET, key)
-        told = {"reason": said.reason, "actor": said.actor, "until": said.until_ms}
         execute(connection, line.dialect, _DISABLE, key | told)
         return True
 

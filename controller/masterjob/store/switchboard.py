@@ -15,6 +15,7 @@ from masterjob.store.lines import Line
 from masterjob.store.locks import LockVerbs
 from masterjob.store.reading import LockStatus
 
+_DISABLING = "SELECT lock_name, source FROM master_control WHERE NOT enabled"
 _HELD = "SELECT term FROM master_lock WHERE lock_name = :lock_name AND holder IS NOT NULL"
 
 
@@ -29,18 +30,27 @@ class Switchboard:
         self._new_line = new_line
 
     def disable(
-        self, lock_name: str, reason: str, actor: str, source: str = "api", until: datetime | None = None
+        self,
+        lock_name: str,
+        reason: str,
+        actor: str,
+        source: str = "api",
+        until: datetime | None = None,
+        *,
+        corrects: bool = False,
     ) -> bool:
         """Stop the lock's job and keep it stopped, until ``until`` or until this source enables it again.
 
         Returns:
-            whether this changed anything: False where the source disables it already; its first reason stays.
+            whether this changed anything: False where the source disables it already. Then its first reason
+            stays, unless this ``corrects`` it.
         """
         said = switch.Disabling(
             _said("reason", reason, 1000),
             _said("actor", actor, 200),
             _said("source", source, 400),
             _due(until),
+            corrects,
         )
         with self._new_line() as line:
             return switch.disable(line, valid_name(lock_name), said)
@@ -55,6 +65,11 @@ class Switchboard:
             return switch.enable(
                 line, valid_name(lock_name), _said("actor", actor, 200), _said("source", source, 400)
             )
+
+    def disabling(self) -> set[tuple[str, str]]:
+        """Return which sources disable which locks: pairs of lock name and source."""
+        with self._new_line() as line:
+            return {(row.lock_name, row.source) for row in line.rows(_DISABLING)}
 
     def step_down(self, lock_name: str, actor: str, reason: str) -> bool:
         """Ask the master of just now to give its term up; return whether there is one."""

@@ -1,0 +1,63 @@
+"""The log on standard error: a line of text for people, or a line of JSON for programs."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from enum import StrEnum
+
+_USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class LogFormat(StrEnum):
+    """How a line of the log looks."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """From which level on lines are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def set_up(look: LogFormat, level: LogLevel) -> None:
+    """Have everything that is logged written; of other packages warnings only."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if look is LogFormat.JSON else TextLines())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("masterjob").setLevel(level.upper())
+
+
+class TextLines(logging.Formatter):
+    """Time, level where it is no everyday line, and the sentence."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        level = "" if record.levelno == logging.INFO else f"{record.levelname} "
+        return f"{_time(record)} {level}{super().format(record)}"
+
+
+class JsonLines(logging.Formatter):
+    """One object a line: time, level, logger, message, and whatever else was given along."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        said = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **{name: value for name, value in vars(record).items() if name not in _USUAL},
+        }
+        if record.exc_info:
+            said["exception"] = self.formatException(record.exc_info)
+        return json.dumps(said, ensure_ascii=False, default=str)
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

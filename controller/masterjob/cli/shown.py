@@ -1,0 +1,124 @@
+"""Tables for people and JSON for programs. What goes into a pipe has no colours and one line a row."""
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from masterjob.store.history import Event
+from masterjob.store.reading import Disabled, LockStatus, MasterSeen
+
+_NO_TERMINAL = 2000  # columns: a row in a pipe is one line, however long
+_COLOURS = {"Elected": "green", "Disabled": "yellow", "Stopping": "yellow", "Vacant": "red"}
+
+
+def console() -> Console:
+    """Return the standard output, as wide as it is."""
+    plain = Console(file=sys.stdout, highlight=False, markup=False)
+    return (
+        plain if plain.is_terminal else Console(file=sys.stdout, highlight=False, markup=False, width=_NO_TERMINAL)
+    )
+
+
+def as_json(value: object) -> None:
+    """Print a value for programs."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))  # noqa: T201
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under their columns; the states in colour, on a terminal."""
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        grid.add_column(column, overflow="fold", no_wrap=column in ("State", "Since", "At", "Term"))
+    for row in rows:
+        grid.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
+    console().print(grid)
+
+
+def state(lock: LockStatus) -> str:
+    """Return the one word for a lock: Elected, Vacant, Stopping or Disabled (design 6.1)."""
+    if not lock.enabled:
+        return "Stopping" if lock.master is not None else "Disabled"
+    return "Elected" if lock.master is not None and lock.master.alive else "Vacant"
+
+
+def why(lock: LockStatus) -> str:
+    """Return why the lock has no master, or will have none; nothing where all is as it should be."""
+    if lock.disabled is not None:
+        until = "" if lock.disabled.until is None else f", until {moment(lock.disabled.until)}"
+        return f"{lock.disabled.reason} [{lock.disabled.by}{until}]"
+    if lock.master is not None and not lock.master.alive:
+        return f"its master is silent for {age(lock.master.heartbeat_age)}"
+    return ""
+
+
+def lock_json(lock: LockStatus) -> dict[str, Any]:
+    """Return a lock for programs."""
+    return {
+        "lockName": lock.lock_name,
+        "state": state(lock),
+        "enabled": lock.enabled,
+        "term": lock.term,
+        "master": None if lock.master is None else _master_json(lock.master),
+        "disabled": None if lock.disabled is None else _disabled_json(lock.disabled),
+    }
+
+
+def _master_json(master: MasterSeen) -> dict[str, Any]:
+    return {
+        "instance": master.instance,
+        "address": master.address,
+        "pod": master.pod,
+        "node": master.node,
+        "since": moment(master.since),
+        "heartbeatAgeSeconds": round(master.heartbeat_age, 3),
+        "alive": master.alive,
+    }
+
+
+def _disabled_json(disabled: Disabled) -> dict[str, Any]:
+    return {
+        "reason": disabled.reason,
+        "actor": disabled.actor,
+        "source": disabled.source,
+        "since": moment(disabled.since),
+        "until": None if disabled.until is None else moment(disabled.until),
+    }
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    """Return a line of the history for programs."""
+    return {
+        "at": moment(event.at),
+        "lockName": event.lock_name,
+        "term": event.term,
+        "kind": event.kind,
+        "instance": event.instance,
+        "actor": event.actor,
+        "reason": event.reason,
+    }
+
+
+def moment(at: datetime) -> str:
+    """Return a time in RFC 3339, to the second, in UTC."""
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def since(at: datetime) -> str:
+    """Return how long ago that was."""
+    return age((datetime.now(UTC) - at).total_seconds())
+
+
+def age(seconds: float) -> str:
+    """Return a time span as people take it in at a glance: 7s, 3m12s, 5h7m, 3d4h."""
+    whole = max(0, int(seconds))
+    for size, name, smaller, part in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size}{name}" + (f"{rest}{part}" if rest else "")
+    return f"{whole}s"

@@ -1,0 +1,160 @@
+"""The controller: has done what resources say, whether they were read from files or from Kubernetes.
+
+It is told what is wanted, `apply` and `remove`, and works towards that until it is so: the switch in the database
+first, then this process's part in the election. What fails is tried again and holds up no other lock; what cannot
+be done is told once, and the last good state stays.
+
+    the resources of a lock  ->  the first one counts  ->  its switch is written  ->  the lock is declared
+                                 the others: Conflict      (switches.py)              (participation.py)
+
+What must not be here: where resources come from, SQL, what a job is.
+
+Source: design sections 3.2, 6.1 and 6.2.
+"""
+
+import logging
+import threading
+from collections.abc import Mapping
+
+from masterjob.election.errors import SettingError, StoreUnavailable
+from masterjob.jobs.named import JobSpec
+from masterjob.participation import Participation, Resolve
+from masterjob.process import Process
+from masterjob.resource import Resource
+from masterjob.store.database import Database
+from masterjob.switches import Switches
+from masterjob.workqueue import Workqueue
+
+logger = logging.getLogger("masterjob")
+
+_THREADS = 4
+
+
+class Controller:
+    """Resources in, elections out. Every method returns at once and may be called from any thread.
+
+    ``resolve`` gives the settings in effect for the options of a resource; ``jobs`` are those that may be named.
+
+    Raises:
+        SettingError: no database is named, or none that can be used.
+    """
+
+    def __init__(self, process: Process, resolve: Resolve, jobs: Mapping[str, JobSpec]) -> None:
+        self._part = Participation(process, resolve, jobs)
+        self._switches = Switches(Database(resolve({}).database))
+        self._lock = threading.Lock()
+        self._claims: dict[str, dict[str, Resource]] = {}
+        """The resources of each lock by their source, the first one first."""
+        self._lock_of: dict[str, str] = {}
+        self._gone: dict[str, set[str]] = {}
+        """Sources that spoke for a lock and do not any more; their switch is still to be taken back."""
+        self._problems: dict[str, str] = {}
+        self._queue = Workqueue(self._work, _THREADS)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._queue.start()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Change nothing any more; jobs and locks stay as they are until the process gives them up."""
+        self._queue.close(timeout)
+
+    def apply(self, source: str, resource: Resource) -> None:
+        """Have done what the resource says. ``source`` is the name of its switch, `file:NAMESPACE/NAME`."""
+        with self._lock:
+            name = resource.lock_name
+            if self._lock_of.get(source, name) != name:
+                self._drop(source)
+            before = self._claims.get(name, {}).get(source)
+            self._claims.setdefault(name, {})[source] = resource
+            self._lock_of[source] = name
+        if before != resource:
+            self._queue.add(name)
+
+    def remove(self, source: str) -> None:
+        """The resource is gone for good: so are its switch and, with the last of them, our part in its lock."""
+        with self._lock:
+            if source in self._lock_of:
+                self._drop(source)
+
+    def repeat(self) -> None:
+        """Look at everything again, also at switches that were written before: a slow net for what was lost."""
+        with self._lock:
+            self._switches.forget()
+            names = list(self._claims)
+        for name in names:
+            self._queue.add(name)
+
+    def problem(self, source: str) -> str | None:
+        """What of the resource cannot be done, in a sentence; None where all is as it says."""
+        return self._problems.get(source)
+
+    def wait_done(self, timeout: float) -> bool:
+        """Wait until everything that was told is done, as far as it can be; False if it is not."""
+        return self._queue.wait_done(timeout)
+
+    def _drop(self, source: str) -> None:
+        name = self._lock_of.pop(source)
+        del self._claims[name][source]
+        self._gone.setdefault(name, set()).add(source)
+        self._problems.pop(source, None)
+        self._queue.add(name)
+
+    # --- one lock; on one thread of the queue at a time
+
+    def _work(self, name: str) -> bool:
+        with self._lock:
+            claims = list(self._claims.get(name, {}).items())
+            gone = sorted(self._gone.get(name, set()) - {source for source, _ in claims[:1]})
+        for source, resource in claims[1:]:
+            self._tell(source, resource.conflict(claims[0][1]))
+        try:
+            if claims:
+                self._serve(*claims[0])
+            else:
+                self._part.withdraw(name, "its resource is gone")
+            for source in gone:
+                self._switches.take_back(name, source)
+        except StoreUnavailable as error:
+            self._try_again(name, claims[0][0] if claims else None, error)
+            return False
+        self._clear(name, gone)
+        return True
+
+    def _serve(self, source: str, resource: Resource) -> None:
+        self._switches.write(source, resource)  # before anything else: nobody may claim what was just disabled
+        try:
+            self._part.take_part(resource)
+        except SettingError as error:
+            self._tell(source, str(error))
+        else:
+            self._tell(source, None)
+
+    def _clear(self, name: str, gone: list[str]) -> None:
+        """Forget what is dealt with; whoever left meanwhile has put the lock into the queue again."""
+        with self._lock:
+            left = self._gone.get(name, set()) - set(gone) - set(list(self._claims.get(name, ()))[:1])
+            self._gone[name] = left
+            if not (left or self._claims.get(name)):
+                self._claims.pop(name, None)
+                del self._gone[name]
+
+    # --- words
+
+    def _try_again(self, name: str, source: str | None, error: StoreUnavailable) -> None:
+        words = f"the switch of {name} cannot be written at the moment, it is tried again: {error}"
+        if source is not None:
+            self._tell(source, words)
+        else:
+            logger.warning("%s", words)
+
+    def _tell(self, source: str, problem: str | None) -> None:
+        """Say once what cannot be done, and once that it can."""
+        before = self._problems.get(source)
+        if problem is not None:
+            self._problems[source] = problem
+            if problem != before:
+                logger.warning("%s", problem)
+        elif before is not None:
+            del self._problems[source]
+            logger.info("%s is followed again", source)

@@ -1,0 +1,155 @@
+"""The command line: in this process for what it says, in processes of its own for how it ends."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from masterjob.cli.app import app
+from tests.library.conftest import PATIENCE, wait_until
+
+ENVIRONMENT = {
+    name: value for name, value in os.environ.items() if not name.startswith(("MASTER", "INIT_", "CHECK_"))
+}
+TIMING = "  heartbeatInterval: 1s\n  leaseDuration: 4s\n  stopTimeout: 1s\n"
+CONFIG = """\
+masterJobExecutor:
+  database: {url}
+  initDelay: 0s
+jobs:
+  beep:
+    exec: {{command: [sh, -c, 'echo begins with $MASTERJOB_TERM; while true; do sleep 1; done']}}
+"""
+
+
+def manifest(name: str = "beep", more: str = "", lock_name: str = "BEEP") -> str:
+    return (
+        "apiVersion: masterjob.io/v1alpha1\nkind: MasterJob\n"
+        f"metadata: {{name: {name}}}\nspec:\n  lockName: {lock_name}\n  job: beep\n{TIMING}{more}"
+    )
+
+
+@dataclass
+class Terminal:
+    """A folder with a config file and manifests, and the command ``masterjob`` in it."""
+
+    folder: Path
+    url: str
+
+    @property
+    def manifests(self) -> Path:
+        return self.folder / "manifests"
+
+    def write(self, name: str, text: str) -> Path:
+        """Put a file in place at once, as editors do."""
+        new, path = self.folder / "new", self.manifests / name
+        new.write_text(text)
+        return new.rename(path)
+
+    def run(self, *words: str) -> Result:
+        """Run a command in this process."""
+        environment = {"MASTERJOB_DATABASE_URL": self.url, "MASTERJOB_CONFIG": ""}
+        return CliRunner().invoke(app, list(words), env=environment, prog_name="masterjob")
+
+    def json(self, *words: str) -> Any:
+        result = self.run(*words, "--output", "json")
+        assert result.exit_code in (0, 1), result.output
+        return json.loads(result.stdout)
+
+    def process(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in a process of its own."""
+        return subprocess.run(
+            [sys.executable, "-m", "masterjob", *words],
+            env=ENVIRONMENT | {"MASTERJOB_DATABASE_URL": self.url},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def state(self, lock_name: str = "BEEP") -> str:
+        found = [each for each in self.json("list") if each["lockName"] == lock_name]
+        return str(found[0]["state"]) if found else ""
+
+    def wait_for(self, state: str, lock_name: str = "BEEP") -> None:
+        wait_until(lambda: self.state(lock_name) == state)
+
+
+class Controller:
+    """A process of ``masterjob run``."""
+
+    def __init__(self, terminal: Terminal, *words: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "masterjob", "run", str(terminal.manifests), *words],
+            cwd=terminal.folder,
+            env=ENVIRONMENT | {"MASTERJOB_CONFIG": str(terminal.folder / "config.yaml")},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        self.lines.extend(self._process.stderr)
+
+    def hear(self, words: str, times: int = 1) -> str:
+        """Wait until a line with these words was logged so many times; return the last one."""
+
+        def said() -> list[str]:
+            return [line for line in self.lines if words in line]
+
+        try:
+            wait_until(lambda: len(said()) >= times)
+        except AssertionError:
+            raise AssertionError("".join([f"{words!r} was not said:\n", *self.lines])) from None
+        return said()[-1]
+
+    def end(self, number: int) -> int:
+        """Send a signal and return the exit code."""
+        self._process.send_signal(number)
+        code = self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        return code
+
+    def clean_up(self) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._reader.join(PATIENCE)
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    url = f"sqlite:///{tmp_path / 'masterjob.sqlite3'}"
+    (tmp_path / "config.yaml").write_text(CONFIG.format(url=url))
+    (tmp_path / "manifests").mkdir()
+    return Terminal(tmp_path, url)
+
+
+@pytest.fixture
+def run(terminal: Terminal) -> Iterator[Callable[..., Controller]]:
+    started: list[Controller] = []
+
+    def start(*words: str) -> Controller:
+        started.append(Controller(terminal, *words))
+        return started[-1]
+
+    yield start
+    for controller in started:
+        controller.clean_up()

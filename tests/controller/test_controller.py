@@ -1,0 +1,191 @@
+"""The controller: has done what resources say, and goes on doing it."""
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from masterjob.election.errors import StoreUnavailable
+from masterjob.resource import Resource
+from masterjob.store.switchboard import Switchboard
+from tests.controller.conftest import PATIENCE, Scene
+from tests.library.conftest import wait_until
+
+
+def test_an_applied_resource_has_its_job_run(scene: Scene) -> None:
+    scene.apply("a")
+    scene.log.wait_for("one starts")
+    assert scene.problem("a") is None
+
+
+def test_to_apply_the_same_again_does_nothing(scene: Scene) -> None:
+    scene.apply("a")
+    scene.log.wait_for("one starts")
+    scene.apply("a")
+    scene.controller.repeat()
+    assert scene.controller.wait_done(PATIENCE)
+    assert scene.log.said == ["one starts"]
+
+
+def test_a_disabled_resource_stops_its_job_and_says_why(scene: Scene) -> None:
+    scene.apply("a")
+    scene.log.wait_for("one starts")
+    scene.apply("a", enabled=False, disabled_reason="moving")
+    assert scene.disabled() == ("file:default/a", "moving")
+    scene.log.wait_for("one starts", "one stops")
+    scene.apply("a", disabled_reason="moving")  # a reason that is left over says nothing
+    assert scene.disabled() is None
+    scene.log.wait_for("one starts", "one stops", "one starts")
+
+
+def test_a_resource_that_was_disabled_from_the_beginning_is_never_run(scene: Scene) -> None:
+    scene.apply("a", enabled=False)
+    assert scene.disabled() == ("file:default/a", "enabled is false")
+    assert [event.kind for event in scene.people.history("LOCK")] == ["disabled"]
+
+
+def test_a_changed_reason_is_seen(scene: Scene) -> None:
+    scene.apply("a", enabled=False, disabled_reason="first")
+    scene.apply("a", enabled=False, disabled_reason="second")
+    assert scene.disabled() == ("file:default/a", "second")
+
+
+def test_what_people_disable_stays_disabled_whatever_the_resource_says(scene: Scene) -> None:
+    scene.apply("a", enabled=False)
+    scene.people.disable("LOCK", "hands off", "ann")
+    scene.apply("a", enabled=True)
+    assert scene.disabled() == ("api", "hands off")
+
+
+def test_another_timing_keeps_the_term(scene: Scene) -> None:
+    scene.apply("a")
+    scene.log.wait_for("one starts")
+    scene.apply("a", options={"heartbeat_interval": "800ms"})
+    wait_until(lambda: sessions(scene) == 1 and lease_of(scene) == 4000)
+    scene.apply("a", options={"heartbeat_interval": "1s", "lease_duration": "5s"})
+    wait_until(lambda: lease_of(scene) == 5000)
+    assert scene.log.said == ["one starts"]
+    assert scene.people.status("LOCK")[0].term == scene.log.terms[0]
+
+
+def sessions(scene: Scene) -> int:
+    return len(leases(scene))
+
+
+def lease_of(scene: Scene) -> int | None:
+    found = leases(scene)
+    return found[0] if len(found) == 1 else None
+
+
+def leases(scene: Scene) -> list[int]:
+    with sqlite3.connect(scene.url.removeprefix("sqlite:///"), timeout=PATIENCE) as connection:
+        return [row[0] for row in connection.execute("SELECT lease_ms FROM master_session")]
+
+
+def test_an_unsafe_timing_keeps_the_last_good_state_and_is_told(scene: Scene) -> None:
+    scene.apply("a")
+    scene.log.wait_for("one starts")
+    scene.apply("a", options={"lease_duration": "1s"})
+    problem = scene.problem("a")
+    assert problem is not None
+    assert "leaseDuration 1s is too short" in problem
+    assert "spec.leaseDuration" in problem
+    assert scene.log.said == ["one starts"]
+    scene.apply("a")
+    assert scene.problem("a") is None
+
+
+def test_another_job_takes_another_term(scene: Scene) -> None:
+    scene.apply("a")
+    scene.log.wait_for("one starts")
+    scene.apply("a", job="two")
+    scene.log.wait_for("one starts", "one stops", "two starts")
+    assert scene.log.terms[1] > scene.log.terms[0]
+
+
+def test_a_job_that_nobody_knows_is_told_and_the_others_go_on(scene: Scene) -> None:
+    scene.apply("a", lock_name="A", job="nobody")
+    scene.apply("b", lock_name="B")
+    scene.log.wait_for("one starts")
+    assert scene.problem("a") == "spec.job: no job 'nobody' is known here (known: broken, one, two)"
+    assert scene.people.status("A") == [], "the lock is not competed for by this instance"
+
+
+def test_a_job_that_cannot_be_had_is_told(scene: Scene) -> None:
+    scene.apply("a", job="broken")
+    assert scene.problem("a") == "the entry cannot be imported"
+
+
+def test_a_removed_resource_frees_its_lock_and_takes_its_switch_along(scene: Scene) -> None:
+    scene.apply("a")
+    scene.log.wait_for("one starts")
+    scene.apply("a", enabled=False)
+    scene.remove("a")
+    scene.log.wait_for("one starts", "one stops")
+    wait_until(lambda: scene.people.status("LOCK")[0].master is None)
+    assert scene.disabled() is None
+
+
+def test_a_removed_resource_may_come_back_at_once(scene: Scene) -> None:
+    for _ in range(3):
+        scene.apply("a")
+        scene.controller.remove("file:default/a")
+        scene.apply("a")
+    wait_until(lambda: bool(scene.log.said) and scene.log.said[-1] == "one starts")
+
+
+def test_of_two_resources_with_one_lock_the_first_counts_and_the_second_switches_nothing(scene: Scene) -> None:
+    scene.apply("a")
+    scene.log.wait_for("one starts")
+    scene.apply("b", enabled=False, job="two")
+    problem = scene.problem("b")
+    assert problem is not None
+    assert "Conflict: lock LOCK belongs to default/a" in problem
+    assert scene.disabled() is None
+    assert scene.log.said == ["one starts"]
+    scene.remove("a")
+    assert scene.disabled() == ("file:default/b", "enabled is false")
+    assert scene.problem("b") is None
+
+
+def test_a_resource_that_goes_to_another_lock_takes_its_switch_along(scene: Scene) -> None:
+    scene.apply("a", lock_name="A", enabled=False, disabled_reason="x")
+    scene.apply("a", lock_name="B", enabled=False, disabled_reason="x")
+    assert scene.disabled("A") is None
+    assert scene.disabled("B") == ("file:default/a", "x")
+
+
+def test_a_switch_that_cannot_be_written_is_tried_again_and_holds_up_no_other_lock(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, open_again = Switchboard.disable, threading.Event()
+
+    def disable(self: Switchboard, lock_name: str, *rest: object, **more: object) -> bool:
+        if lock_name == "A" and not open_again.is_set():
+            raise StoreUnavailable("no answer")
+        return real(self, lock_name, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Switchboard, "disable", disable)
+    scene.controller.apply("file:default/a", resource("a", "A", enabled=False))
+    scene.controller.apply("file:default/b", resource("b", "B", enabled=True))
+    scene.log.wait_for("one starts")
+    wait_until(lambda: "it is tried again: no answer" in (scene.problem("a") or ""))
+    open_again.set()
+    assert scene.controller.wait_done(PATIENCE)
+    assert scene.disabled("A") is not None
+    assert scene.problem("a") is None
+
+
+def resource(name: str, lock_name: str, *, enabled: bool) -> Resource:
+    return Resource(name=name, lock_name=lock_name, job="one", enabled=enabled)
+
+
+def test_a_database_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
+    folder = tmp_path / "later"
+    scene = Scene(f"sqlite:///{folder / 'masterjob.sqlite3'}")
+    scene.controller.apply("file:default/a", resource("a", "A", enabled=True))
+    wait_until(lambda: scene.problem("a") is not None)
+    folder.mkdir()
+    scene.log.wait_for("one starts")
+    scene.close()
