@@ -1,0 +1,30 @@
+"""A small scheduler that runs on one of many instances: every ten seconds a report, and a clean end of the term.
+
+MASTERJOB_DATABASE_URL=sqlite:////tmp/demo.sqlite3 python examples/scheduler.py [SECONDS BETWEEN]
+"""
+
+import sys
+import threading
+import time
+
+from masterjob import MasterJob, Term, start_master
+
+EVERY = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
+
+
+def report(number: int) -> None:
+    print(f"report {number}", flush=True)
+
+
+def schedule(term: Term) -> None:
+    """Be on time for as long as the term lasts: between the reports it waits for the term's end, not for sleep."""
+    number, due = 0, time.monotonic()
+    while not term.wait(max(0.0, due - time.monotonic())):
+        number, due = number + 1, due + EVERY
+        report(number)
+        term.raise_if_lost()  # before each further step that must not come from a former master
+
+
+if __name__ == "__main__":
+    start_master(lock_name="SCHEDULER", master_job=MasterJob(start=schedule), init_delay="100ms")
+    threading.Event().wait()

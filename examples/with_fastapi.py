@@ -1,0 +1,42 @@
+"""MasterJob beside a FastAPI application, over its lifespan.
+
+MASTERJOB_DATABASE_URL=sqlite:////tmp/demo.sqlite3 python examples/with_fastapi.py [PORT]
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from fastapi import FastAPI, Request
+
+from masterjob import MasterJob, Term, start_master
+
+
+async def tick(term: Term) -> None:
+    """Cancelled when the term ends; no stop is needed."""
+    while True:
+        await asyncio.sleep(1)
+        print(f"tick in term {term.number}", flush=True)
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    app.state.master = start_master(lock_name="TICK", master_job=MasterJob(start=tick), handle_signals=False)
+    yield
+    await app.state.master.aclose()
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.get("/")
+def show(request: Request) -> dict[str, object]:  # a plain function, since asking why may ask the database
+    master = request.app.state.master
+    return {"isMaster": master.is_master, "why": master.why}
+
+
+if __name__ == "__main__":
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 8080
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
