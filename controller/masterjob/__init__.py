@@ -8,13 +8,17 @@
 `start_master` in every copy of the application; ``start`` is called on one of them, and on another when that one
 dies. `disable` and `enable` switch a lock for all of them, `status` and `history` say what is going on.
 
-The rooms, and what may import what: ``main -> settings | jobs | store -> election``.
+The rooms, and what may import what: ``cli | main -> jobs | store -> election``.
 
-    election/    who is master: the protocol, a pure state machine, and its threads
-    store/       where it is written: SQL on three databases, and nothing of SQL elsewhere
-    jobs/        what the master runs
-    settings.py  options > environment > config file > defaults
-    main.py      puts the rooms together
+    election/      who is master: the protocol, a pure state machine, and its threads
+    store/         where it is written: SQL on three databases, and nothing of SQL elsewhere
+    jobs/          what the master runs
+    cli/           what a terminal sees
+    resource.py    a MasterJob as its manifest declares it; files.py follows the manifests
+    controller.py  does what resources say: switches.py tells the database, participation.py the election
+    settings.py    options > environment > config file > defaults; documents.py reads files, line by line
+    process.py     this process's part in it, and its own end
+    main.py        puts the rooms together for applications
 """
 
 from masterjob.election.errors import (

@@ -146,7 +146,7 @@ def history(
     elif not events:
         typer.echo(f"Nothing has happened to {lock_name} yet.")
     else:
-        rows = [(shown.moment(each.at), each.kind, each.actor or "", each.reason) for each in events]
+        rows = [(shown.moment(each.at), each.kind, each.actor or "", shown.told(each)) for each in events]
         shown.table(("At", "What", "By", "Why"), rows)
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from masterjob.election.timing import in_words
 from masterjob.store.history import Event
 from masterjob.store.reading import Disabled, LockStatus, MasterSeen
 
@@ -101,7 +102,15 @@ def event_json(event: Event) -> dict[str, Any]:
         "instance": event.instance,
         "actor": event.actor,
         "reason": event.reason,
+        "vacantForSeconds": None if event.vacant_for is None else round(event.vacant_for.total_seconds(), 3),
     }
+
+
+def told(event: Event) -> str:
+    """Return a line's sentence for people; an election says how long the lock had no master before."""
+    if event.vacant_for is None:
+        return event.reason
+    return f"{event.reason}, after {in_words(event.vacant_for.total_seconds())} without a master"
 
 
 def moment(at: datetime) -> str:
