@@ -34,7 +34,7 @@ status: install ## Who is master of it, or why nobody is
 	@$(BIN)/masterjob status TICKER --config examples/config.yaml
 
 test: install databases ## All tests; PostgreSQL and MariaDB are started as needed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 databases: # On Debian as root, what the tests need is installed; elsewhere they say what they skip
 	@sh tests/servers/install

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,17 @@ def postgresql(postgresql_or_none: Server | None) -> Server:
 @pytest.fixture
 def mariadb(mariadb_or_none: Server | None) -> Server:
     return _demand(mariadb_or_none, "MariaDB")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where several processes share the tests, each sends home what it has seen."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["databases"] = _outcome
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    _outcome.update(getattr(node, "workeroutput", {}).get("databases", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
