@@ -76,7 +76,8 @@ def start(url: str) -> Iterator[Start]:
     running: list[Example] = []
 
     def begin(name: str, *arguments: str) -> Example:
-        example = Example(url, [sys.executable, str(EXAMPLES / name), *arguments])
+        command = {".py": [sys.executable], ".mjs": ["node"], "": [sys.executable, "-m"]}[Path(name).suffix]
+        example = Example(url, [*command, str(EXAMPLES / name) if Path(name).suffix else name, *arguments])
         running.append(example)
         return example
 

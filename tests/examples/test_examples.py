@@ -1,13 +1,15 @@
 """Every example runs, and does what its first line says."""
 
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
 import masterjob
 from tests.servers.process import free_port
 
-from .conftest import Start, get
+from .conftest import EXAMPLES, Start, get
 
 
 def test_the_scheduler_reports_on_one_instance_and_goes_on_in_another(start: Start, url: str) -> None:
@@ -39,3 +41,30 @@ def test_a_web_application_runs_the_job_beside_its_pages(start: Start, name: str
     assert "master since term" in page["why"]
     application.signal(signal.SIGTERM)
     assert application.wait() in (0, -signal.SIGTERM)
+
+
+def test_a_shell_command_runs_under_the_controllers_of_make_run(start: Start, url: str) -> None:
+    paths = [str(EXAMPLES / "manifests"), "--config", str(EXAMPLES / "config.yaml")]
+    controller = start("masterjob", "run", *paths, "--database", url)
+    controller.says("begins")
+    masterjob.disable("TICKER", "that will do", database=url)
+    controller.says("has ended with signal SIGTERM")
+    controller.says("stepped down from TICKER: disabled by")
+    controller.signal(signal.SIGTERM)
+    assert controller.wait() == 0
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_a_job_in_another_language_is_told_over_http(start: Start, url: str, tmp_path: Path) -> None:
+    port = free_port()
+    config = tmp_path / "config.yaml"
+    config.write_text((EXAMPLES / "http_job" / "config.yaml").read_text().replace("8099", str(port)))
+    server = start("http_job/server.mjs", str(port))
+    server.says("listens on")
+    controller = start(
+        "masterjob", "run", str(EXAMPLES / "http_job" / "job.yaml"), "--config", str(config), "--database", url
+    )
+    server.says("NODE-TICKER: tick 1 in term")
+    controller.signal(signal.SIGTERM)
+    server.says("NODE-TICKER: stopped in term")
+    assert controller.wait() == 0
