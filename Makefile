@@ -7,7 +7,7 @@ SEEDS ?= 1000
 WEATHER ?= calm
 export REASON
 
-.PHONY: help install run disable enable status test check lint format simulate databases lock clean
+.PHONY: help install run disable enable status test check lint format simulate faults bench databases lock clean
 
 help: ## What there is to type
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -54,6 +54,12 @@ format: install ## Format the code
 
 simulate: install ## Random faults on virtual time: SEEDS=100000, or SEED=17 WEATHER=wild to replay one
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) --weather $(WEATHER),--seeds $(SEEDS))
+
+faults: install databases ## Random faults on real processes and a real PostgreSQL: FOR=2h SEED=7
+	$(BIN)/python -m tests.faults --for $(if $(filter-out 0s,$(FOR)),$(FOR),2m) $(if $(SEED),--seed $(SEED))
+
+bench: install databases ## Measure everything again, and draw it under docs/benchmarks
+	$(BIN)/python -m bench
 
 lock: ## Pin the newest versions of all dependencies (needs uv)
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --upgrade pyproject.toml -o requirements.lock

@@ -20,6 +20,9 @@ JITTER = 0.05
 THE_REST = 0.25
 """Seconds after which what no fair share covered is anybody's."""
 
+AT_ONCE = 0.02
+"""Seconds until an instance that lost some locks of its share to others chooses again."""
+
 BATCH = 500
 """Locks claimed with one statement."""
 
@@ -155,9 +158,11 @@ class Candidacy:
         """Start what was granted, if it may still be trusted; the answer may have taken its time."""
         granted = {term.lock_name: term for term in terms if not self._mastery.is_stray(term)}
         lease = next((x for x in self._book.every_lease() if x.id == command.session_id), None)
+        # Who won only some of its share looks again before the others take the rest.
+        wait = self._book.rng.uniform(0, AT_ONCE) if granted else THE_REST
         for lock in self._claiming(command):
             if lock.name not in granted or lease is None:  # a session that is gone took its grants along
-                self._stand_again(lock, THE_REST)
+                self._stand_again(lock, wait)
             elif lock.wanted and self.still_trusted(lease):
                 self._mastery.serve(lock, granted[lock.name], lease)
             else:

@@ -1,0 +1,64 @@
+"""What was measured, as values; the table for people and the JSON for programs."""
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One thing that was measured, for one case (a database, a number of locks), all its samples."""
+
+    what: str
+    case: str
+    unit: str
+    samples: list[float]
+
+    @property
+    def median(self) -> float:
+        """The middle of the samples."""
+        return statistics.median(self.samples)
+
+    def quantile(self, share: float) -> float:
+        """The sample that this share of all does not exceed."""
+        ordered = sorted(self.samples)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """Return the figures as text in columns."""
+    head = ("what", "case", "n", "median", "90 %", "least", "most", "unit")
+    rows = [head, *(_row(figure) for figure in figures)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+
+
+def _row(figure: Figure) -> tuple[str, ...]:
+    values = (figure.median, figure.quantile(0.9), min(figure.samples), max(figure.samples))
+    return (figure.what, figure.case, str(len(figure.samples)), *(_short(value) for value in values), figure.unit)
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def save(figures: Sequence[Figure], path: Path) -> None:
+    """Add the figures to the file; those of the same name and case are replaced."""
+    known = {(figure.what, figure.case): figure for figure in [*load(path), *figures]}
+    said = {
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "figures": [asdict(figure) for figure in known.values()],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(said, indent=1) + "\n")
+
+
+def load(path: Path) -> list[Figure]:
+    """Read what was saved; nothing where there is no file."""
+    if not path.exists():
+        return []
+    return [Figure(**figure) for figure in json.loads(path.read_text())["figures"]]

@@ -1,0 +1,101 @@
+"""Plots as SVG, drawn by ourselves: strips of samples for distributions, bars for what grows with the locks."""
+
+import math
+from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
+
+from bench.figures import Figure
+
+WIDTH, LEFT, ROW, TOP = 760, 190, 34, 56
+COLOURS = {"postgresql": "#336791", "sqlite": "#0f7b6c", "mariadb": "#b5651d"}
+
+STRIPS = {
+    "handover": ("SIGTERM to the next start", 50.0),
+    "failover": ("kill -9 to the next start, less what was left of the lease", 250.0),
+    "disable": ("disable to stop", 100.0),
+    "enable": ("enable to start", 100.0),
+}
+BARS = {
+    "statements": "statements a second, all instances together",
+    "processor": "processor of each instance",
+    "memory": "memory of each instance",
+}
+
+
+def draw(figures: Sequence[Figure], directory: Path) -> None:
+    """Write every plot for which there are figures."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, (what, expected) in STRIPS.items():
+        if chosen := [figure for figure in figures if figure.what == what]:
+            (directory / f"{name}.svg").write_text(strips(what, chosen, expected))
+    for name, what in BARS.items():
+        if chosen := [figure for figure in figures if figure.what == what]:
+            (directory / f"{name}.svg").write_text(bars(what, chosen))
+
+
+def strips(title: str, figures: Sequence[Figure], expected: float) -> str:
+    """One row a case: each sample a dot, the median a line; dashed, what is expected. The axis is logarithmic."""
+    samples = [max(1.0, sample) for figure in figures for sample in figure.samples]
+    low, high = math.log10(min([*samples, expected]) * 0.8), math.log10(max([*samples, expected]) * 1.25)
+    scale = _scale(low, high)
+    bottom = TOP + ROW * len(figures)
+    parts = [_dashed(scale(math.log10(expected)), bottom)]
+    for tick in _ticks(low, high):
+        parts += [_text(scale(math.log10(tick)), bottom + 16, f"{tick:g}", "middle")]
+    for row, figure in enumerate(figures):
+        parts += _strip(figure, TOP + ROW * (row + 0.5), lambda value: scale(math.log10(max(1.0, value))))
+    return _svg(f"{title} ({figures[0].unit}; dashed: expected, {expected:g})", parts, bottom + 30)
+
+
+def _strip(figure: Figure, y: float, place: Callable[[float], float]) -> list[str]:
+    colour = COLOURS.get(figure.case, "#555555")
+    dots = [
+        f'<circle cx="{place(sample):.1f}" cy="{y + 7 * math.sin(number):.1f}" r="3" fill="{colour}" '
+        f'fill-opacity="0.5"/>'
+        for number, sample in enumerate(figure.samples)
+    ]
+    at = place(figure.median)
+    line = f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{y - 13}" y2="{y + 13}" stroke="{colour}" stroke-width="2"/>'
+    return [_text(LEFT - 12, y + 4, f"{figure.case}, {figure.median:.0f}", "end"), *dots, line]
+
+
+def bars(title: str, figures: Sequence[Figure]) -> str:
+    """One bar a case, as long as the largest sample."""
+    scale = _scale(0.0, max(max(figure.samples) for figure in figures) * 1.15)
+    parts = []
+    for row, figure in enumerate(figures):
+        y, value = TOP + ROW * (row + 0.5), max(figure.samples)
+        parts += [
+            _text(LEFT - 12, y + 4, figure.case, "end"),
+            f'<rect x="{LEFT}" y="{y - 10}" width="{scale(value) - LEFT:.1f}" height="20" fill="#336791"/>',
+            _text(scale(value) + 6, y + 4, f"{value:.2f}" if value < 10 else f"{value:.0f}", "start"),
+        ]
+    return _svg(f"{title} ({figures[0].unit})", parts, TOP + ROW * len(figures) + 12)
+
+
+def _scale(low: float, high: float) -> Callable[[float], float]:
+    return lambda value: LEFT + (value - low) / ((high - low) or 1.0) * (WIDTH - LEFT - 40)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    return [tick for power in powers for tick in (10.0**power, 3 * 10.0**power) if low <= math.log10(tick) <= high]
+
+
+def _dashed(x: float, bottom: float) -> str:
+    return (
+        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 8}" y2="{bottom}" stroke="#b00020" stroke-dasharray="5 4"/>'
+    )
+
+
+def _text(x: float, y: float, words: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="#222222">{escape(words)}</text>'
+
+
+def _svg(title: str, parts: Sequence[str], height: float) -> str:
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" font-family="sans-serif" '
+        f'font-size="13"><title>{escape(title)}</title><rect width="100%" height="100%" fill="white"/>'
+    )
+    return "\n".join([head, _text(16, 28, title, "start"), *parts, "</svg>"]) + "\n"

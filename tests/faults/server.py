@@ -1,0 +1,91 @@
+"""A PostgreSQL of ours that can be restarted, crashed and frozen, with its data kept."""
+
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import psycopg
+
+import masterjob
+from tests.faults.story import Effect
+from tests.servers import PostgreSQL
+
+PATIENCE = 20.0
+EFFECT = "CREATE TABLE effect (id bigserial PRIMARY KEY, term bigint NOT NULL)"
+
+
+class FaultyPostgreSQL(PostgreSQL):
+    """Remembers when each transaction was committed, so that the checker need not trust the order of ids."""
+
+    def command(self) -> Sequence[str | Path]:
+        return [*super().command(), "-c", "track_commit_timestamp=on", "-c", "restart_after_crash=on"]
+
+    def with_effects(self) -> str:
+        """Return the URL of a new database with all tables: the election's, and one for what the jobs do.
+
+        They are made here, since a migration in a worker would be a start that takes seconds.
+        """
+        url = self.fresh()
+        masterjob.status(database=url)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(EFFECT)
+        return url
+
+    def effects(self, url: str) -> list[Effect]:
+        with psycopg.connect(url, autocommit=True) as connection:
+            rows = connection.execute(
+                "SELECT id, term, extract(epoch FROM pg_xact_commit_timestamp(xmin)) FROM effect ORDER BY id"
+            )
+            return [Effect(number, term, float(committed)) for number, term, committed in rows]
+
+    # --- what happens to it
+
+    def crash(self) -> None:
+        """End at once, as `pg_ctl stop -m immediate` does; the next start recovers."""
+        self._end(signal.SIGQUIT)
+
+    def shut_down(self) -> None:
+        """End in order, but do not wait for the clients, as `pg_ctl stop -m fast` does."""
+        self._end(signal.SIGINT)
+
+    def start_again(self) -> None:
+        self._process = self._spawn(self.command())
+        self._await()
+
+    def freeze(self, *, whole: bool) -> list[int]:
+        """Stop the processes that serve clients, or with ``whole`` also the one that accepts them; name them."""
+        pids = [*([self.pid] if whole else []), *self._backends()]
+        for pid in pids:
+            _signal(pid, signal.SIGSTOP)
+        return pids
+
+    @staticmethod
+    def thaw(pids: Sequence[int]) -> None:
+        for pid in pids:
+            _signal(pid, signal.SIGCONT)
+
+    def _end(self, number: signal.Signals) -> None:
+        process = self._process
+        assert process is not None
+        process.send_signal(number)
+        process.wait(PATIENCE)
+
+    def _backends(self) -> list[int]:
+        """Its children that serve a client over the network: they say from where in their title."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [int(pid) for pid in children if b"127.0.0.1" in _title(pid)]
+
+
+def _title(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return

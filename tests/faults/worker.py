@@ -1,0 +1,155 @@
+"""One instance of an application whose job writes to a table under its term's guard, and tells all it does.
+
+Each thing it tells is one line of JSON in one write, so that a kill loses nothing that has happened. Its times are
+CLOCK_BOOTTIME as the kernel has it, asked past libfaketime, which fakes that clock too unless told not to.
+"""
+
+import argparse
+import ctypes
+import faulthandler
+import json
+import os
+import platform
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import psycopg
+
+from masterjob import MasterJob, MasterJobError, Term, TermLost, start_master
+
+PULSE = 0.05
+LATE = 0.1
+_CLOCK_GETTIME = {"x86_64": 228, "aarch64": 113}.get(platform.machine())
+_libc = ctypes.CDLL(None)
+
+
+class _TimeSpec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+def now() -> float:
+    if _CLOCK_GETTIME is None:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    found = _TimeSpec()
+    _libc.syscall(_CLOCK_GETTIME, time.CLOCK_BOOTTIME, ctypes.byref(found))
+    return float(found.seconds) + float(found.nanoseconds) / 1e9
+
+
+def tell(what: str, **more: object) -> None:
+    os.write(1, (json.dumps({"what": what, "at": now(), **more}) + "\n").encode())
+
+
+class Job:
+    """Writes a few rows a second, and stops at once when told: a write that hangs is left to the guard."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+
+    def start(self, term: Term) -> None:
+        tell("start", term=term.number)
+        if self._options.write_every:
+            threading.Thread(target=self._write_on, args=(term,), daemon=True).start()
+
+    def stop(self, term: Term) -> None:
+        tell("stop", term=term.number)
+
+    def _write_on(self, term: Term) -> None:
+        writer: Writer | None = None
+        while not term.wait(self._options.write_every):
+            try:
+                writer = writer or Writer.to(self._options.database)
+                writer.write(term, self._options)
+                tell("wrote", term=term.number)
+            except (TermLost, psycopg.Error, sqlite3.Error, OSError, MasterJobError) as error:
+                tell("refused" if isinstance(error, TermLost) else "not written", term=term.number)
+                writer = None
+
+
+class Writer:
+    """One connection for the job's own effects; thrown away after any error."""
+
+    def __init__(
+        self, connection: Any, insert: str, transaction: Callable[[], AbstractContextManager[Any]]
+    ) -> None:
+        self._connection = connection
+        self._insert = insert
+        self._transaction = transaction
+
+    @classmethod
+    def to(cls, url: str) -> "Writer":
+        if url.startswith("sqlite"):
+            file = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=2, isolation_level="IMMEDIATE")
+            return cls(file, "INSERT INTO effect (term) VALUES (?)", lambda: file)
+        connection = psycopg.connect(url, connect_timeout=2, options="-c statement_timeout=2s")
+        return cls(connection, "INSERT INTO effect (term) VALUES (%s)", connection.transaction)
+
+    def write(self, term: Term, options: argparse.Namespace) -> None:
+        with self._transaction():
+            self._connection.execute(self._insert, (term.number,))
+            linger("writing", options.before_guard, term)
+            if not options.unguarded:
+                term.guard(self._connection)
+            linger("guarded", options.after_guard, term)
+
+
+def linger(what: str, seconds: float, term: Term) -> None:
+    """Stand still inside the transaction, and say so where it is long enough to be used by a test."""
+    if seconds:
+        if seconds > PULSE:
+            tell(what, term=term.number)
+        threading.Event().wait(seconds)
+
+
+def watch_pauses() -> None:
+    """Tell every pause of this process: by a signal, or because the machine had no time for it."""
+    before = now()
+    while True:
+        threading.Event().wait(PULSE)
+        after = now()
+        if after - before > PULSE + LATE:
+            tell("late", since=before)
+        before = after
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--database", required=True)
+    parser.add_argument("--lock", default="JOB")
+    parser.add_argument("--heartbeat", default="500ms")
+    parser.add_argument("--lease", default="2s")
+    parser.add_argument("--stop-timeout", default="300ms")
+    parser.add_argument("--check-interval", default="5s")
+    parser.add_argument("--write-every", type=float, default=0.15)
+    parser.add_argument("--before-guard", type=float, default=0.0)
+    parser.add_argument("--after-guard", type=float, default=0.0)
+    parser.add_argument("--unguarded", action="store_true")
+    return parser.parse_args()
+
+
+def main() -> None:
+    chosen = options()
+    faulthandler.register(signal.SIGUSR1)  # whoever waits for our end in vain asks what we are doing
+    job = Job(chosen)
+    start_master(
+        lock_name=chosen.lock,
+        master_job=MasterJob(job.start, job.stop),
+        database=chosen.database,
+        init_delay="50ms",
+        heartbeat_interval=chosen.heartbeat,
+        lease_duration=chosen.lease,
+        stop_timeout=chosen.stop_timeout,
+        check_master_interval=chosen.check_interval,
+    )
+    threading.Thread(target=watch_pauses, daemon=True).start()
+    tell("up", pid=os.getpid())
+    while True:
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main()
