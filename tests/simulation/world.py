@@ -295,6 +295,8 @@ class World:
     def _start(self, host: Host, term: Term) -> None:
         self.judge.seen["start"] += 1
         self.trace(f"{host.name} starts {term}")
+        if term.lock_name in host.runs:
+            raise Violation(f"I1: {host.name} starts {term} while it still runs {host.runs[term.lock_name]}")
         if self.weather is Weather.CALM:
             for other in self.alive():
                 if term.lock_name in other.runs:
