@@ -50,7 +50,7 @@ class Instance:
         """Take part in the election for this lock; False if this instance is leaving, so that it takes another."""
         loop = running_loop()
         with self._lock:
-            if self._leaving:
+            if self._leaving or self.driver.over:
                 return False
             if name in self._locks:
                 raise SettingError(f"lock {name} was already started in this process: close that one first")

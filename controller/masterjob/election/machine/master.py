@@ -62,9 +62,8 @@ class Mastery:
         if lock is None or not isinstance(lock.state, Serving):
             return
         if self._book.now - lock.state.since >= BACKOFF_LIMIT:
-            lock.failed_starts = (
-                0  # it had worked: a start that stays for the whole term has no other way to say so
-            )
+            # It had worked: a start that stays for the whole term has no other way to say so.
+            lock.failed_starts = 0
         wait = min(BACKOFF_LIMIT, lock.timing.heartbeat_interval * 2.0**lock.failed_starts)
         lock.failed_starts = min(lock.failed_starts + 1, 30)
         self._book.say(Kind.START_FAILED, event.term, f"start of {lock.name} failed: {event.error}")
