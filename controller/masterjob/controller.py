@@ -4,7 +4,7 @@ It is told what is wanted, `apply` and `remove`, and works towards that until it
 first, then this process's part in the election. What fails is tried again and holds up no other lock; what cannot
 be done is told once, and the last good state stays.
 
-    the resources of a lock  ->  the first one counts  ->  its switch is written  ->  the lock is declared
+    the resources of a lock  ->  the oldest one counts ->  its switch is written  ->  the lock is declared
                                  the others: Conflict      (switches.py)              (participation.py)
 
 What must not be here: where resources come from, SQL, what a job is.
@@ -14,14 +14,18 @@ Source: design sections 3.2, 6.1 and 6.2.
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 
 from masterjob.election.errors import SettingError, StoreUnavailable
 from masterjob.jobs.named import JobSpec
-from masterjob.participation import Participation, Resolve
+from masterjob.participation import Participation, Resolve, UnknownJob
 from masterjob.process import Process
 from masterjob.resource import Resource
+from masterjob.settings import Settings
 from masterjob.store.database import Database
+from masterjob.store.declarations import Standing
 from masterjob.switches import Switches
 from masterjob.workqueue import Workqueue
 
@@ -30,25 +34,50 @@ logger = logging.getLogger("masterjob")
 _THREADS = 4
 
 
+class Trouble(StrEnum):
+    """Why a resource is not done as it says."""
+
+    CONFLICT = "Conflict"
+    INVALID = "Invalid"
+    UNKNOWN_JOB = "UnknownJob"
+    UNAVAILABLE = "DatabaseUnavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What of a resource cannot be done, in a sentence."""
+
+    trouble: Trouble
+    words: str
+
+
 class Controller:
     """Resources in, elections out. Every method returns at once and may be called from any thread.
 
     ``resolve`` gives the settings in effect for the options of a resource; ``jobs`` are those that may be named.
+    ``settled`` is called with the name of a lock whenever what can be done for it at the moment was done.
 
     Raises:
         SettingError: no database is named, or none that can be used.
     """
 
-    def __init__(self, process: Process, resolve: Resolve, jobs: Mapping[str, JobSpec]) -> None:
+    def __init__(
+        self,
+        process: Process,
+        resolve: Resolve,
+        jobs: Mapping[str, JobSpec],
+        settled: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._settled = settled
         self._part = Participation(process, resolve, jobs)
         self._switches = Switches(Database(resolve({}).database))
         self._lock = threading.Lock()
         self._claims: dict[str, dict[str, Resource]] = {}
-        """The resources of each lock by their source, the first one first."""
+        """The resources of each lock by their source, the one that counts first."""
         self._lock_of: dict[str, str] = {}
         self._gone: dict[str, set[str]] = {}
         """Sources that spoke for a lock and do not any more; their switch is still to be taken back."""
-        self._problems: dict[str, str] = {}
+        self._problems: dict[str, Problem] = {}
         self._queue = Workqueue(self._work, _THREADS)
 
     def start(self) -> None:
@@ -60,13 +89,13 @@ class Controller:
         self._queue.close(timeout)
 
     def apply(self, source: str, resource: Resource) -> None:
-        """Have done what the resource says. ``source`` is the name of its switch, `file:NAMESPACE/NAME`."""
+        """Have done what the resource says. ``source`` names its switch: `file:NAMESPACE/NAME`, or a uid."""
         with self._lock:
             name = resource.lock_name
             if self._lock_of.get(source, name) != name:
                 self._drop(source)
             before = self._claims.get(name, {}).get(source)
-            self._claims.setdefault(name, {})[source] = resource
+            self._claims[name] = _in_order({**self._claims.get(name, {}), source: resource})
             self._lock_of[source] = name
         if before != resource:
             self._queue.add(name)
@@ -85,8 +114,26 @@ class Controller:
         for name in names:
             self._queue.add(name)
 
-    def problem(self, source: str) -> str | None:
-        """What of the resource cannot be done, in a sentence; None where all is as it says."""
+    def switches(self) -> Mapping[tuple[str, str], Standing]:
+        """What the database has of the switches of resources, by lock and source; `StoreUnavailable` if nothing.
+
+        Of a source that does not speak any more, `take_back` removes it.
+        """
+        return self._switches.standing()
+
+    def take_back(self, lock_name: str, source: str) -> None:
+        """Have the switch removed that a source left behind; it went while nobody was there to see it."""
+        with self._lock:
+            if source not in self._claims.get(lock_name, {}):
+                self._gone.setdefault(lock_name, set()).add(source)
+                self._queue.add(lock_name)
+
+    def settings_of(self, lock_name: str) -> Settings | None:
+        """Return what is in effect for a lock, if this process takes part in it."""
+        return self._part.settings_of(lock_name)
+
+    def problem(self, source: str) -> Problem | None:
+        """What of the resource cannot be done; None where all is as it says."""
         return self._problems.get(source)
 
     def wait_done(self, timeout: float) -> bool:
@@ -107,17 +154,21 @@ class Controller:
             claims = list(self._claims.get(name, {}).items())
             gone = sorted(self._gone.get(name, set()) - {source for source, _ in claims[:1]})
         for source, resource in claims[1:]:
-            self._tell(source, resource.conflict(claims[0][1]))
+            self._tell(source, Problem(Trouble.CONFLICT, resource.conflict(claims[0][1])))
         try:
             if claims:
                 self._serve(*claims[0])
             else:
                 self._part.withdraw(name, "its resource is gone")
             for source in gone:
-                self._switches.take_back(name, source)
+                self._switches.take_back(name, source, "which is gone")
+            for source, _ in claims[1:]:
+                self._switches.take_back(name, source, "whose lock it is not")
         except StoreUnavailable as error:
             self._try_again(name, claims[0][0] if claims else None, error)
             return False
+        finally:
+            self._settled(name)
         self._clear(name, gone)
         return True
 
@@ -126,7 +177,8 @@ class Controller:
         try:
             self._part.take_part(resource)
         except SettingError as error:
-            self._tell(source, str(error))
+            trouble = Trouble.UNKNOWN_JOB if isinstance(error, UnknownJob) else Trouble.INVALID
+            self._tell(source, Problem(trouble, str(error)))
         else:
             self._tell(source, None)
 
@@ -144,17 +196,27 @@ class Controller:
     def _try_again(self, name: str, source: str | None, error: StoreUnavailable) -> None:
         words = f"the switch of {name} cannot be written at the moment, it is tried again: {error}"
         if source is not None:
-            self._tell(source, words)
+            self._tell(source, Problem(Trouble.UNAVAILABLE, words))
         else:
             logger.warning("%s", words)
 
-    def _tell(self, source: str, problem: str | None) -> None:
+    def _tell(self, source: str, problem: Problem | None) -> None:
         """Say once what cannot be done, and once that it can."""
         before = self._problems.get(source)
         if problem is not None:
             self._problems[source] = problem
             if problem != before:
-                logger.warning("%s", problem)
+                logger.warning("%s", problem.words)
         elif before is not None:
             del self._problems[source]
             logger.info("%s is followed again", source)
+
+
+def _in_order(claims: dict[str, Resource]) -> dict[str, Resource]:
+    """Put the oldest first, as the API server says; of files the first to come, who have no age."""
+    return dict(sorted(claims.items(), key=_age))
+
+
+def _age(claim: tuple[str, Resource]) -> tuple[str, str]:
+    source, resource = claim
+    return (resource.origin.created, source) if resource.origin is not None else ("", "")

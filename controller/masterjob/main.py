@@ -17,12 +17,11 @@ from masterjob.election.errors import SettingError
 from masterjob.election.machine.messages import StepDown
 from masterjob.election.term import LiveTerm
 from masterjob.election.values import lock_name as valid_lock_name
+from masterjob.election.views import Event, LockStatus
 from masterjob.jobs.python import MasterJob, PythonJob
 from masterjob.process import GRACE, Instance, Process, running_loop
 from masterjob.settings import resolve
 from masterjob.store.database import Database
-from masterjob.store.history import Event
-from masterjob.store.reading import LockStatus
 from masterjob.store.switchboard import Switchboard
 
 logger = logging.getLogger("masterjob")

@@ -23,6 +23,10 @@ Resolve = Callable[[Mapping[str, object]], Settings]
 _KEYS = {argument: key for key, argument in OPTIONS.items()}
 
 
+class UnknownJob(SettingError):
+    """The job that a resource names is not one of this process's; another process may have it."""
+
+
 class NextJob:
     """The job of a lock: at each start the one that was put in last, while the one before is stopped as itself."""
 
@@ -75,18 +79,23 @@ class Participation:
 
         Raises:
             SettingError: its timing or job cannot be had. With a bad timing or job entry all stays as it was;
-                where its job is not known, this process does not compete for the lock.
+                with a job that is not known (`UnknownJob`) this process does not compete for the lock.
         """
         settings = self._resolve(given_settings(resource))
         spec = self._jobs.get(resource.job)
         if spec is None:
             self.withdraw(resource.lock_name, "its job is not known here")
-            raise SettingError(resource.unknown_job(self._jobs))
+            raise UnknownJob(resource.unknown_job(self._jobs))
         opened = self._opened.get(resource.lock_name)
         if opened is None:
             self._open(resource, spec, settings)
         elif not opened.has(resource, settings):
             self._change(opened, resource, spec, settings)
+
+    def settings_of(self, lock_name: str) -> Settings | None:
+        """Return what is in effect for a lock, if this process takes part in it."""
+        opened = self._opened.get(lock_name)
+        return None if opened is None else opened.settings
 
     def withdraw(self, lock_name: str, why: str) -> None:
         """Take no part in the lock any more: its job is stopped, then the lock released; nobody waits for it."""

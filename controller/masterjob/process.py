@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from queue import SimpleQueue
 from types import FrameType
 from uuid import uuid4
@@ -20,12 +20,13 @@ from uuid import uuid4
 from masterjob.election.driver import Driver
 from masterjob.election.errors import SettingError, StoreUnavailable
 from masterjob.election.machine.messages import Declare, Withdraw
+from masterjob.election.observing import Observer
 from masterjob.election.ports import Job
 from masterjob.election.values import Identity
+from masterjob.election.views import LockStatus
 from masterjob.jobs.crew import Crew
 from masterjob.settings import Settings
 from masterjob.store.database import Database
-from masterjob.store.reading import LockStatus
 
 logger = logging.getLogger("masterjob")
 
@@ -36,10 +37,12 @@ GRACE = 5.0
 class Instance:
     """The part of this process in the election on one database."""
 
-    def __init__(self, url: str, begins_to_leave: Callable[["Instance"], None]) -> None:
+    def __init__(
+        self, url: str, begins_to_leave: Callable[["Instance"], None], observers: Sequence[Observer] = ()
+    ) -> None:
         self.url = url
         self.database = Database(url)
-        self.driver = Driver(_identity(), self.database, self.database.fence)
+        self.driver = Driver(identity(os.environ), self.database, self.database.fence, observers)
         self.longest_stop = 0.0
         self._begins_to_leave = begins_to_leave
         self._locks: dict[str, asyncio.AbstractEventLoop | None] = {}
@@ -120,6 +123,7 @@ class Process:
     def _begin(self) -> None:
         self._instances: dict[str, Instance] = {}
         self._leaving: list[Instance] = []
+        self._observers: list[Observer] = []
         self._lock = threading.RLock()
         self.crew = Crew()
         self._signals: SimpleQueue[Callable[[], object]] = SimpleQueue()
@@ -148,10 +152,20 @@ class Process:
             self._begins_to_leave(instance)
         return instance
 
+    def observe(self, observer: Observer) -> None:
+        """Have every instance that starts from now on be seen by ``observer``, on a thread of its own."""
+        with self._lock:
+            self._observers.append(observer)
+
+    def instances(self) -> list[Instance]:
+        """Return what takes part now, one for each database."""
+        with self._lock:
+            return list(self._instances.values())
+
     def _instance_of(self, url: str) -> Instance:
         with self._lock:
             if url not in self._instances:
-                instance = Instance(url, self._begins_to_leave)
+                instance = Instance(url, self._begins_to_leave, self._observers)
                 self._instances[url] = instance
                 instance.driver.start()
             if not self._closes_at_exit:
@@ -225,9 +239,20 @@ def _why_not(lock: LockStatus) -> str:
     return "waiting: the lock is free and about to be claimed"
 
 
-def _identity() -> Identity:
-    host = socket.gethostname()
-    return Identity(f"{host}-{os.getpid()}-{uuid4().hex[:8]}", address=host)
+def identity(environ: Mapping[str, str]) -> Identity:
+    """Return who this instance is; in a pod the environment says where, as its manifest has it set.
+
+    Source: design section 6, the downward API.
+    """
+    pod = environ.get("POD_NAME", "")
+    return Identity(
+        instance=f"{pod or socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}",
+        address=environ.get("POD_IP", "") or socket.gethostname(),
+        pod=pod,
+        pod_uid=environ.get("POD_UID", ""),
+        node=environ.get("NODE_NAME", ""),
+        container=environ.get("CONTAINER_NAME", ""),
+    )
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

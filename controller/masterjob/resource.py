@@ -60,6 +60,16 @@ def _nowhere(path: FieldPath) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What an API server says of an object of its own: how often its spec has changed, and when it was created."""
+
+    cluster: str
+    generation: int
+    created: str
+    """In RFC 3339, in UTC, so that the order of the texts is that of the times."""
+
+
+@dataclass(frozen=True, slots=True)
 class Resource:
     """A MasterJob. ``options`` goes by argument name and holds what is given, as it is written.
 
@@ -73,6 +83,7 @@ class Resource:
     disabled_reason: str | None = None
     job: str = ""
     options: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    origin: Origin | None = None
     where: Where = field(default=_nowhere, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -83,6 +94,11 @@ class Resource:
     def key(self) -> str:
         """The resource among all: ``NAMESPACE/NAME``."""
         return f"{self.namespace}/{self.name}"
+
+    @property
+    def shown(self) -> str:
+        """The resource in a sentence."""
+        return f"MasterJob {self.key}"
 
     def conflict(self, first: "Resource") -> str:
         """Say that the lock of this resource belongs to another one."""

@@ -7,17 +7,18 @@ Source: design sections 3.1 and 6.2.
 
 import logging
 import threading
+from collections.abc import Mapping
 
 from masterjob.election.clock import clock
 from masterjob.resource import Resource
 from masterjob.store.database import Database
+from masterjob.store.declarations import Declaration, Standing
 
 logger = logging.getLogger("masterjob")
 
 NO_REASON = "enabled is false"
 """The reason of a disable whose resource gives none."""
 
-_ACTOR_LIMIT = 200
 _FRESH = 1.0
 
 
@@ -28,50 +29,70 @@ class Switches:
         self._database = database
         self._board = database.switchboard()
         self._prepared = False
-        self._written: dict[str, tuple[str, str | None]] = {}
-        """What the database is known to have of each source: the lock, and why it is disabled, if it is."""
-        self._found: set[tuple[str, str]] = set()
+        self._written: dict[str, tuple[str, Declaration]] = {}
+        """What the database is known to have of each source, and of which lock."""
+        self._found: dict[tuple[str, str], Standing] = {}
         self._found_at = float("-inf")
         self._lock = threading.Lock()
 
     def write(self, source: str, resource: Resource) -> None:
         """Have the switch say what the resource does; a reason left over while it is enabled says nothing."""
-        name, reason = resource.lock_name, None if resource.enabled else resource.disabled_reason or NO_REASON
-        if self._written.get(source) == (name, reason):
+        name, said = resource.lock_name, _declaration(source, resource)
+        if self._written.get(source) == (name, said):
             return
-        self._prepare()
-        if reason is None:
-            self._remove(name, source, "")
-        elif self._board.disable(name, reason, source[:_ACTOR_LIMIT], source, corrects=True):
+        if not self._stands(name, said) and self._board.declare(name, said):
             self._found_at = float("-inf")
-            logger.info("%s is disabled by %s: %s", name, source, reason)
-        self._written[source] = name, reason
+            _tell(name, said)
+        self._written[source] = name, said
 
-    def take_back(self, lock_name: str, source: str) -> None:
+    def take_back(self, lock_name: str, source: str, why: str) -> None:
         """Remove the switch of a source that does not speak for this lock any more: no disable outlives it."""
-        self._prepare()
         self._found_at = float("-inf")
-        self._remove(lock_name, source, ", which is gone")
+        if (lock_name, source) in self.standing() and self._board.retract(lock_name, source, source):
+            logger.info("%s is not disabled by %s any more, %s", lock_name, source, why)
         if self._written.get(source, ("",))[0] == lock_name:
             del self._written[source]
 
     def forget(self) -> None:
         """Trust nothing that was written before."""
         self._written.clear()
+        self._found_at = float("-inf")
 
-    def _remove(self, name: str, source: str, why: str) -> None:
-        if self._may_disable(name, source) and self._board.enable(name, source[:_ACTOR_LIMIT], source):
-            logger.info("%s is not disabled by %s any more%s", name, source, why)
-
-    def _may_disable(self, name: str, source: str) -> bool:
-        """Whether there is something to take back; asked once a moment for all, since most locks are enabled."""
+    def standing(self) -> Mapping[tuple[str, str], Standing]:
+        """Return what the database has, by lock and source; asked once a moment for all."""
         with self._lock:
             if clock() - self._found_at > _FRESH:
-                self._found = self._board.disabling()
+                self._prepare()
+                self._found = {(each.lock_name, each.source): each for each in self._board.standing()}
                 self._found_at = clock()
-            return (name, source) in self._found
+            return self._found
+
+    def _stands(self, name: str, said: Declaration) -> bool:
+        """Whether an enabled resource need not say so, as most need not: nothing else was ever said by it."""
+        found = self.standing().get((name, said.source))
+        if not said.enabled:
+            return False
+        first = (said.generation or 0) <= 1  # there is nothing older that an instance that lags could write
+        return first if found is None else found.enabled and (found.generation or 0) >= (said.generation or 0)
 
     def _prepare(self) -> None:
         if not self._prepared:
             self._database.prepare()
             self._prepared = True
+
+
+def _declaration(source: str, resource: Resource) -> Declaration:
+    reason = None if resource.enabled else resource.disabled_reason or NO_REASON
+    origin = resource.origin
+    if origin is None:
+        return Declaration(source, source, reason)
+    return Declaration(
+        source, resource.shown, reason, origin.generation, origin.cluster, resource.namespace, resource.name
+    )
+
+
+def _tell(name: str, said: Declaration) -> None:
+    if said.enabled:
+        logger.info("%s is not disabled by %s any more", name, said.actor)
+    else:
+        logger.info("%s is disabled by %s: %s", name, said.actor, said.reason)

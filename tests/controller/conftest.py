@@ -90,7 +90,8 @@ class Scene:
     def __post_init__(self) -> None:
         jobs = {name: FakeSpec(name, self.log) for name in ("one", "two")}
         jobs["broken"] = FakeSpec("broken", self.log, "the entry cannot be imported")
-        self.controller = Controller(self.process, self.settings, jobs)
+        self.settled: list[str] = []
+        self.controller = Controller(self.process, self.settings, jobs, self.settled.append)
         self.controller.start()
         self.people = Database(self.url).switchboard()
 
@@ -109,7 +110,8 @@ class Scene:
         assert self.controller.wait_done(PATIENCE)
 
     def problem(self, source: str) -> str | None:
-        return self.controller.problem(f"file:default/{source}")
+        problem = self.controller.problem(f"file:default/{source}")
+        return None if problem is None else problem.words
 
     def disabled(self, lock_name: str = "LOCK") -> tuple[str, str] | None:
         """Who disables the lock, and why."""

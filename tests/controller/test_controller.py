@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from masterjob.election.errors import StoreUnavailable
-from masterjob.resource import Resource
+from masterjob.resource import Origin, Resource
+from masterjob.store.declarations import Declaration
 from masterjob.store.switchboard import Switchboard
 from tests.controller.conftest import PATIENCE, Scene
 from tests.library.conftest import wait_until
@@ -149,6 +150,40 @@ def test_of_two_resources_with_one_lock_the_first_counts_and_the_second_switches
     assert scene.problem("b") is None
 
 
+def test_of_two_objects_with_one_lock_the_older_counts_whichever_came_first(scene: Scene) -> None:
+    scene.apply("newer", enabled=False, origin=Origin("cluster", 1, "2026-01-02T00:00:00Z"))
+    assert scene.disabled() == ("file:default/newer", "enabled is false")
+    scene.apply("older", origin=Origin("cluster", 1, "2026-01-01T00:00:00Z"))
+    assert scene.disabled() is None
+    assert "belongs to default/older" in (scene.problem("newer") or "")
+    scene.remove("older")
+    assert scene.disabled() == ("file:default/newer", "enabled is false")
+
+
+def test_what_a_source_left_behind_is_taken_back(scene: Scene) -> None:
+    assert scene.controller.switches() == {}
+    scene.people.declare("LOCK", Declaration("uid", "MasterJob ns/job", "moving", 1, "cluster", "ns", "job"))
+    scene.controller.repeat()
+    assert list(scene.controller.switches()) == [("LOCK", "uid")]
+    scene.controller.take_back("LOCK", "uid")
+    assert scene.controller.wait_done(PATIENCE)
+    assert scene.disabled() is None
+
+
+def test_a_lock_is_told_to_be_settled_also_when_its_database_is_silent(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.apply("a")
+    assert scene.settled == ["LOCK"]
+
+    def silent(*_: object) -> bool:
+        raise StoreUnavailable("no answer")
+
+    monkeypatch.setattr(Switchboard, "declare", silent)
+    scene.controller.apply("file:default/a", resource("a", "LOCK", enabled=False))
+    wait_until(lambda: len(scene.settled) > 1)
+
+
 def test_a_resource_that_goes_to_another_lock_takes_its_switch_along(scene: Scene) -> None:
     scene.apply("a", lock_name="A", enabled=False, disabled_reason="x")
     scene.apply("a", lock_name="B", enabled=False, disabled_reason="x")
@@ -159,14 +194,14 @@ def test_a_resource_that_goes_to_another_lock_takes_its_switch_along(scene: Scen
 def test_a_switch_that_cannot_be_written_is_tried_again_and_holds_up_no_other_lock(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, open_again = Switchboard.disable, threading.Event()
+    real, open_again = Switchboard.declare, threading.Event()
 
-    def disable(self: Switchboard, lock_name: str, *rest: object, **more: object) -> bool:
+    def declare(self: Switchboard, lock_name: str, said: Declaration) -> bool:
         if lock_name == "A" and not open_again.is_set():
             raise StoreUnavailable("no answer")
-        return real(self, lock_name, *rest, **more)  # type: ignore[arg-type]
+        return real(self, lock_name, said)
 
-    monkeypatch.setattr(Switchboard, "disable", disable)
+    monkeypatch.setattr(Switchboard, "declare", declare)
     scene.controller.apply("file:default/a", resource("a", "A", enabled=False))
     scene.controller.apply("file:default/b", resource("b", "B", enabled=True))
     scene.log.wait_for("one starts")

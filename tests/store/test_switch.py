@@ -6,8 +6,8 @@ import pytest
 
 from masterjob.election.errors import SettingError
 from masterjob.election.values import Entry, Kind
+from masterjob.election.views import LockStatus
 from masterjob.store import history
-from masterjob.store.reading import LockStatus
 from tests.store.conftest import SqlBackend, elected, opened
 
 
@@ -225,16 +225,3 @@ def test_of_two_ends_of_a_disable_the_later_counts_and_the_first_reason_stays(sq
     (status,) = sql.people.status("job")
     assert status.disabled is not None
     assert (status.disabled.reason, status.disabled.until) == ("short", None)
-
-
-def test_a_correction_changes_the_reason_and_not_since_when(sql: SqlBackend) -> None:
-    source = "file:default/job"
-    assert sql.people.disable("job", "first", source, source, corrects=True)
-    before = sql.people.status("job")[0].disabled
-    assert sql.people.disable("job", "second", source, source, corrects=True)
-    assert not sql.people.disable("job", "second", source, source, corrects=True)
-    after = sql.people.status("job")[0].disabled
-    assert before is not None
-    assert after is not None
-    assert (after.reason, after.since) == ("second", before.since)
-    assert [event.reason for event in sql.people.history("job")] == ["second", "first"]

@@ -18,7 +18,7 @@ from masterjob.cli.options import (
 )
 from masterjob.election.errors import SettingError
 from masterjob.election.timing import duration
-from masterjob.store.reading import LockStatus
+from masterjob.election.views import LockStatus
 from masterjob.store.switchboard import Switchboard
 
 LIST = """Who is master of which lock, or why nobody is.
@@ -97,7 +97,7 @@ def list_all(database: DatabaseUrl = None, config: ConfigFile = None, output: Fo
 def _row(lock: LockStatus) -> tuple[str, ...]:
     master = "" if lock.master is None else lock.master.pod or lock.master.instance
     at = lock.disabled.since if lock.disabled else lock.master.since if lock.master else None
-    return lock.lock_name, shown.state(lock), master, "" if at is None else shown.since(at), shown.why(lock)
+    return lock.lock_name, lock.state, master, "" if at is None else shown.since(at), shown.why(lock)
 
 
 def status(
@@ -115,7 +115,7 @@ def status(
 
 
 def _facts(lock: LockStatus) -> list[tuple[str, str]]:
-    rows = [("State", shown.state(lock)), ("Term", str(lock.term) if lock.term else "none yet")]
+    rows = [("State", lock.state), ("Term", str(lock.term) if lock.term else "none yet")]
     if lock.master is not None:
         heard = f"{lock.master.heartbeat_age:.1f}s ago"
         rows += [("Master", lock.master.instance), ("Pod", lock.master.pod), ("Node", lock.master.node)]
@@ -235,9 +235,13 @@ def end_of(text: str) -> datetime:
 
 def how_to_enable(lock: LockStatus) -> str:
     """Return what to do so that the newest disable ends."""
-    source = "" if lock.disabled is None else lock.disabled.source
-    if source == "api":
+    if lock.disabled is None or lock.disabled.source == "api":
         return f"masterjob enable {lock.lock_name}"
+    source = lock.disabled.source
+    if lock.disabled.resource:
+        namespace, _, name = lock.disabled.resource.partition("/")
+        patch = f'kubectl patch masterjob {name} -n {namespace} --type merge -p \'{{"spec":{{"enabled":true}}}}\''
+        return f"{patch}, or, if that is gone for good: masterjob enable {lock.lock_name} --source {source}"
     return (
         f"set enabled: true where {source} was read from, or, if that is gone for good: "
         f"masterjob enable {lock.lock_name} --source {source}"

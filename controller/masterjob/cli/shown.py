@@ -11,8 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from masterjob.election.timing import in_words
-from masterjob.store.history import Event
-from masterjob.store.reading import Disabled, LockStatus, MasterSeen
+from masterjob.election.views import Disabled, Event, LockStatus, MasterSeen
 
 _NO_TERMINAL = 2000  # columns: a row in a pipe is one line, however long
 _COLOURS = {"Elected": "green", "Disabled": "yellow", "Stopping": "yellow", "Vacant": "red"}
@@ -41,13 +40,6 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console().print(grid)
 
 
-def state(lock: LockStatus) -> str:
-    """Return the one word for a lock: Elected, Vacant, Stopping or Disabled (design 6.1)."""
-    if not lock.enabled:
-        return "Stopping" if lock.master is not None else "Disabled"
-    return "Elected" if lock.master is not None and lock.master.alive else "Vacant"
-
-
 def why(lock: LockStatus) -> str:
     """Return why the lock has no master, or will have none; nothing where all is as it should be."""
     if lock.disabled is not None:
@@ -62,7 +54,7 @@ def lock_json(lock: LockStatus) -> dict[str, Any]:
     """Return a lock for programs."""
     return {
         "lockName": lock.lock_name,
-        "state": state(lock),
+        "state": lock.state,
         "enabled": lock.enabled,
         "term": lock.term,
         "master": None if lock.master is None else _master_json(lock.master),

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 from uuid import uuid4
@@ -43,6 +43,7 @@ from masterjob.election.machine.messages import (
     Tick,
     Woken,
 )
+from masterjob.election.observing import Gallery, Observer
 from masterjob.election.ports import Database, Job
 from masterjob.election.term import Fence, LiveTerm
 from masterjob.election.values import Identity, Kind, LostPolicy, Term
@@ -72,7 +73,9 @@ class _Report:
 class Driver:
     """One instance taking part in the election on one database. Start it once; after `leave` it is over."""
 
-    def __init__(self, identity: Identity, database: Database, fence: Fence) -> None:
+    def __init__(
+        self, identity: Identity, database: Database, fence: Fence, observers: Sequence[Observer] = ()
+    ) -> None:
         self.identity = identity
         self.trouble: str | None = "the database was not reached yet"
         """Why nothing can be done at the moment, if so."""
@@ -92,12 +95,15 @@ class Driver:
         self._exit_timer = ExitTimer()
         self._guard = Guard(lambda: self._step(Tick()))
         self._wakeups = database.wakeups(lambda names: self.tell(Woken(names)))
+        self._gallery = Gallery(identity.instance, observers)
+        self._awake_at = clock()
         self._thread = threading.Thread(target=self._run, name="masterjob elector", daemon=True)
 
     # --- for the composition root, from any thread ---
 
     def start(self) -> None:
         """Begin to take part; returns at once, also where the database is not there yet."""
+        self._gallery.start()
         self._thread.start()
 
     def tell(self, event: Event) -> None:
@@ -120,6 +126,17 @@ class Driver:
     def waits(self, lock_name: str) -> bool:
         """Whether this instance is a candidate that somebody else could tell more about."""
         return self.trouble is None and self._elector.waits(lock_name)
+
+    @property
+    def late(self) -> float:
+        """Seconds for which the elector's thread should have turned and has not; 0 where all is well."""
+        return 0.0 if self._over.is_set() else max(0.0, clock() - self._awake_at)
+
+    @property
+    def trust_left(self) -> float | None:
+        """Seconds until the first trust ends that a term stands on, if not renewed; None where there is none."""
+        ends = self._elector.trust_ends_at()
+        return None if ends == float("inf") else ends - clock()
 
     @property
     def over(self) -> bool:
@@ -179,10 +196,14 @@ class Driver:
     def _next_event(self) -> Event:
         with self._step_lock:
             left = self._elector.next_time() - clock()
+        wait = min(max(left, 0.0), 3600.0)
+        self._awake_at = clock() + wait
         try:
-            return self._events.get(timeout=min(max(left, 0.0), 3600.0))
+            return self._events.get(timeout=wait)
         except queue.Empty:
             return Tick()
+        finally:
+            self._awake_at = clock()
 
     def _close(self) -> None:
         for lane in self._lanes.values():
@@ -195,6 +216,7 @@ class Driver:
         self._over.set()
         with self._changed:
             self._changed.notify_all()
+        self._gallery.close(1.0)
 
     # --- one step ---
 
@@ -215,9 +237,11 @@ class Driver:
     def _decide(self, event: Event) -> list[Action]:
         if isinstance(event, Stopped):
             self._terms.pop(event.term, None)
-        actions = self._elector.handle(event, clock())
+        now = clock()
+        actions = self._elector.handle(event, now)
         for action in actions:
             self._carry_out(action)
+        self._gallery.show(now, event, actions)
         if entries := tuple(action.entry for action in actions if isinstance(action, Say)):
             self._perform(Record(clock(), entries))
         self._guard.set(self._elector.trust_ends_at())

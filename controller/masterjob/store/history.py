@@ -8,13 +8,13 @@ Source: design section 3.1.
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
 
 from masterjob.election.values import Entry, Kind
+from masterjob.election.views import Event
 from masterjob.store.dialects import Dialect, moment
 from masterjob.store.lines import Line, execute
 
@@ -40,24 +40,6 @@ _READ = """
     SELECT at, lock_name, term, kind, instance, actor, reason FROM master_event
     WHERE lock_name = :lock_name ORDER BY id DESC LIMIT :limit
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One line of the history as it is read."""
-
-    at: datetime
-    lock_name: str
-    term: int | None
-    kind: str
-    instance: str | None
-    actor: str | None
-    reason: str
-    vacant_for: timedelta | None = None
-    """For an election: how long the lock was without a master before, from the end that the history knows.
-
-    What a dead master was silent before its eviction comes on top; the eviction's reason says it.
-    """
 
 
 def write(connection: Connection, dialect: Dialect, entries: Sequence[Entry]) -> None:

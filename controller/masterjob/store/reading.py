@@ -3,16 +3,18 @@
 Source: design sections 3.1 and 6.1.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row
 
+from masterjob.election.views import Disabled, LockStatus, MasterSeen
 from masterjob.store.dialects import moment
 from masterjob.store.lines import Line
+from masterjob.store.switch import chunks
 
-_ONE = " WHERE l.lock_name = :lock_name"
+_SOME = " WHERE l.lock_name IN :names"
 _LOCKS = """
     SELECT l.lock_name, l.enabled, l.term, l.acquired_at, s.id, s.instance, s.address, s.pod, s.node,
            {now_ms} - s.heartbeat_ms AS age_ms, s.lease_ms
@@ -21,54 +23,21 @@ _LOCKS = """
 _IN_ORDER = " ORDER BY l.lock_name"
 # Oldest first, so that of several sources the newest stays.
 _DISABLED = """
-    SELECT l.lock_name, l.reason, l.actor, l.source, l.until, l.changed_at FROM master_control l
+    SELECT l.lock_name, l.reason, l.actor, l.source, l.until, l.changed_at, l.namespace, l.name
+    FROM master_control l
 """
 _DISABLED_IN_ORDER = " NOT l.enabled ORDER BY l.changed_at, l.source"
 
 
-@dataclass(frozen=True, slots=True)
-class Disabled:
-    """Who stopped a lock, why, and for how long; the newest where there are several."""
-
-    reason: str
-    actor: str
-    source: str
-    since: datetime
-    until: datetime | None
-
-    @property
-    def by(self) -> str:
-        """Who, and by which switch, where that does not say who by itself."""
-        return self.actor if self.actor == self.source else f"{self.actor} ({self.source})"
+def status(line: Line, names: Sequence[str] | None = None) -> list[LockStatus]:
+    """Return all locks, or those asked for as far as there are such, in the order of their names."""
+    if names is not None:
+        return [lock for some in chunks(sorted(set(names))) for lock in _read(line, _SOME, some)]
+    return _read(line, "", [])
 
 
-@dataclass(frozen=True, slots=True)
-class MasterSeen:
-    """Who holds a lock. ``alive`` is by the lease and the database's clock; the age is in seconds."""
-
-    instance: str
-    address: str
-    pod: str
-    node: str
-    since: datetime
-    heartbeat_age: float
-    alive: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LockStatus:
-    """One lock. ``term`` is the number of the last term, 0 where there was none yet."""
-
-    lock_name: str
-    enabled: bool
-    disabled: Disabled | None
-    master: MasterSeen | None
-    term: int
-
-
-def status(line: Line, lock_name: str | None = None) -> list[LockStatus]:
-    """Return all locks, or the one asked for if there is one, in the order of their names."""
-    only, values = (_ONE, {"lock_name": lock_name}) if lock_name is not None else ("", {})
+def _read(line: Line, only: str, names: Sequence[str]) -> list[LockStatus]:
+    values = {"names": names} if only else {}
     locks = line.rows(_LOCKS + only + _IN_ORDER, **values)
     joint = only + " AND" if only else " WHERE"
     disabled = {row.lock_name: row for row in line.rows(_DISABLED + joint + _DISABLED_IN_ORDER, **values)}
@@ -88,7 +57,8 @@ def _lock(row: Row[Any], why: Row[Any] | None) -> LockStatus:
 
 def _disabled(row: Row[Any]) -> Disabled:
     until = None if row.until is None else datetime.fromtimestamp(row.until / 1000, UTC)
-    return Disabled(row.reason, row.actor, row.source, moment(row.changed_at), until)
+    resource = f"{row.namespace}/{row.name}" if row.name else ""
+    return Disabled(row.reason, row.actor, row.source, moment(row.changed_at), until, resource)
 
 
 def _master(row: Row[Any]) -> MasterSeen:

@@ -36,14 +36,10 @@ _SET_ENABLED = """
 """
 # A disable whose time has passed stands in nobody's way, though nobody has cleared it away yet.
 _STILL_DISABLES = """
-    SELECT until, reason FROM master_control WHERE lock_name = :lock_name AND source = :source AND NOT enabled
+    SELECT until FROM master_control WHERE lock_name = :lock_name AND source = :source AND NOT enabled
     AND (until IS NULL OR until > {now_ms})
 """
 _PUT_OFF = "UPDATE master_control SET until = :until WHERE lock_name = :lock_name AND source = :source"
-_CORRECT = """
-    UPDATE master_control SET reason = :reason, actor = :actor, until = :until
-    WHERE lock_name = :lock_name AND source = :source
-"""
 _FORGET = "DELETE FROM master_control WHERE lock_name = :lock_name AND source = :source"
 _DISABLE = """
     INSERT INTO master_control (lock_name, source, enabled, reason, actor, until, changed_at)
@@ -65,8 +61,6 @@ class Disabling:
     actor: str
     source: str
     until_ms: int | None = None
-    corrects: bool = False
-    """Whether this takes the place of what the source has said before, as a manifest's next version does."""
 
 
 def chunks(items: Sequence[T]) -> Iterator[list[T]]:
@@ -91,18 +85,13 @@ def ensure(line: Line, names: Sequence[str]) -> None:
 def disable(line: Line, lock_name: str, said: Disabling) -> bool:
     """Disable the lock for this source; return False where it does so already.
 
-    Then its first reason stays, and of two ends the later: who disables a lock finds it disabled that long. Only
-    what ``corrects`` changes the reason; the time since when it is disabled stays.
+    Then its first reason stays, and of two ends the later: who disables a lock finds it disabled that long.
     """
     key = {"lock_name": lock_name, "source": said.source}
     told = {"reason": said.reason, "actor": said.actor, "until": said.until_ms}
 
     def change(connection: Connection) -> bool:
         if (before := execute(connection, line.dialect, _STILL_DISABLES, key).first()) is not None:
-            if said.corrects:
-                if changed := (before.reason, before.until) != (said.reason, said.until_ms):
-                    execute(connection, line.dialect, _CORRECT, key | told)
-                return changed
             if before.until is not None and (said.until_ms is None or said.until_ms > before.until):
                 execute(connection, line.dialect, _PUT_OFF, key | {"until": said.until_ms})
             return False
@@ -111,7 +100,7 @@ def disable(line: Line, lock_name: str, said: Disabling) -> bool:
         return True
 
     entry = Entry(lock_name, None, Kind.DISABLED, said.reason, actor=said.actor)
-    return _switch(line, entry, change)
+    return turn(line, entry, change)
 
 
 def enable(line: Line, lock_name: str, actor: str, source: str) -> bool:
@@ -119,7 +108,7 @@ def enable(line: Line, lock_name: str, actor: str, source: str) -> bool:
     if not line.rows(_DISABLES, lock_name=lock_name, source=source):
         return False  # and no row for a lock whose name was only mistyped
     entry = Entry(lock_name, None, Kind.ENABLED, f"the disable ({source}) was taken back", actor=actor)
-    return _switch(line, entry, _removal(line.dialect, _ENABLE, lock_name, source))
+    return turn(line, entry, _removal(line.dialect, _ENABLE, lock_name, source))
 
 
 def end_due(line: Line) -> None:
@@ -128,7 +117,7 @@ def end_due(line: Line) -> None:
         reason = f"the time of the disable by {due.actor} ({due.source}) ended"
         entry = Entry(due.lock_name, None, Kind.ENABLED, reason)
         with contextlib.suppress(StoreUnavailable):
-            _switch(line, entry, _removal(line.dialect, _END_DUE, due.lock_name, due.source))
+            turn(line, entry, _removal(line.dialect, _END_DUE, due.lock_name, due.source))
 
 
 def _removal(dialect: Dialect, statement: str, lock_name: str, source: str) -> Callable[[Connection], bool]:
@@ -136,7 +125,8 @@ def _removal(dialect: Dialect, statement: str, lock_name: str, source: str) -> C
     return lambda connection: execute(connection, dialect, statement, key).rowcount > 0
 
 
-def _switch(line: Line, entry: Entry, change: Callable[[Connection], bool]) -> bool:
+def turn(line: Line, entry: Entry, change: Callable[[Connection], bool]) -> bool:
+    """Make a ``change`` to a lock's switches in the one transaction; others are told if it changed anything."""
     ensure(line, [entry.lock_name])
     changed = line.run(lambda connection: _transaction(connection, line.dialect, entry, change))
     if changed:

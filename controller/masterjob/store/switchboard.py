@@ -3,19 +3,20 @@
 Source: design sections 3.2 and 6.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from masterjob.election.errors import SettingError
 from masterjob.election.values import Term
 from masterjob.election.values import lock_name as valid_name
-from masterjob.store import history, reading, switch
-from masterjob.store.history import Event, storable
+from masterjob.election.views import Event, LockStatus
+from masterjob.store import declarations, history, reading, switch
+from masterjob.store.declarations import Declaration, Standing
+from masterjob.store.history import storable
 from masterjob.store.lines import Line
 from masterjob.store.locks import LockVerbs
-from masterjob.store.reading import LockStatus
 
-_DISABLING = "SELECT lock_name, source FROM master_control WHERE NOT enabled"
 _HELD = "SELECT term FROM master_lock WHERE lock_name = :lock_name AND holder IS NOT NULL"
 
 
@@ -36,21 +37,17 @@ class Switchboard:
         actor: str,
         source: str = "api",
         until: datetime | None = None,
-        *,
-        corrects: bool = False,
     ) -> bool:
         """Stop the lock's job and keep it stopped, until ``until`` or until this source enables it again.
 
         Returns:
-            whether this changed anything: False where the source disables it already. Then its first reason
-            stays, unless this ``corrects`` it.
+            whether this changed anything: False where the source disables it already. Then its first reason stays.
         """
         said = switch.Disabling(
             _said("reason", reason, 1000),
             _said("actor", actor, 200),
             _said("source", source, 400),
             _due(until),
-            corrects,
         )
         with self._new_line() as line:
             return switch.disable(line, valid_name(lock_name), said)
@@ -66,10 +63,22 @@ class Switchboard:
                 line, valid_name(lock_name), _said("actor", actor, 200), _said("source", source, 400)
             )
 
-    def disabling(self) -> set[tuple[str, str]]:
-        """Return which sources disable which locks: pairs of lock name and source."""
+    def declare(self, lock_name: str, said: Declaration) -> bool:
+        """Have the switch of a resource be as it says; return whether that changed anything for people."""
+        reason = None if said.reason is None else _said("reason", said.reason, 1000)
+        said = replace(said, reason=reason, actor=_said("actor", said.actor[:200], 200))
         with self._new_line() as line:
-            return {(row.lock_name, row.source) for row in line.rows(_DISABLING)}
+            return declarations.declare(line, valid_name(lock_name), said)
+
+    def retract(self, lock_name: str, source: str, actor: str) -> bool:
+        """Forget what a resource has said, since it is gone; return whether it had disabled the lock."""
+        with self._new_line() as line:
+            return declarations.retract(line, valid_name(lock_name), source, actor[:200])
+
+    def standing(self) -> list[Standing]:
+        """Return what the database has of the switches of resources."""
+        with self._new_line() as line:
+            return declarations.standing(line)
 
     def step_down(self, lock_name: str, actor: str, reason: str) -> bool:
         """Ask the master of just now to give its term up; return whether there is one."""
@@ -81,9 +90,14 @@ class Switchboard:
 
     def status(self, lock_name: str | None = None) -> list[LockStatus]:
         """Return all locks, or the one asked for: an empty list where nobody has used it yet."""
-        name = None if lock_name is None else valid_name(lock_name)
+        names = None if lock_name is None else [valid_name(lock_name)]
         with self._new_line() as line:
-            return reading.status(line, name)
+            return reading.status(line, names)
+
+    def status_of(self, lock_names: Iterable[str]) -> dict[str, LockStatus]:
+        """Return those of these locks that were ever used."""
+        with self._new_line() as line:
+            return {lock.lock_name: lock for lock in reading.status(line, list(lock_names))}
 
     def history(self, lock_name: str, limit: int = 100) -> list[Event]:
         """Return what happened to the lock, newest first, 1,000 lines at most."""

@@ -1,0 +1,81 @@
+"""A lock as people see it: who is master, since when, or why nobody may be; and what happened to it.
+
+Values only: the store reads them, and terminals, pages and resources show them, each in its own way.
+
+Source: design sections 3.1 and 6.1.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+State = Literal["Elected", "Vacant", "Stopping", "Disabled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Disabled:
+    """Who stopped a lock, why, and for how long; the newest where there are several.
+
+    ``resource`` is ``NAMESPACE/NAME`` where a resource of a cluster did, and else empty.
+    """
+
+    reason: str
+    actor: str
+    source: str
+    since: datetime
+    until: datetime | None
+    resource: str = ""
+
+    @property
+    def by(self) -> str:
+        """Who, and by which switch, where that does not say who by itself."""
+        return self.actor if self.resource or self.actor == self.source else f"{self.actor} ({self.source})"
+
+
+@dataclass(frozen=True, slots=True)
+class MasterSeen:
+    """Who holds a lock. ``alive`` is by the lease and the database's clock; the age is in seconds."""
+
+    instance: str
+    address: str
+    pod: str
+    node: str
+    since: datetime
+    heartbeat_age: float
+    alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LockStatus:
+    """One lock. ``term`` is the number of the last term, 0 where there was none yet."""
+
+    lock_name: str
+    enabled: bool
+    disabled: Disabled | None
+    master: MasterSeen | None
+    term: int
+
+    @property
+    def state(self) -> State:
+        """The one word for it (design 6.1)."""
+        if not self.enabled:
+            return "Stopping" if self.master is not None else "Disabled"
+        return "Elected" if self.master is not None and self.master.alive else "Vacant"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the history as it is read."""
+
+    at: datetime
+    lock_name: str
+    term: int | None
+    kind: str
+    instance: str | None
+    actor: str | None
+    reason: str
+    vacant_for: timedelta | None = None
+    """For an election: how long the lock was without a master before, from the end that the history knows.
+
+    What a dead master was silent before its eviction comes on top; the eviction's reason says it.
+    """
