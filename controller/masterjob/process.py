@@ -153,7 +153,7 @@ class Process:
         return instance
 
     def observe(self, observer: Observer) -> None:
-        """Have every instance that starts from now on be seen by ``observer``, on a thread of its own."""
+        """Have every instance be seen by ``observer``, on a thread of its own."""
         with self._lock:
             self._observers.append(observer)
 

@@ -13,7 +13,6 @@ PATIENCE = 10.0
 def test_steps_are_seen_in_their_order() -> None:
     seen: list[Seen] = []
     gallery = Gallery("me", [seen.append])
-    gallery.start()
     events: list[Event] = [Started(TERM), Withdraw("LOCK", "why"), Stopped(TERM)]
     for at, event in enumerate(events):
         gallery.show(float(at), event, [])
@@ -25,7 +24,6 @@ def test_steps_are_seen_in_their_order() -> None:
 def test_time_alone_is_nothing_to_see() -> None:
     seen: list[Seen] = []
     gallery = Gallery("me", [seen.append])
-    gallery.start()
     gallery.show(0.0, Tick(), [])
     gallery.close(PATIENCE)
     assert seen == []
@@ -40,7 +38,6 @@ def test_an_observer_that_fails_or_hangs_costs_the_others_and_the_election_nothi
         raise RuntimeError("broken")
 
     gallery = Gallery("me", [failing, seen.append])
-    gallery.start()
     gallery.show(0.0, Started(TERM), [])
     assert hung.wait(PATIENCE)
     gallery.show(1.0, Stopped(TERM), [])  # returns at once
@@ -52,7 +49,6 @@ def test_an_observer_that_fails_or_hangs_costs_the_others_and_the_election_nothi
 def test_without_observers_there_is_no_thread() -> None:
     before = threading.active_count()
     gallery = Gallery("me", [])
-    gallery.start()
     gallery.show(0.0, Started(TERM), [])
     assert threading.active_count() == before
     gallery.close(PATIENCE)

@@ -250,7 +250,7 @@ class World:
                 self._transmit(host, action)
             case StartJob(term):
                 self._start(host, term)
-            case StopJob(term):
+            case StopJob(term, _):
                 self._stop(host, term)
             case Say(entry):
                 self.judge.seen[entry.kind.value] += 1

@@ -18,7 +18,7 @@ from masterjob.cli.options import (
 )
 from masterjob.election.errors import SettingError
 from masterjob.election.timing import duration
-from masterjob.election.views import LockStatus
+from masterjob.election.views import LockStatus, how_to_enable
 from masterjob.store.switchboard import Switchboard
 
 LIST = """Who is master of which lock, or why nobody is.
@@ -231,21 +231,6 @@ def end_of(text: str) -> datetime:
         raise SettingError(
             f"--until {text!r} is no time: write it like 2h, 1h30m or 2030-01-31T12:00:00Z"
         ) from None
-
-
-def how_to_enable(lock: LockStatus) -> str:
-    """Return what to do so that the newest disable ends."""
-    if lock.disabled is None or lock.disabled.source == "api":
-        return f"masterjob enable {lock.lock_name}"
-    source = lock.disabled.source
-    if lock.disabled.resource:
-        namespace, _, name = lock.disabled.resource.partition("/")
-        patch = f'kubectl patch masterjob {name} -n {namespace} --type merge -p \'{{"spec":{{"enabled":true}}}}\''
-        return f"{patch}, or, if that is gone for good: masterjob enable {lock.lock_name} --source {source}"
-    return (
-        f"set enabled: true where {source} was read from, or, if that is gone for good: "
-        f"masterjob enable {lock.lock_name} --source {source}"
-    )
 
 
 def _the(board: Switchboard, lock_name: str) -> LockStatus:

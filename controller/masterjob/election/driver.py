@@ -103,7 +103,6 @@ class Driver:
 
     def start(self) -> None:
         """Begin to take part; returns at once, also where the database is not there yet."""
-        self._gallery.start()
         self._thread.start()
 
     def tell(self, event: Event) -> None:
@@ -266,7 +265,7 @@ class Driver:
                 self._abandon(command)
             case StartJob(term):
                 self._start_job(term)
-            case StopJob(term):
+            case StopJob(term, _):
                 self._jobs[term.lock_name].stop()
                 self._terms.pop(term, None)
             case Overrun(_, LostPolicy.EXIT):

@@ -4,6 +4,7 @@ What happened is handed on by a thread of its own, in the order in which the mac
 on may take its time, and fail, and the election knows nothing of it.
 """
 
+import contextlib
 import logging
 import queue
 import threading
@@ -30,33 +31,34 @@ Observer = Callable[[Seen], None]
 
 
 class Gallery:
-    """The observers of one instance."""
+    """The observers of one instance; the list may grow while the election goes on."""
 
     def __init__(self, instance: str, observers: Sequence[Observer]) -> None:
         self._instance = instance
-        self._observers = tuple(observers)
+        self._observers = observers
         self._steps: queue.SimpleQueue[Seen | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="masterjob observers", daemon=True)
-
-    def start(self) -> None:
-        """Begin to hand on."""
-        if self._observers:
-            self._thread.start()
+        self._thread: threading.Thread | None = None
 
     def show(self, at: float, event: Event, actions: Sequence[Action]) -> None:
-        """Have a step seen; never blocks."""
-        if self._observers and (actions or not isinstance(event, Tick)):
-            self._steps.put(Seen(self._instance, at, event, tuple(actions)))
+        """Have a step seen; never blocks, and is called by one thread at a time."""
+        if not self._observers or (isinstance(event, Tick) and not actions):
+            return
+        self._steps.put(Seen(self._instance, at, event, tuple(actions)))
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="masterjob observers", daemon=True)
+            with contextlib.suppress(RuntimeError):  # no thread can be started just now: at the next step
+                thread.start()
+                self._thread = thread
 
     def close(self, timeout: float) -> None:
         """Hand on what is left, for so many seconds at most."""
-        if self._thread.is_alive():
-            self._steps.put(None)
+        self._steps.put(None)
+        if self._thread is not None:
             self._thread.join(timeout)
 
     def _run(self) -> None:
         while (seen := self._steps.get()) is not None:
-            for observer in self._observers:
+            for observer in tuple(self._observers):
                 try:
                     observer(seen)
                 except Exception:

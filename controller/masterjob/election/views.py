@@ -6,7 +6,7 @@ Source: design sections 3.1 and 6.1.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 State = Literal["Elected", "Vacant", "Stopping", "Disabled"]
@@ -79,3 +79,21 @@ class Event:
 
     What a dead master was silent before its eviction comes on top; the eviction's reason says it.
     """
+
+
+def moment_text(at: datetime) -> str:
+    """Return a time in RFC 3339, to the second, in UTC."""
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def how_to_enable(lock: LockStatus) -> str:
+    """Return what to do so that the newest disable ends: a command, or what to edit."""
+    command = f"masterjob enable {lock.lock_name}"
+    if lock.disabled is None or lock.disabled.source == "api":
+        return command
+    gone = f"or, if that is gone for good: {command} --source {lock.disabled.source}"
+    if not lock.disabled.resource:
+        return f"set enabled: true where {lock.disabled.source} was read from, {gone}"
+    namespace, _, name = lock.disabled.resource.partition("/")
+    patch = '\'{"spec":{"enabled":true}}\''
+    return f"kubectl patch masterjob {name} -n {namespace} --type merge -p {patch}, {gone}"

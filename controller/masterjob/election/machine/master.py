@@ -121,7 +121,7 @@ class Mastery:
             lock.why = f"stopping: {why}"
             state = lock.state
             self._book.become(lock, Stopping(state.term, state.leases, why, self._book.now + sit_out))
-            self._book.order(StopJob(state.term))
+            self._book.order(StopJob(state.term, why))
 
     def end_all(self, lease: Lease, why: str) -> None:
         """End every term that stands on this lease."""

@@ -332,9 +332,10 @@ class StartJob:
 
 @dataclass(frozen=True, slots=True)
 class StopJob:
-    """Stop the job of the term's lock."""
+    """Stop the job of the term's lock, and why, as the end of a sentence."""
 
     term: Term
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
