@@ -7,7 +7,7 @@ SEEDS ?= 1000
 WEATHER ?= calm
 export REASON
 
-.PHONY: help install run disable enable status test check lint format simulate faults bench databases lock clean
+.PHONY: help install run run-kube disable enable status test test-all envtest check lint format simulate faults bench databases lock clean
 
 help: ## What there is to type
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,8 +33,18 @@ enable: install ## Let it run again
 status: install ## Who is master of it, or why nobody is
 	@$(BIN)/masterjob status TICKER --config examples/config.yaml
 
-test: install databases ## All tests; PostgreSQL and MariaDB are started as needed
+run-kube: install envtest ## The same with MasterJobs on a real Kubernetes API server, on this machine
+	@$(BIN)/python -m tests.envtest.run --for $(FOR)
+
+test: install databases ## All tests; PostgreSQL and MariaDB are started as needed, Kubernetes where `make envtest` got it
 	$(BIN)/python -m pytest -n 3 --dist loadfile
+
+test-all: install databases envtest ## All tests, and none may be skipped for want of a server
+	MASTERJOB_REQUIRE_DATABASES=1 MASTERJOB_REQUIRE_FAULTS=1 MASTERJOB_REQUIRE_KUBERNETES=1 \
+		$(BIN)/python -m pytest -n 3 --dist loadfile
+
+envtest: install ## A real Kubernetes API server for the tests; built with Go where it cannot be downloaded (minutes, once)
+	@$(BIN)/python -m tests.envtest.install
 
 databases: # On Debian as root, what the tests need is installed; elsewhere they say what they skip
 	@sh tests/servers/install

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.servers import MariaDB, PostgreSQL, Server, Unavailable
+from tests.servers.outcome import outcome as _outcome
 
-_outcome: dict[str, str] = {}
 _unavailable: dict[str, str] = {}
 
 

@@ -12,6 +12,11 @@ from typing import Literal
 State = Literal["Elected", "Vacant", "Stopping", "Disabled"]
 
 
+def said_by(actor: str, source: str, resource: str | None) -> str:
+    """Return who switched, and by which switch, where the actor does not say that already."""
+    return actor if resource or actor == source else f"{actor} ({source})"
+
+
 @dataclass(frozen=True, slots=True)
 class Disabled:
     """Who stopped a lock, why, and for how long; the newest where there are several.
@@ -29,7 +34,7 @@ class Disabled:
     @property
     def by(self) -> str:
         """Who, and by which switch, where that does not say who by itself."""
-        return self.actor if self.resource or self.actor == self.source else f"{self.actor} ({self.source})"
+        return said_by(self.actor, self.source, self.resource)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from masterjob.store import switch
 from masterjob.store.lines import Line, execute
 
 _ROW = """
-    SELECT enabled, reason, generation FROM master_control WHERE lock_name = :lock_name AND source = :source
+    SELECT enabled, reason, generation, actor FROM master_control WHERE lock_name = :lock_name AND source = :source
 """
 _FORGET = "DELETE FROM master_control WHERE lock_name = :lock_name AND source = :source"
 _SAY = """
@@ -75,7 +75,7 @@ def declare(line: Line, lock_name: str, said: Declaration) -> bool:
 
     What an older generation says is not taken in.
     """
-    entry = Entry(lock_name, None, Kind.ENABLED, _taken_back(said.source), actor=said.actor)
+    entry = Entry(lock_name, None, Kind.ENABLED, _taken_back(said.actor), actor=said.actor)
     if said.reason is not None:
         entry = Entry(lock_name, None, Kind.DISABLED, said.reason, actor=said.actor)
     values = asdict(said) | {"lock_name": lock_name, "enabled": said.enabled, "reason": said.reason or ""}
@@ -107,14 +107,16 @@ def _write(
 def retract(line: Line, lock_name: str, source: str, actor: str) -> bool:
     """Forget what the source has said; return whether it had disabled the lock."""
     values = {"lock_name": lock_name, "source": source}
-    entry = Entry(lock_name, None, Kind.ENABLED, _taken_back(source), actor=actor)
+    if not (found := line.rows(_ROW, **values)):
+        return False
+    entry = Entry(lock_name, None, Kind.ENABLED, _taken_back(found[0].actor), actor=actor)
 
     def change(connection: Connection) -> bool:
         before = execute(connection, line.dialect, _ROW, values).first()
         execute(connection, line.dialect, _FORGET, values)
         return before is not None and not before.enabled
 
-    return bool(line.rows(_ROW, **values)) and switch.turn(line, entry, change)
+    return switch.turn(line, entry, change)
 
 
 def standing(line: Line) -> list[Standing]:
@@ -127,5 +129,5 @@ def standing(line: Line) -> list[Standing]:
     ]
 
 
-def _taken_back(source: str) -> str:
-    return f"the disable ({source}) was taken back"
+def _taken_back(by: str) -> str:
+    return f"the disable by {by} was taken back"

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from masterjob.election.values import Flagged, Held, Inventory, Kind, Term
+from masterjob.election.views import said_by
 from masterjob.store.lines import Line
 
 SHORT = """
@@ -26,7 +27,7 @@ _FLAGGED = """
 """
 # Oldest first, so that of several the newest stays.
 _DISABLED_BY = """
-    SELECT lock_name, actor, source, reason FROM master_control
+    SELECT lock_name, actor, source, reason, name FROM master_control
     WHERE lock_name IN :names AND NOT enabled ORDER BY changed_at, source
 """
 _ASKED_BY = """
@@ -67,7 +68,7 @@ def _flag(row: Row[Any], disabled: dict[str, str], asked: dict[Term, str]) -> Fl
 
 def _why_disabled(line: Line, names: list[str]) -> dict[str, str]:
     rows = line.rows(_DISABLED_BY, names=names) if names else []
-    return {row.lock_name: f"disabled by {row.actor} ({row.source}): {row.reason}" for row in rows}
+    return {row.lock_name: f"disabled by {said_by(row.actor, row.source, row.name)}: {row.reason}" for row in rows}
 
 
 def _why_asked(line: Line, names: list[str]) -> dict[Term, str]:

@@ -1,0 +1,174 @@
+"""etcd and kube-apiserver as two processes, and what a test does with them.
+
+    with ControlPlane() as plane:
+        plane.kubectl("get", "namespaces")
+        with plane.api.gone():
+            ...                      # nobody answers; etcd keeps what there is
+
+Everybody who comes with the token of `plane.kubeconfig` may do anything. `plane.kubeconfig_for` makes others.
+"""
+
+import base64
+import itertools
+import json
+import os
+import secrets
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from tests.envtest.daemons import ApiServer, Etcd
+from tests.envtest.programs import find
+from tests.servers import Unavailable
+
+Rule = Mapping[str, Sequence[str]]
+"""One rule of a Role: apiGroups, resources and verbs."""
+
+
+class ControlPlane:
+    """An API server and its etcd. ``api`` and ``etcd`` can be taken down, frozen and brought back alone."""
+
+    name = "Kubernetes"
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self.etcd = Etcd()
+        self.api = ApiServer(self.etcd)
+
+    def start(self) -> None:
+        """Start both.
+
+        Raises:
+            Unavailable: a program is not here, or does not come up; the message says why.
+        """
+        try:
+            self.etcd.start()
+            self.api.start()
+        except Unavailable:
+            self.stop()
+            raise
+        self._write_kubeconfig(self.kubeconfig, self.api.token, "default")
+
+    def stop(self) -> None:
+        self.api.stop()
+        self.etcd.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        return self.api.url
+
+    @property
+    def version(self) -> str:
+        return self.api.version
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The file of one who may do anything."""
+        return self.api.directory / "admin.kubeconfig"
+
+    def kubectl(
+        self,
+        *arguments: str,
+        given: str | None = None,
+        kubeconfig: Path | None = None,
+        expect_failure: bool = False,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the real kubectl, with ``given`` as its input; it must succeed, or else must fail."""
+        done = subprocess.run(
+            [find("kubectl"), "--kubeconfig", str(kubeconfig or self.kubeconfig), *arguments],
+            check=False,
+            env={"PATH": os.environ.get("PATH", ""), "HOME": str(self.api.directory), "TZ": "UTC"},
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert bool(done.returncode) == expect_failure, (
+            f"kubectl {' '.join(arguments)}: {done.stdout}{done.stderr}"
+        )
+        return done
+
+    def read(self, *arguments: str, kubeconfig: Path | None = None) -> Any:
+        """Return what kubectl gets: ``read("mj", "report", "-n", "default")["spec"]``."""
+        return json.loads(self.kubectl("get", *arguments, "-o", "json", kubeconfig=kubeconfig).stdout)
+
+    def apply(self, *objects: Mapping[str, Any], kubeconfig: Path | None = None) -> None:
+        """Apply objects on the server's side, whoever else has written their fields."""
+        text = yaml.safe_dump_all(objects)
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=text, kubeconfig=kubeconfig)
+
+    def new_namespace(self) -> str:
+        """Make a namespace for a test of its own. (Nobody empties it: there is no controller that would.)"""
+        name = f"t{next(self._numbers)}-{secrets.token_hex(3)}"
+        self.kubectl("create", "namespace", name)
+        return name
+
+    def token_for(self, account: str, namespace: str = "default", lasting: str = "1h") -> str:
+        """Return a new token for a service account that is there; ten minutes are the least."""
+        done = self.kubectl("create", "token", account, "--namespace", namespace, "--duration", lasting)
+        return done.stdout.strip()
+
+    def kubeconfig_for(
+        self,
+        account: str,
+        *rules: Rule,
+        namespace: str = "default",
+        everywhere: bool = True,
+    ) -> Path:
+        """Return the file of a service account that may do what the rules say, and what everybody may.
+
+        It is made as needed, with its rights in all namespaces, or only in its own.
+        """
+        self.apply(*_account(account, rules, namespace, everywhere))
+        path = self.api.directory / f"{namespace}-{account}.kubeconfig"
+        self._write_kubeconfig(path, self.token_for(account, namespace), namespace)
+        return path
+
+    def _write_kubeconfig(self, path: Path, token: str, namespace: str) -> None:
+        certificate = base64.b64encode(self.api.authority.read_bytes()).decode()
+        cluster = {"server": self.url, "certificate-authority-data": certificate}
+        context = {"cluster": "tests", "user": "tests", "namespace": namespace}
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "tests", "cluster": cluster}],
+            "users": [{"name": "tests", "user": {"token": token}}],
+            "contexts": [{"name": "tests", "context": context}],
+            "current-context": "tests",
+        }
+        path.touch(mode=0o600)
+        path.write_text(yaml.safe_dump(document))
+
+
+def _account(account: str, rules: Sequence[Rule], namespace: str, everywhere: bool) -> list[dict[str, Any]]:
+    """Return a service account, a role of these rules, and what binds them."""
+    scope = {} if everywhere else {"namespace": namespace}
+    named = {"name": f"{namespace}-{account}" if everywhere else account, **scope}
+    kind, group = "ClusterRole" if everywhere else "Role", "rbac.authorization.k8s.io"
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
+    return [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": namespace}},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": kind,
+            "metadata": named,
+            "rules": [{key: list(values) for key, values in rule.items()} for rule in rules],
+        },
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": f"{kind}Binding",
+            "metadata": named,
+            "roleRef": {"apiGroup": group, "kind": kind, "name": named["name"]},
+            "subjects": [subject],
+        },
+    ]

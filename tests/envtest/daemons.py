@@ -1,0 +1,177 @@
+"""The two processes of a control plane, each of which can be taken down, frozen and brought back."""
+
+import contextlib
+import ctypes
+import json
+import os
+import secrets
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import urllib3
+
+from tests.envtest.programs import find
+from tests.servers.process import Server, Unavailable
+
+_PR_SET_PDEATHSIG = 1
+_PATIENCE = urllib3.Timeout(connect=1, read=5)
+
+
+class Answer(NamedTuple):
+    """The status of an HTTP answer, and its body, out of JSON where it is that."""
+
+    status: int
+    said: Any
+
+
+class Daemon(Server):
+    """A server that can be taken down and come up again where it was, with what it knew."""
+
+    users = ()
+    end_signal = signal.SIGKILL
+
+    def create(self) -> None:
+        """Make nothing: it makes its files by itself."""
+
+    def up(self) -> None:
+        """Start it again, and wait until it answers."""
+        self._process = self._spawn(self.command())
+        self._await()
+
+    def down(self, with_signal: signal.Signals = signal.SIGKILL) -> None:
+        """End it, as a crash does, or with SIGTERM in order."""
+        assert self._process is not None
+        self._process.send_signal(with_signal)
+        self._process.wait(30)
+
+    @contextlib.contextmanager
+    def gone(self, with_signal: signal.Signals = signal.SIGKILL) -> Iterator[None]:
+        """Be without it for a while: whoever connects is refused."""
+        self.down(with_signal)
+        try:
+            yield
+        finally:
+            self.up()
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Have it silent for a while: whoever connects waits."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
+            self._await()
+
+    def _ordinary_user(self) -> str | None:
+        return None  # these run as whoever runs the tests, root too
+
+    def _spawn(self, command: Sequence[str | Path]) -> subprocess.Popen[bytes]:
+        with (self.directory / "log").open("wb") as log:
+            return subprocess.Popen(
+                command,
+                cwd=self.directory,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_the_tests,  # noqa: PLW1509 - it calls the kernel, and nothing of ours
+            )
+
+
+def _die_with_the_tests() -> None:
+    """At once: asked politely, an API server whose etcd has gone takes a minute over it."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Etcd(Daemon):
+    name = "etcd"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def command(self) -> Sequence[str | Path]:
+        return [
+            find("etcd"),
+            f"--data-dir={self.directory / 'data'}",
+            f"--listen-client-urls={self.url}",
+            f"--advertise-client-urls={self.url}",
+            "--listen-peer-urls=http://127.0.0.1:0",
+            "--unsafe-no-fsync",
+            "--log-level=warn",
+        ]
+
+    def ask_version(self) -> str:
+        with urllib3.PoolManager(timeout=_PATIENCE, retries=False) as pool:
+            if pool.request("GET", f"{self.url}/health").json() != {"health": "true", "reason": ""}:
+                raise Unavailable("etcd is not healthy yet")
+            return str(pool.request("GET", f"{self.url}/version").json()["etcdserver"])
+
+
+class ApiServer(Daemon):
+    name = "kube-apiserver"
+
+    def __init__(self, etcd: Etcd) -> None:
+        super().__init__()
+        self._etcd = etcd
+        self.token = secrets.token_hex(16)
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate by which clients know it; it makes one for itself at its first start."""
+        return self.directory / "apiserver.crt"
+
+    def create(self) -> None:
+        tokens = self.directory / "tokens.csv"
+        tokens.touch(mode=0o600)
+        tokens.write_text(f'{self.token},admin,admin,"system:masters"\n')
+
+    def command(self) -> Sequence[str | Path]:
+        key = self.directory / "apiserver.key"  # its own key signs the tokens of service accounts too
+        return [
+            find("kube-apiserver"),
+            f"--etcd-servers={self._etcd.url}",
+            "--bind-address=127.0.0.1",
+            f"--secure-port={self.port}",
+            f"--cert-dir={self.directory}",
+            f"--token-auth-file={self.directory / 'tokens.csv'}",
+            "--authorization-mode=RBAC",
+            "--anonymous-auth=false",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={key}",
+            f"--service-account-signing-key-file={key}",
+            "--service-cluster-ip-range=10.0.0.0/24",
+            "--endpoint-reconciler-type=none",  # nobody asks for the service `kubernetes`, and loopback is refused
+            "--profiling=false",
+        ]
+
+    def ask_version(self) -> str:
+        self.get("/readyz")
+        self.get("/api/v1/namespaces/default")  # it makes this a moment after it says that it is ready
+        return str(self.get("/version")["gitVersion"]).removeprefix("v")
+
+    def get(self, path: str) -> Any:
+        """Return what is at a path; raise `Unavailable` where that is not had."""
+        answer = self.ask("GET", path)
+        if answer.status != 200:
+            raise Unavailable(f"{path} answers {answer.status}: {answer.said}")
+        return answer.said
+
+    def ask(self, method: str, path: str, body: object = None, content_type: str = "application/json") -> Answer:
+        """Ask it directly, which is ten times as fast as to start kubectl; whatever it answers is an answer."""
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content_type}
+        sent = None if body is None else json.dumps(body)
+        with urllib3.PoolManager(ca_certs=str(self.authority), timeout=_PATIENCE, retries=False) as pool:
+            answer = pool.request(method, self.url + path, body=sent, headers=headers)
+        is_json = "json" in answer.headers.get("Content-Type", "")
+        return Answer(answer.status, answer.json() if is_json else answer.data.decode())

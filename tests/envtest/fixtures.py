@@ -1,0 +1,36 @@
+"""The control plane of a test run: started at most once in each of its processes, when a test first asks."""
+
+import functools
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.envtest.control_plane import ControlPlane
+from tests.servers import Unavailable
+from tests.servers.outcome import outcome
+
+
+@functools.cache
+def _plane() -> ControlPlane | str:
+    """Return it, or why it cannot be had. However many folders of tests import the fixture, there is one."""
+    plane = ControlPlane()
+    try:
+        plane.start()
+    except Unavailable as error:
+        outcome["Kubernetes"] = f"Kubernetes: skipped, because {error}"
+        return f"Kubernetes cannot be had here: {error}"
+    outcome["Kubernetes"] = f"Kubernetes {plane.version}: tested"
+    return plane
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    plane = _plane()
+    if isinstance(plane, ControlPlane):
+        yield plane
+        plane.stop()
+    elif os.environ.get("MASTERJOB_REQUIRE_KUBERNETES") == "1":
+        pytest.fail(plane, pytrace=False)
+    else:
+        pytest.skip(plane)
