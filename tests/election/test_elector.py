@@ -735,6 +735,16 @@ def test_an_eviction_in_vain_is_followed_by_a_look_not_by_another_try() -> None:
     assert bench.said(StartJob)
 
 
+def test_who_was_too_late_to_evict_looks_for_what_that_freed_at_once() -> None:
+    bench = a_candidate_watching_a_rival_die()
+    bench.pass_time(3.2, but=(Evict,))
+    (evict,) = bench.asked(Evict)
+    bench.store.evict("rival/1", evict.watched.seen.beat, if_stale=False)  # type: ignore[attr-defined]
+    bench.actions.clear()
+    bench.answer(evict)
+    assert bench.asked(LookForFree) or bench.said(LookForFree)
+
+
 def test_sessions_are_looked_at_once_a_heartbeat_interval_for_any_number_of_locks() -> None:
     bench = Bench()
     bench.rival()

@@ -158,6 +158,7 @@ class Elector:
                 self._candidacy.look_soon()
             case Reply(Evict()):
                 self._evictor.in_vain()
+                self._candidacy.look_soon()  # somebody else has perhaps freed its locks
             case Reply(LookForFree() as command, Vacancies() as vacancies):
                 self._candidacy.looked(command, vacancies)
             case Reply(Claim() as command, tuple() as terms):
