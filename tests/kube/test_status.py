@@ -1,0 +1,260 @@
+"""The status writer: only what differs, by whoever knows it, and an API server that fails delays nobody else."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from masterjob.election.errors import StoreUnavailable
+from masterjob.election.machine.messages import Action, Event, Say, StartJob, StopJob, Stopped, Tick, Woken
+from masterjob.election.observing import Seen
+from masterjob.election.values import Entry, Term
+from masterjob.election.values import Kind as Told
+from masterjob.election.views import Disabled, LockStatus, MasterSeen
+from masterjob.kube import status as status_module
+from masterjob.kube.api import ApiRefused, ApiUnavailable, Changed
+from masterjob.kube.mirror import Observed
+from masterjob.kube.status import Description, StatusWriter
+from tests.kube.test_projection import observed
+from tests.library.conftest import wait_until
+
+LONG_AGO = datetime.now(UTC) - timedelta(minutes=5)
+MASTER = MasterSeen("pod-a-1-x", "10.0.0.1", "pod-a", "node-1", LONG_AGO, 1.0, alive=True)
+TERM = Term("JOB", 5)
+
+
+@dataclass
+class FakeServer:
+    """One resource at an API server, and the picture that an instance has of it."""
+
+    now: Observed = field(default_factory=observed)
+    seen: Observed | None = None
+    """What the picture has, where that is older."""
+    written: list[Mapping[str, Any]] = field(default_factory=list)
+    events: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    failures: list[Exception] = field(default_factory=list)
+    asked: int = 0
+
+    def get(self, namespace: str, name: str) -> Mapping[str, Any] | None:
+        return {"resourceVersion": self.now.resource_version}
+
+    def patch_status(
+        self, namespace: str, name: str, resource_version: str, status: Mapping[str, Any]
+    ) -> Mapping[str, Any] | None:
+        self.asked += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        if resource_version != self.now.resource_version:
+            raise Changed("somebody was faster")
+        self.written.append(status)
+        self.now = replace(self.now, status=status, resource_version=f"{int(resource_version) + 1}")
+        return {"resourceVersion": self.now.resource_version}
+
+    def create_event(self, namespace: str, body: Mapping[str, Any]) -> bool:
+        new = body["metadata"]["name"] not in self.events
+        self.events.setdefault(body["metadata"]["name"], body)
+        return new
+
+    def by_lock(self, lock_name: str) -> list[Observed]:
+        return [self.seen or self.now] if lock_name == "JOB" else []
+
+    def all(self) -> list[Observed]:
+        return self.by_lock("JOB")
+
+    def note(self, body: Mapping[str, Any]) -> None:
+        self.seen = None
+
+    def told(self) -> list[str]:
+        return sorted(body["reason"] for body in self.events.values())
+
+
+@dataclass
+class FakeDatabase:
+    """What the database has of the lock, or that it is silent."""
+
+    lock: LockStatus = field(
+        default_factory=lambda: LockStatus("JOB", enabled=True, disabled=None, master=None, term=0)
+    )
+    silent: bool = False
+    reads: int = 0
+
+    def read(self, names: Iterable[str]) -> Mapping[str, LockStatus]:
+        self.reads += 1
+        if self.silent:
+            raise StoreUnavailable("no answer")
+        return {"JOB": self.lock} if "JOB" in list(names) else {}
+
+
+@pytest.fixture(autouse=True)
+def _in_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is waited for otherwise, so that a whole story takes a moment."""
+    monkeypatch.setattr(status_module, "SOON", 0.0)
+    monkeypatch.setattr(status_module, "A_STOP", 0.0)
+    for name in ("_OTHERS", "_ALL", "_OUTAGE"):
+        monkeypatch.setattr(status_module, name, (0.0, 0.01))
+    monkeypatch.setattr(status_module, "_LEAST_PAUSE", 0.01)
+    monkeypatch.setattr(status_module, "_MOST_PAUSE", 0.02)
+
+
+@dataclass
+class Scene:
+    server: FakeServer = field(default_factory=FakeServer)
+    database: FakeDatabase = field(default_factory=FakeDatabase)
+
+    def __post_init__(self) -> None:
+        self.writer = StatusWriter(
+            self.server, self.server, self.database.read, lambda _: Description(None, None), "pod-a"
+        )
+
+    def step(self, event: Event, *actions: Action) -> None:
+        self.writer.observe(Seen("me", 0.0, event, actions))
+
+    def elected(self) -> None:
+        self.database.lock = replace(self.database.lock, master=MASTER, term=5)
+        self.step(Tick(), StartJob(TERM), Say(Entry("JOB", 5, Told.ELECTED, "pod-a became master of JOB")))
+
+    def state(self) -> str:
+        found = [
+            each["reason"] for each in self.server.now.status.get("conditions", ()) if each["type"] == "Ready"
+        ]
+        return str(found[0]) if found else "nothing"
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    scene = Scene()
+    scene.writer.start()
+    yield scene
+    scene.writer.close(5.0)
+
+
+def test_an_election_is_one_write_and_one_event(scene: Scene) -> None:
+    scene.elected()
+    wait_until(lambda: scene.state() == "Elected" and scene.server.told() == ["Elected"])
+    assert len(scene.server.written) == 1
+    assert next(iter(scene.server.events.values()))["note"] == "pod-a became master of JOB"
+
+
+def test_what_is_as_it_was_is_not_written(scene: Scene) -> None:
+    scene.elected()
+    wait_until(lambda: scene.state() == "Elected")
+    for _ in range(3):
+        scene.writer.look_at_all()
+        before = scene.writer.counts["unchanged"]
+        wait_until(lambda before=before: scene.writer.counts["unchanged"] > before)  # type: ignore[misc]
+    assert len(scene.server.written) == 1
+
+
+def test_a_hint_has_others_look_after_a_moment(scene: Scene) -> None:
+    scene.database.lock = replace(
+        scene.database.lock, enabled=False, disabled=Disabled("x", "ann", "api", LONG_AGO, None)
+    )
+    scene.step(Woken(frozenset({"JOB"})))
+    wait_until(lambda: scene.state() == "Disabled" and scene.server.told() == ["Disabled"])
+    scene.database.lock = replace(scene.database.lock, enabled=True, disabled=None)
+    scene.step(Woken(None))
+    wait_until(lambda: scene.state() == "Vacant" and scene.server.told() == ["Disabled", "Enabled"])
+
+
+def test_who_was_overtaken_looks_again_and_leaves_it_where_it_is_right(scene: Scene) -> None:
+    scene.server.seen = scene.server.now
+    other = Scene(server=FakeServer(), database=scene.database)
+    other.writer.start()
+    other.writer.look("JOB")
+    wait_until(lambda: other.state() == "Vacant")
+    other.writer.close(5.0)
+    scene.server.now = other.server.now
+    scene.writer.look("JOB")
+    wait_until(lambda: scene.writer.counts["unchanged"] == 1)
+    assert scene.writer.counts["overtaken"] == 1
+    assert scene.server.written == []
+
+
+@pytest.mark.parametrize("failure", [ApiUnavailable("refused"), ApiUnavailable("slow down", retry_after=0.01)])
+def test_what_an_api_server_did_not_take_is_written_once_it_is_back(scene: Scene, failure: Exception) -> None:
+    scene.server.failures = [failure, failure, failure]
+    scene.elected()
+    wait_until(lambda: scene.state() == "Elected" and scene.server.told() == ["Elected"])
+    assert scene.writer.counts["unavailable"] == 3
+
+
+def test_a_refused_status_is_told_once_and_holds_up_nothing(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.server.failures = [ApiRefused(403, "no"), ApiRefused(403, "no")]
+    scene.elected()
+    wait_until(lambda: scene.writer.counts["refused"] == 1)
+    scene.writer.look("JOB")
+    wait_until(lambda: scene.writer.counts["refused"] == 2)
+    assert [record.message for record in caplog.records] == [
+        "the status of MasterJob ns/job cannot be written: no"
+    ]
+    scene.writer.look("JOB")
+    wait_until(lambda: scene.state() == "Elected")
+
+
+def test_a_master_that_lost_the_database_says_so_and_that_it_is_back(scene: Scene) -> None:
+    scene.elected()
+    wait_until(lambda: scene.state() == "Elected")
+    scene.database.silent = True
+    scene.step(Tick(), StopJob(TERM, "its trust ended"))
+    scene.step(Stopped(TERM))
+    wait_until(lambda: scene.state() == "DatabaseUnavailable")
+    assert "master" not in scene.server.now.status
+    scene.database.lock = replace(scene.database.lock, master=None)
+    scene.database.silent = False
+    wait_until(lambda: scene.state() == "Vacant")
+
+
+def test_an_election_elsewhere_is_left_to_its_master(scene: Scene) -> None:
+    scene.database.lock = replace(scene.database.lock, master=replace(MASTER, since=datetime.now(UTC)), term=5)
+    scene.writer.look("JOB")
+    wait_until(lambda: scene.database.reads >= 2)
+    assert scene.server.written == []
+    scene.database.lock = replace(scene.database.lock, master=MASTER)
+    wait_until(lambda: scene.state() == "Elected")
+
+
+def test_the_same_is_told_by_one_event_whoever_tells_it(scene: Scene) -> None:
+    entry = Entry("JOB", 5, Told.EVICTED, "pod-b was evicted")
+    scene.step(Tick(), Say(entry))
+    scene.step(Tick(), Say(entry))
+    wait_until(lambda: scene.server.told() == ["Evicted"])
+
+
+def test_the_end_writes_what_there_is_to_tell() -> None:
+    scene = Scene()
+    scene.writer.start()
+    scene.elected()
+    scene.writer.close(5.0)
+    assert scene.state() == "Elected"
+
+
+def test_the_end_does_not_wait_for_an_api_server_that_is_gone() -> None:
+    scene = Scene()
+    scene.server.failures = [ApiUnavailable("refused")] * 100
+    scene.writer.start()
+    scene.elected()
+    scene.writer.close(5.0)
+    assert scene.server.asked <= 3
+
+
+def test_a_slow_api_server_holds_up_no_step_of_the_election(scene: Scene) -> None:
+    go_on, hangs = threading.Event(), threading.Event()
+    real: Callable[..., Any] = scene.server.patch_status
+
+    def hanging(*args: Any) -> Any:
+        hangs.set()
+        go_on.wait(10.0)
+        return real(*args)
+
+    scene.server.patch_status = hanging  # type: ignore[method-assign, assignment]
+    scene.elected()
+    assert hangs.wait(10.0)
+    for _ in range(100):
+        scene.step(Woken(None))  # returns at once
+    go_on.set()
+    wait_until(lambda: scene.state() == "Elected")
