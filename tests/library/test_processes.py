@@ -236,7 +236,8 @@ def test_however_a_process_ends_its_stop_is_waited_for_and_its_lock_released(
     assert process.stdout is not None
     assert process.stdout.readline() == "start\n"
     process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=PATIENCE)[0] == "stop begins\nstop ends\n"
+    # A signal that comes before start has returned from its print has stop called once more when it has.
+    assert process.communicate(timeout=PATIENCE)[0] in ("stop begins\nstop ends\n", 2 * "stop begins\nstop ends\n")
     (lock,) = masterjob.status("JOB", database=on_sqlite.url)
     assert lock.master is None
 
