@@ -48,6 +48,7 @@ envtest: install ## A real Kubernetes API server for the tests; built with Go wh
 
 databases: # On Debian as root, what the tests need is installed; elsewhere they say what they skip
 	@sh tests/servers/install
+	@sh tests/web/install
 
 check: lint ## What every commit has to pass: lint, types, rooms, and the tests that need no server
 	$(BIN)/python -m pytest -q tests/election tests/jobs tests/controller tests/cli tests/test_settings.py

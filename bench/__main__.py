@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import crowd, handover, plots
+from bench import crowd, handover, heartbeat_under_load, plots
 from bench.figures import Figure, load, save, table
 from bench.world import Databases
 
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[Databases, int], list[Figure]]] = {
     "evict": crowd.evict,
     "share": crowd.share,
     "cost": crowd.cost,
+    "load": heartbeat_under_load.load_on_heartbeats,
 }
 
 

@@ -19,7 +19,7 @@ RUN = ROOT / ".run"
 CONFIG = "examples/config.yaml"
 URL = f"sqlite:///{RUN}/demo.sqlite3"
 LOCK = "TICKER"
-INSTANCES = 3
+PORTS = (3000, 3001, 3002)
 REPLACED_AFTER = 5.0
 
 GUIDE = f"""
@@ -35,13 +35,19 @@ Or edit the manifest: enabled: false stops the job. Or, in another terminal:
   .venv/bin/masterjob status {LOCK} --config {CONFIG}
   .venv/bin/masterjob history {LOCK} --config {CONFIG}
 
+Or over HTTP, at any of the three (ports {", ".join(map(str, PORTS))}):
+
+  curl -d 'lockName={LOCK}&reason=trying it out' http://localhost:{PORTS[0]}/api/MasterControls/disable
+  curl -d 'lockName={LOCK}' http://localhost:{PORTS[1]}/api/MasterControls/enable
+  http://localhost:{PORTS[0]}/explorer     all calls, to be tried in a browser; /metrics, /healthz, /readyz
+
 Ctrl-C ends all.
 """
 
 
-def spawn() -> subprocess.Popen[bytes]:
+def spawn(port: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "masterjob", "run", "examples/manifests", "--config", CONFIG],
+        [sys.executable, "-m", "masterjob", "run", "examples/manifests", "--config", CONFIG, "--port", str(port)],
         cwd=ROOT,
         env={**os.environ, "MASTERJOB_DATABASE_URL": URL},
     )
@@ -78,7 +84,7 @@ def watch(instances: list[subprocess.Popen[bytes]], until: float) -> None:
                 print(f"   pid {instance.pid} has ended; another starts in {REPLACED_AFTER:.0f} s", flush=True)
             elif time.monotonic() > died_at[number] + REPLACED_AFTER:
                 del died_at[number]
-                instances[number] = spawn()
+                instances[number] = spawn(PORTS[number])
         masters.tell()
         time.sleep(0.1)
 
@@ -106,7 +112,7 @@ def main() -> None:
     shutil.rmtree(RUN, ignore_errors=True)
     RUN.mkdir()
     print(GUIDE, flush=True)
-    instances = [spawn() for _ in range(INSTANCES)]
+    instances = [spawn(port) for port in PORTS]
     try:
         watch(instances, time.monotonic() + seconds if seconds else float("inf"))
     except KeyboardInterrupt:

@@ -8,18 +8,24 @@
 `start_master` in every copy of the application; ``start`` is called on one of them, and on another when that one
 dies. `disable` and `enable` switch a lock for all of them, `status` and `history` say what is going on.
 
-The rooms, and what may import what: ``cli | main -> jobs | store -> election``.
+The rooms, and what may import what: ``cli | operator | main -> jobs | store | kube | web -> election``.
 
     election/      who is master: the protocol, a pure state machine, and its threads
     store/         where it is written: SQL on three databases, and nothing of SQL elsewhere
     jobs/          what the master runs
+    kube/          what the cluster sees
+    web/           what people and probes see over HTTP
     cli/           what a terminal sees
     resource.py    a MasterJob as its manifest declares it; files.py follows the manifests
     controller.py  does what resources say: switches.py tells the database, participation.py the election
     settings.py    options > environment > config file > defaults; documents.py reads files, line by line
     process.py     this process's part in it, and its own end
+    operator.py    does for the MasterJobs of a cluster what is done for files
+    serving.py     puts the control API together with this process
     main.py        puts the rooms together for applications
 """
+
+from typing import Any
 
 from masterjob.election.errors import (
     MasterJobError,
@@ -30,7 +36,17 @@ from masterjob.election.errors import (
 )
 from masterjob.election.term import LiveTerm as Term
 from masterjob.jobs.python import MasterJob
-from masterjob.main import Master, disable, enable, history, start_master, status, step_down
+from masterjob.main import (
+    Master,
+    api_application,
+    disable,
+    enable,
+    history,
+    start_api,
+    start_master,
+    status,
+    step_down,
+)
 
 __all__ = [
     "Master",
@@ -41,10 +57,22 @@ __all__ = [
     "Term",
     "TermLost",
     "TimingError",
+    "api_application",
     "disable",
     "enable",
     "history",
+    "start_api",
     "start_master",
+    "start_operator",
     "status",
     "step_down",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what not every user needs only when it is used: kopf alone takes a second."""
+    if name == "start_operator":
+        from masterjob.operator import start_operator  # noqa: PLC0415
+
+        return start_operator
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

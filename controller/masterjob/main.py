@@ -10,9 +10,12 @@ import logging
 import os
 import socket
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from masterjob.documents import refuse_unknown
 from masterjob.election.errors import SettingError
 from masterjob.election.machine.messages import StepDown
 from masterjob.election.term import LiveTerm
@@ -20,9 +23,16 @@ from masterjob.election.values import lock_name as valid_lock_name
 from masterjob.election.views import Event, LockStatus
 from masterjob.jobs.python import MasterJob, PythonJob
 from masterjob.process import GRACE, Instance, Process, running_loop
-from masterjob.settings import resolve
+from masterjob.settings import config_document, config_section, resolve
 from masterjob.store.database import Database
 from masterjob.store.switchboard import Switchboard
+from masterjob.web.options import SECTION, Listening, listening
+
+if TYPE_CHECKING:
+    from aiohttp.web import Application
+
+    from masterjob.serving import Api
+    from masterjob.web.ports import Authenticator
 
 logger = logging.getLogger("masterjob")
 
@@ -222,3 +232,52 @@ def whoever_runs_this() -> str:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (OSError, KeyError):
         return socket.gethostname()
+
+
+# --- the control API ----------------------------------------------------------------------------------------
+
+
+def start_api(
+    *, database: str | None = None, authenticator: "Authenticator | None" = None, **options: Any
+) -> "Api":
+    """Serve the control API from this process, on a thread of its own; returns at once.
+
+    ``options`` are those of the command line: ``host``, ``port`` (default: 3000 on this machine alone), ``auth``,
+    ``tokens``, ``tls_cert``, ``tls_key``, ``allowed_hosts``, ``probe_port``, ``probe_host``. What is not given
+    comes from the environment (``MASTERJOB_LISTEN_PORT``), the config file (``controlApi:``) or the defaults. A
+    port that cannot be had is told in the log, and tried again. End it with ``close()``.
+
+    Raises:
+        SettingError: an option is wrong, or certificates or tokens cannot be used.
+
+    Source: design section 6.5.
+    """
+    api = _api(database, authenticator)
+    api.start(_listening(options))
+    return api
+
+
+def api_application(
+    *, database: str | None = None, authenticator: "Authenticator | None" = None, **options: Any
+) -> "Application":
+    """Return the control API as an aiohttp application, to be mounted in yours by ``add_subapp``.
+
+    ``options`` are those of `start_api`, of which ``auth``, ``tokens`` and ``allowed_hosts`` say who is let in;
+    where it listens, and TLS, are your application's.
+    """
+    return _api(database, authenticator).application(_listening(options))
+
+
+def _api(database: str | None, authenticator: "Authenticator | None") -> "Api":
+    from masterjob.serving import Api  # noqa: PLC0415 - who does not serve it need not wait for aiohttp
+
+    return Api(_process, lambda: _switchboard(database), authenticator=authenticator)
+
+
+def _listening(options: Mapping[str, object]) -> Listening:
+    for name in options:
+        refuse_unknown(name, [each.name for each in fields(Listening)], f"argument {name}")
+    document = config_document(os.environ, None)
+    if document is None:
+        return listening(options, os.environ)
+    return listening(options, os.environ, config_section(document, SECTION), document.below(SECTION))

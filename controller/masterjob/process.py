@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from queue import SimpleQueue
 from types import FrameType
+from typing import Protocol
 from uuid import uuid4
 
 from masterjob.election.driver import Driver
@@ -108,6 +109,16 @@ class Instance:
         return _why_not(found[0]) if found else words
 
 
+class Attendant(Protocol):
+    """Who has something to do at the end of a process. No method takes more than a few seconds."""
+
+    def before_the_end(self) -> None:
+        """Change nothing any more: jobs are about to be stopped, and locks released."""
+
+    def after_the_end(self) -> None:
+        """Say what there is to say of that."""
+
+
 class Process:
     """Everything that takes part in this process, and the process's own end."""
 
@@ -124,6 +135,7 @@ class Process:
         self._instances: dict[str, Instance] = {}
         self._leaving: list[Instance] = []
         self._observers: list[Observer] = []
+        self._attendants: list[Attendant] = []
         self._lock = threading.RLock()
         self.crew = Crew()
         self._signals: SimpleQueue[Callable[[], object]] = SimpleQueue()
@@ -187,8 +199,23 @@ class Process:
             running = list(self._instances.values())
             return running[0].database if len(running) == 1 else None
 
+    def attend(self, attendant: Attendant) -> None:
+        """Have ``attendant`` told of the end of this process, before and after its jobs are stopped."""
+        with self._lock:
+            self._attendants.append(attendant)
+
     def close_all(self, why: str) -> bool:
         """Stop every job and release every lock of this process; False if something goes on all the same."""
+        with self._lock:
+            attendants, self._attendants = self._attendants, []
+        for each in attendants:
+            each.before_the_end()
+        done = self._stop_all(why)
+        for each in attendants:
+            each.after_the_end()
+        return done
+
+    def _stop_all(self, why: str) -> bool:
         with self._lock:
             instances = [*self._instances.values(), *self._leaving]
         for instance in instances:  # all at once, so that a database that hangs holds up no other

@@ -18,7 +18,7 @@ from tests.library.conftest import PATIENCE, wait_until
 
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if not name.startswith(("MASTER", "INIT_", "CHECK_"))
-}
+} | {"MASTERJOB_LISTEN_PORT": "0"}
 TIMING = "  heartbeatInterval: 1s\n  leaseDuration: 4s\n  stopTimeout: 1s\n"
 CONFIG = """\
 masterJobExecutor:

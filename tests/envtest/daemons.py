@@ -18,6 +18,23 @@ from tests.servers.process import Server, Unavailable
 
 _PR_SET_PDEATHSIG = 1
 _PATIENCE = urllib3.Timeout(connect=1, read=5)
+_AUDITED = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {
+            "level": "Metadata",
+            "verbs": ["create", "update", "patch"],
+            "resources": [
+                {"group": "masterjob.io", "resources": ["masterjobs/status"]},
+                {"group": "events.k8s.io", "resources": ["events"]},
+            ],
+        },
+        {"level": "None"},
+    ],
+}
+"""What the API server writes down: who wrote what is counted by it."""
 
 
 class Answer(NamedTuple):
@@ -135,6 +152,7 @@ class ApiServer(Daemon):
         tokens = self.directory / "tokens.csv"
         tokens.touch(mode=0o600)
         tokens.write_text(f'{self.token},admin,admin,"system:masters"\n')
+        (self.directory / "audit.json").write_text(json.dumps(_AUDITED))
 
     def command(self) -> Sequence[str | Path]:
         key = self.directory / "apiserver.key"  # its own key signs the tokens of service accounts too
@@ -153,7 +171,20 @@ class ApiServer(Daemon):
             "--service-cluster-ip-range=10.0.0.0/24",
             "--endpoint-reconciler-type=none",  # nobody asks for the service `kubernetes`, and loopback is refused
             "--profiling=false",
+            f"--audit-policy-file={self.directory / 'audit.json'}",
+            f"--audit-log-path={self._audit_log}",
         ]
+
+    def audited(self) -> list[Any]:
+        """Return what was written of statuses and Events, and how it was answered, in order (audit.k8s.io/v1)."""
+        if not self._audit_log.exists():
+            return []
+        *whole, _unfinished = self._audit_log.read_text().split("\n")
+        return [json.loads(line) for line in whole]
+
+    @property
+    def _audit_log(self) -> Path:
+        return self.directory / "audit.log"
 
     def ask_version(self) -> str:
         self.get("/readyz")

@@ -24,6 +24,8 @@ RIGHTS = (
 )
 """All that an operator may do."""
 PODS = ("pod-a", "pod-b", "pod-c")
+OPERATOR = (sys.executable, "-m", "masterjob", "operator")
+FIRST_PORT = 3000
 REPLACED_AFTER = 5.0
 
 GUIDE = """
@@ -41,15 +43,18 @@ another terminal:
   kubectl explain mj.spec
   kill -9 PID     of the master: another takes over when its lease has passed
 
+The control API of the first is at http://localhost:3000/explorer.
+
 Ctrl-C ends all.
 """
 
 
 def spawn(pod: str, kubeconfig: Path) -> subprocess.Popen[bytes]:
+    port = str(FIRST_PORT + PODS.index(pod))
     database = f"sqlite:///{RUN}/demo.sqlite3"
     environment = {"MASTERJOB_DATABASE_URL": database, "POD_NAME": pod, "POD_IP": "127.0.0.1", "NODE_NAME": "here"}
     return subprocess.Popen(
-        [sys.executable, "-m", "masterjob", "operator", "--kubeconfig", str(kubeconfig), "--config", CONFIG],
+        [*OPERATOR, "--kubeconfig", str(kubeconfig), "--config", CONFIG, "--port", port],
         cwd=ROOT,
         env={**os.environ, **environment},
     )

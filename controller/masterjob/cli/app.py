@@ -8,7 +8,7 @@ from typing import Annotated, ParamSpec
 
 import typer
 
-from masterjob.cli import checks, locks, run
+from masterjob.cli import checks, locks, operator, run
 from masterjob.election.errors import MasterJobError, StoreUnavailable
 
 REFUSED = 1
@@ -18,6 +18,7 @@ HELP = """Run a job on exactly one of many instances, elected through the databa
 
 \b
   masterjob run manifests/ --config config.yaml     take part in the elections
+  masterjob operator --namespace reports            the same in a Kubernetes cluster
   masterjob list                                    who is master of what
   masterjob disable REPORT --reason "moving house"  stop a job everywhere, and say why
   masterjob enable REPORT                           let it run again
@@ -79,6 +80,7 @@ def _options(
 
 
 app.command("run", help=run.HELP)(in_sentences(run.run))
+app.command("operator", help=operator.HELP)(in_sentences(operator.operator))
 app.command("list", help=locks.LIST)(in_sentences(locks.list_all))
 app.command("status", help=locks.STATUS)(in_sentences(locks.status))
 app.command("history", help=locks.HISTORY)(in_sentences(locks.history))

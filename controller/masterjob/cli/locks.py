@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from masterjob.asjson import event_json, lock_json
 from masterjob.cli import shown
 from masterjob.cli.options import (
     Actor,
@@ -18,7 +19,7 @@ from masterjob.cli.options import (
 )
 from masterjob.election.errors import SettingError
 from masterjob.election.timing import duration
-from masterjob.election.views import LockStatus, how_to_enable
+from masterjob.election.views import LockStatus, how_to_enable, moment_text
 from masterjob.store.switchboard import Switchboard
 
 LIST = """Who is master of which lock, or why nobody is.
@@ -87,7 +88,7 @@ def list_all(database: DatabaseUrl = None, config: ConfigFile = None, output: Fo
     """Show all locks."""
     locks = switchboard_of(database, config).status()
     if output is Output.JSON:
-        shown.as_json([shown.lock_json(lock) for lock in locks])
+        shown.as_json([lock_json(lock) for lock in locks])
     elif not locks:
         typer.echo("No lock has been used on this database yet.")
     else:
@@ -109,7 +110,7 @@ def status(
     """Show one lock."""
     lock = _the(switchboard_of(database, config), lock_name)
     if output is Output.JSON:
-        shown.as_json(shown.lock_json(lock))
+        shown.as_json(lock_json(lock))
     else:
         shown.table(("Lock", lock.lock_name), [row for row in _facts(lock) if row[1]])
 
@@ -121,14 +122,14 @@ def _facts(lock: LockStatus) -> list[tuple[str, str]]:
         rows += [("Master", lock.master.instance), ("Pod", lock.master.pod), ("Node", lock.master.node)]
         rows += [
             ("Address", lock.master.address),
-            ("Since", shown.moment(lock.master.since)),
+            ("Since", moment_text(lock.master.since)),
             ("Heartbeat", heard),
         ]
     if lock.disabled is not None:
         until = lock.disabled.until
         rows += [("Reason", lock.disabled.reason), ("Disabled by", lock.disabled.by)]
-        rows += [("Disabled at", shown.moment(lock.disabled.since))]
-        rows += [("Until", shown.moment(until) if until else ""), ("To enable", how_to_enable(lock))]
+        rows += [("Disabled at", moment_text(lock.disabled.since))]
+        rows += [("Until", moment_text(until) if until else ""), ("To enable", how_to_enable(lock))]
     return rows
 
 
@@ -142,11 +143,11 @@ def history(
     """Show what happened to one lock."""
     events = switchboard_of(database, config).history(lock_name, limit)
     if output is Output.JSON:
-        shown.as_json([shown.event_json(event) for event in events])
+        shown.as_json([event_json(event) for event in events])
     elif not events:
         typer.echo(f"Nothing has happened to {lock_name} yet.")
     else:
-        rows = [(shown.moment(each.at), each.kind, each.actor or "", shown.told(each)) for each in events]
+        rows = [(moment_text(each.at), each.kind, each.actor or "", shown.told(each)) for each in events]
         shown.table(("At", "What", "By", "Why"), rows)
 
 
@@ -164,7 +165,7 @@ def enable(
     found = board.status(lock_name)
     left = bool(found) and found[0].disabled is not None
     if output is Output.JSON:
-        shown.as_json({"changed": changed, **(shown.lock_json(found[0]) if found else {"lockName": lock_name})})
+        shown.as_json({"changed": changed, **(lock_json(found[0]) if found else {"lockName": lock_name})})
     elif left:
         typer.echo(f"{lock_name} is still disabled: {shown.why(found[0])}. {how_to_enable(found[0])}")
     else:
@@ -188,7 +189,7 @@ def disable(  # noqa: PLR0913, PLR0917 - the options of a command
     changed = board.disable(lock_name, reason, actor_or_user(actor), until=end)
     lock = _the(board, lock_name)
     if output is Output.JSON:
-        shown.as_json({"changed": changed, **shown.lock_json(lock)})
+        shown.as_json({"changed": changed, **lock_json(lock)})
     elif changed:
         typer.echo(f"{lock_name} is disabled")
     else:

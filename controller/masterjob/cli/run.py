@@ -1,7 +1,7 @@
 """The standalone controller: manifests in files, followed; elections for their locks; until a signal comes.
 
 The order of the end: the files are followed no more, nothing is changed any more, the jobs are stopped, the locks
-released. Then the process ends with 0.
+released, and only then the control API closes: nobody's lock waits for a page. Then the process ends with 0.
 """
 
 import logging
@@ -16,17 +16,16 @@ from typing import Annotated
 
 import typer
 
+from masterjob.catalogue import known_jobs
+from masterjob.cli import serving
 from masterjob.cli.logs import LogFormat, LogLevel, set_up
-from masterjob.cli.options import ConfigFile, DatabaseUrl, no_manifest, options_of
+from masterjob.cli.options import ConfigFile, DatabaseUrl, no_manifest, options_of, switchboard_of
 from masterjob.controller import Controller
-from masterjob.documents import Document
-from masterjob.election.errors import SettingError
 from masterjob.files import Files
-from masterjob.jobs import named
 from masterjob.jobs.named import JobSpec
 from masterjob.main import this_process
 from masterjob.masking import masked
-from masterjob.settings import Settings, config_document, config_section, resolve
+from masterjob.settings import Settings, config_document, resolve
 
 logger = logging.getLogger("masterjob")
 
@@ -50,6 +49,12 @@ The config file, which says what the jobs are:
 Edit a manifest while it runs: enabled: false stops the job everywhere (disabledReason says why), intervals change
 without losing the mastership, a manifest that is removed frees its lock. What is wrong is told with file, line and
 field, and stays as it was. SIGTERM or Ctrl-C stops the jobs, releases the locks and ends with 0.
+
+\b
+The control API listens on http://127.0.0.1:3000, for this machine alone; its explorer is at /explorer, and
+/metrics, /healthz and /readyz are there too. Where others shall reach it, say who may:
+  masterjob run manifests/ --host 0.0.0.0 --auth token --tokens tokens.yaml
+In the environment these options are MASTERJOB_LISTEN_HOST and so on, in the config file controlApi: {host: …}.
 """
 
 Paths = Annotated[
@@ -58,14 +63,27 @@ Paths = Annotated[
 ]
 
 
-def run(
+def run(  # noqa: PLR0913, PLR0917 - the options of a command
     paths: Paths,
     database: DatabaseUrl = None,
     config: ConfigFile = None,
     log_format: Annotated[LogFormat, typer.Option(help="How a line of the log looks.")] = LogFormat.TEXT,
     log_level: Annotated[LogLevel, typer.Option(help="From which level on lines are written.")] = LogLevel.INFO,
+    host: serving.Host = None,
+    port: serving.Port = None,
+    no_api: serving.NoApi = False,
+    auth: serving.Who = None,
+    tokens: serving.Tokens = None,
+    tls_cert: serving.TlsCert = None,
+    tls_key: serving.TlsKey = None,
+    allowed_host: serving.AllowedHost = None,
+    probe_port: serving.ProbePort = None,
+    probe_host: serving.ProbeHost = None,
 ) -> None:
     """Run until a signal comes."""
+    listening = serving.Options(
+        host, port, no_api, auth, tokens, tls_cert, tls_key, allowed_host, probe_port, probe_host
+    )
     set_up(log_format, log_level)
     sys.path.append(str(Path.cwd()))  # Python jobs may be modules of the folder that this is started in
     document = config_document(os.environ, config)
@@ -77,10 +95,12 @@ def run(
     controller = Controller(this_process(), settings, jobs)
     signals = Signals()
     _say_hello(paths, settings({}), jobs)
+    listed, stop = threading.Event(), threading.Event()
+    checks = [lambda: None if listed.is_set() else "the manifests were not read yet"]
+    api = serving.begin(listening, document, lambda: switchboard_of(database, config), checks)
     controller.start()
-    stop = threading.Event()
     files = Files(paths, controller, besides=no_manifest(config))
-    follower = threading.Thread(target=_follow, args=(files, stop), name="masterjob files", daemon=True)
+    follower = threading.Thread(target=_follow, args=(files, listed, stop), name="masterjob files", daemon=True)
     follower.start()
     number = signals.wait()
     logger.info("%s: stopping the jobs and releasing the locks", number.name)
@@ -88,10 +108,12 @@ def run(
     follower.join(2.0)
     controller.close()
     this_process().close_all(number.name)
+    api.close()
 
 
-def _follow(files: Files, stop: threading.Event) -> None:
+def _follow(files: Files, listed: threading.Event, stop: threading.Event) -> None:
     files.read()
+    listed.set()
     files.follow(stop)
 
 
@@ -132,19 +154,3 @@ def _say_hello(paths: Sequence[Path], settings: Settings, jobs: Mapping[str, Job
     for path in paths:
         if not path.exists():
             logger.warning("%s is not there yet: it is followed as soon as it is", path)
-
-
-def known_jobs(document: Document | None) -> dict[str, JobSpec]:
-    """Return the jobs that installed packages offer and that the config file names, which win.
-
-    One that is wrong is told, and the others are there all the same.
-    """
-    jobs = named.discovered()
-    section = {} if document is None else config_section(document, "jobs")
-    for name, entry in section.items():
-        assert document is not None  # noqa: S101 - it has a section
-        try:
-            jobs.update(named.parse({name: entry}, document.below("jobs")))
-        except SettingError as error:
-            logger.warning("%s", error)
-    return jobs

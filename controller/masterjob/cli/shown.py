@@ -4,14 +4,13 @@ import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from masterjob.election.timing import in_words
-from masterjob.election.views import Disabled, Event, LockStatus, MasterSeen
+from masterjob.election.views import Event, LockStatus, moment_text
 
 _NO_TERMINAL = 2000  # columns: a row in a pipe is one line, however long
 _COLOURS = {"Elected": "green", "Disabled": "yellow", "Stopping": "yellow", "Vacant": "red"}
@@ -43,59 +42,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def why(lock: LockStatus) -> str:
     """Return why the lock has no master, or will have none; nothing where all is as it should be."""
     if lock.disabled is not None:
-        until = "" if lock.disabled.until is None else f", until {moment(lock.disabled.until)}"
+        until = "" if lock.disabled.until is None else f", until {moment_text(lock.disabled.until)}"
         return f"{lock.disabled.reason} [{lock.disabled.by}{until}]"
     if lock.master is not None and not lock.master.alive:
         return f"its master is silent for {age(lock.master.heartbeat_age)}"
     return ""
-
-
-def lock_json(lock: LockStatus) -> dict[str, Any]:
-    """Return a lock for programs."""
-    return {
-        "lockName": lock.lock_name,
-        "state": lock.state,
-        "enabled": lock.enabled,
-        "term": lock.term,
-        "master": None if lock.master is None else _master_json(lock.master),
-        "disabled": None if lock.disabled is None else _disabled_json(lock.disabled),
-    }
-
-
-def _master_json(master: MasterSeen) -> dict[str, Any]:
-    return {
-        "instance": master.instance,
-        "address": master.address,
-        "pod": master.pod,
-        "node": master.node,
-        "since": moment(master.since),
-        "heartbeatAgeSeconds": round(master.heartbeat_age, 3),
-        "alive": master.alive,
-    }
-
-
-def _disabled_json(disabled: Disabled) -> dict[str, Any]:
-    return {
-        "reason": disabled.reason,
-        "actor": disabled.actor,
-        "source": disabled.source,
-        "since": moment(disabled.since),
-        "until": None if disabled.until is None else moment(disabled.until),
-    }
-
-
-def event_json(event: Event) -> dict[str, Any]:
-    """Return a line of the history for programs."""
-    return {
-        "at": moment(event.at),
-        "lockName": event.lock_name,
-        "term": event.term,
-        "kind": event.kind,
-        "instance": event.instance,
-        "actor": event.actor,
-        "reason": event.reason,
-        "vacantForSeconds": None if event.vacant_for is None else round(event.vacant_for.total_seconds(), 3),
-    }
 
 
 def told(event: Event) -> str:
@@ -103,11 +54,6 @@ def told(event: Event) -> str:
     if event.vacant_for is None:
         return event.reason
     return f"{event.reason}, after {in_words(event.vacant_for.total_seconds())} without a master"
-
-
-def moment(at: datetime) -> str:
-    """Return a time in RFC 3339, to the second, in UTC."""
-    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def since(at: datetime) -> str:

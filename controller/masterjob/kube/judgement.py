@@ -84,6 +84,8 @@ def _by(facts: Facts, disabled: Disabled) -> Reason:
 def _job_running(facts: Facts) -> Condition:
     if (mine := _doing(facts)) is not None:
         return mine
+    if facts.master is not None and not facts.master.alive:
+        return _job("Unknown", Reason.NOT_REPORTED, "its master is silent")
     if facts.master is not None:
         return _as_it_was(facts) or _job("Unknown", Reason.NOT_REPORTED, "its master has not told yet")
     if facts.database_trouble is not None and facts.own_doing is None:

@@ -114,7 +114,8 @@ class StatusWriter:
         self._round_at = clock() + self._within(_ROUND)
         self._pause = 0.0
         self._silent = False
-        self._refused: set[tuple[str, str]] = set()
+        self._refused: dict[tuple[str, str], int] = {}
+        """How many times in a row the status of an object was refused."""
         self._thread = threading.Thread(target=self._run, name="masterjob status", daemon=True)
 
     # --- what there is to tell
@@ -248,16 +249,20 @@ class StatusWriter:
             return
         if body is not None:  # else it is gone
             self._count("written")
-            self._refused.discard(where)
+            self._refused.pop(where, None)
             self._picture.note(body)
             self._events.extend(events.of_status(observed, status))
 
     def _refuse(self, observed: Observed, error: ApiRefused) -> None:
+        """Say so once, and look again, each time later: an API server that has just started refuses everybody."""
         self._count("refused")
         where = observed.namespace, observed.name
-        if where not in self._refused:
-            self._refused.add(where)
+        times = self._refused.get(where, 0)
+        self._refused[where] = times + 1
+        if times == 0:
             logger.warning("the status of MasterJob %s/%s cannot be written: %s", *where, error)
+        wait = min(self._within(_ALL) * 4.0 ** min(times, 10), self._within(_ROUND))
+        self._agenda.plan([observed.lock_name or ""], wait)
 
     def _send_events(self) -> None:
         while self._events:

@@ -17,6 +17,9 @@ from masterjob.store.history import storable
 from masterjob.store.lines import Line
 from masterjob.store.locks import LockVerbs
 
+_LAST_YEAR = 9998
+"""Of a disable that ends by itself: in the year after that, a time zone could lead beyond what can be written."""
+
 _HELD = "SELECT term FROM master_lock WHERE lock_name = :lock_name AND holder IS NOT NULL"
 
 
@@ -123,6 +126,8 @@ def _due(until: datetime | None) -> int | None:
         return None
     if until.tzinfo is None:
         raise SettingError(f"until {until.isoformat()} has no time zone: write it like 2030-01-31T12:00:00+00:00")
+    if until.year > _LAST_YEAR:
+        raise SettingError(f"until {until.isoformat()} is too far away: the year {_LAST_YEAR} is the last")
     if until <= datetime.now(UTC):
         raise SettingError(f"until {until.isoformat()} is over already: it must be in the future")
     return int(until.timestamp() * 1000)

@@ -1,0 +1,77 @@
+"""The explorer: Swagger UI on the description of the API, from a package, with nothing from elsewhere.
+
+Of the package's files only those named here can be had. The page may run its own scripts, speak to this host, and
+be framed by nobody.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from aiohttp import web
+
+_KINDS = {"js": "text/javascript", "css": "text/css", "png": "image/png"}
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+# Links are relative, so that the page works below any path that this application is mounted at.
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>MasterJob</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="explorer/favicon-32x32.png">
+<link rel="stylesheet" href="explorer/swagger-ui.css">
+</head>
+<body>
+<div id="explorer"></div>
+<script src="explorer/swagger-ui-bundle.js"></script>
+<script src="explorer/begin.js"></script>
+</body>
+</html>
+"""
+_BEGIN = """SwaggerUIBundle({
+  url: "api/openapi.json",
+  dom_id: "#explorer",
+  deepLinking: true,
+  displayRequestDuration: true,
+  tryItOutEnabled: true,
+  validatorUrl: null,
+});
+"""
+_FROM_PACKAGE = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
+
+
+class Explorer:
+    """The page and its files, read once."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, bytes] = {"begin.js": _BEGIN.encode()}
+
+    async def page(self, _: web.Request) -> web.Response:
+        """Return the page."""
+        return web.Response(text=_PAGE, content_type="text/html", headers={"Content-Security-Policy": _POLICY})
+
+    async def back(self, _: web.Request) -> web.Response:
+        """Return where the page is, for who wrote a slash at its end."""
+        return web.Response(status=308, headers={"Location": "../explorer"})
+
+    async def file(self, request: web.Request) -> web.Response:
+        """Return one of its files."""
+        name = request.match_info["file"]
+        if name not in self._files:
+            if name not in _FROM_PACKAGE:
+                raise web.HTTPNotFound
+            self._files[name] = _read(name)
+        kind = _KINDS[name.rsplit(".", 1)[-1]]
+        headers = {"Cache-Control": "max-age=3600", "Content-Type": f"{kind}; charset=utf-8"}
+        return web.Response(body=self._files[name], headers=headers)
+
+
+def _read(name: str) -> bytes:
+    """Return a file of the package, without running the package, of which nothing else is wanted."""
+    found = find_spec("swagger_ui")
+    if found is None or not found.submodule_search_locations:
+        raise web.HTTPNotFound(reason="the package swagger-ui-py is not installed here")
+    return Path(found.submodule_search_locations[0], "static", name).read_bytes()

@@ -1,0 +1,78 @@
+"""What can be read: the fields of the existing system beside our own, in pages."""
+
+import time
+from collections.abc import Callable
+
+from masterjob.web.ports import Board
+from tests.web.conftest import LOCK, Client
+
+
+def test_a_lock_has_the_fields_of_the_existing_system_and_ours(client: Client, elect: Callable[..., None]) -> None:
+    elect()
+    lock = client.get(f"/api/MasterLocks/{LOCK}").json
+    assert (lock["lockName"], lock["instanceID"], lock["ipPort"]) == (LOCK, "a-host-1-2", "a-host")
+    assert lock["version"] == lock["term"] > 0
+    assert abs(lock["heartbeatTime"] / 1000 - time.time()) < 60
+    assert (lock["state"], lock["master"]["alive"], lock["disabled"]) == ("Elected", True, None)
+
+
+def test_a_lock_without_a_master_has_nobodys_name(client: Client, board: Board) -> None:
+    board.disable(LOCK, "x", "ann")
+    lock = client.get(f"/api/MasterLocks/{LOCK}").json
+    assert (lock["instanceID"], lock["ipPort"], lock["heartbeatTime"], lock["version"]) == (None, None, None, 0)
+
+
+def test_a_lock_that_nobody_has_used_is_a_404(client: Client) -> None:
+    for path in ("/api/MasterLocks/NOBODY", "/api/MasterLocks/NOBODY/history"):
+        answer = client.get(path)
+        assert (answer.status, "NOBODY" in answer.message) == (404, True)
+
+
+def test_all_locks_come_by_name_and_in_pages(client: Client, board: Board) -> None:
+    for name in "DACB":
+        board.disable(name, "x", "ann")
+    first = client.get("/api/MasterLocks?limit=3")
+    assert [lock["lockName"] for lock in first.json] == ["A", "B", "C"]
+    assert first.headers["link"] == '<?limit=3&after=C>; rel="next"'
+    last = client.get("/api/masterlocks?limit=3&after=C")
+    assert [lock["lockName"] for lock in last.json] == ["D"]
+    assert "link" not in last.headers
+
+
+def test_what_is_disabled_says_why_and_what_to_do(client: Client, board: Board) -> None:
+    board.disable(LOCK, "moving", "file:default/beep", "file:default/beep")
+    board.disable("ENABLED", "x", "ann")
+    board.enable("ENABLED", "ann")
+    (control,) = client.get("/api/MasterControls").json
+    assert (control["lockName"], control["reason"], control["source"]) == (LOCK, "moving", "file:default/beep")
+    assert control["toEnable"].startswith("set enabled: true where file:default/beep was read from")
+    assert abs(control["lastUpdatedTime"] / 1000 - time.time()) < 60
+
+
+def test_the_history_comes_newest_first_and_in_pages(client: Client, board: Board) -> None:
+    for number in range(3):
+        board.disable(LOCK, f"reason {number}", "ann")
+        board.enable(LOCK, "ann")
+    path = f"/api/MasterLocks/{LOCK}/history"
+    page = client.get(f"{path}?limit=4")
+    assert [each["kind"] for each in page.json] == ["enabled", "disabled"] * 2
+    assert (page.json[1]["reason"], page.json[1]["actor"]) == ("reason 2", "ann")
+    assert page.headers["link"] == '<?limit=4&offset=4>; rel="next"'
+    rest = client.get(f"{path}?limit=4&offset=4")
+    assert [each["reason"] for each in rest.json][1] == "reason 0"
+    assert "link" not in rest.headers
+    assert client.get(f"{path}?offset=1000").json == []
+
+
+def test_a_page_that_cannot_be_is_a_400_with_the_parameters_name(client: Client) -> None:
+    for query in ("limit=0", "limit=1001", "limit=-1", "limit=x", "limit=", "limit=1e2", "limit=%D9%A3"):
+        answer = client.get(f"/api/MasterLocks?{query}")
+        assert (answer.status, "limit" in answer.message) == (400, True)
+    assert "offset" in client.get(f"/api/MasterLocks/{LOCK}/history?offset=1001").message
+
+
+def test_what_is_not_there_is_said_in_the_same_form(client: Client) -> None:
+    assert client.get("/api/nothing").message == "Not Found"
+    wrong = client.get("/api/MasterControls/disable")
+    assert (wrong.status, wrong.headers["allow"]) == (405, "POST")
+    assert wrong.message == "Method Not Allowed"
