@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from masterjob.election.clock import clock
 from masterjob.election.errors import SettingError, StoreUnavailable
 from masterjob.jobs.named import JobSpec
 from masterjob.participation import Participation, Resolve, UnknownJob
@@ -32,6 +33,9 @@ from masterjob.workqueue import Workqueue
 logger = logging.getLogger("masterjob")
 
 _THREADS = 4
+
+LAST_WORD = 10.0
+"""Seconds for which a deleted object's disable stays: until instances whose watch lags have heard of it."""
 
 
 class Trouble(StrEnum):
@@ -75,8 +79,10 @@ class Controller:
         self._claims: dict[str, dict[str, Resource]] = {}
         """The resources of each lock by their source, the one that counts first."""
         self._lock_of: dict[str, str] = {}
-        self._gone: dict[str, set[str]] = {}
-        """Sources that spoke for a lock and do not any more; their switch is still to be taken back."""
+        self._gone: dict[str, dict[str, float]] = {}
+        """Sources that spoke for a lock and do not any more, and from when on their switch may be taken back."""
+        self._done: dict[str, int] = {}
+        """The generation of each source that the database has."""
         self._problems: dict[str, Problem] = {}
         self._queue = Workqueue(self._work, _THREADS)
 
@@ -86,6 +92,7 @@ class Controller:
 
     def close(self, timeout: float = 2.0) -> None:
         """Change nothing any more; jobs and locks stay as they are until the process gives them up."""
+        self._part.close()
         self._queue.close(timeout)
 
     def apply(self, source: str, resource: Resource) -> None:
@@ -114,6 +121,13 @@ class Controller:
         for name in names:
             self._queue.add(name)
 
+    def doubt(self, source: str) -> None:
+        """Have the switch of a resource written again: the database does not say what was written."""
+        with self._lock:
+            if (name := self._lock_of.get(source)) is not None:
+                self._switches.forget(source)
+                self._queue.add(name)
+
     def switches(self) -> Mapping[tuple[str, str], Standing]:
         """What the database has of the switches of resources, by lock and source; `StoreUnavailable` if nothing.
 
@@ -125,8 +139,12 @@ class Controller:
         """Have the switch removed that a source left behind; it went while nobody was there to see it."""
         with self._lock:
             if source not in self._claims.get(lock_name, {}):
-                self._gone.setdefault(lock_name, set()).add(source)
+                self._gone.setdefault(lock_name, {})[source] = clock()
                 self._queue.add(lock_name)
+
+    def generation_done(self, source: str) -> int:
+        """Return which generation of a resource the database has; 0 for none."""
+        return self._done.get(source, 0)
 
     def settings_of(self, lock_name: str) -> Settings | None:
         """Return what is in effect for a lock, if this process takes part in it."""
@@ -142,9 +160,11 @@ class Controller:
 
     def _drop(self, source: str) -> None:
         name = self._lock_of.pop(source)
-        del self._claims[name][source]
-        self._gone.setdefault(name, set()).add(source)
+        resource = self._claims[name].pop(source)
+        wait = LAST_WORD if resource.origin is not None and not resource.enabled else 0.0
+        self._gone.setdefault(name, {})[source] = clock() + wait
         self._problems.pop(source, None)
+        self._done.pop(source, None)
         self._queue.add(name)
 
     # --- one lock; on one thread of the queue at a time
@@ -152,7 +172,7 @@ class Controller:
     def _work(self, name: str) -> bool:
         with self._lock:
             claims = list(self._claims.get(name, {}).items())
-            gone = sorted(self._gone.get(name, set()) - {source for source, _ in claims[:1]})
+            gone = self._past(name, {source for source, _ in claims[:1]})
         for source, resource in claims[1:]:
             self._tell(source, Problem(Trouble.CONFLICT, resource.conflict(claims[0][1])))
         try:
@@ -172,8 +192,21 @@ class Controller:
         self._clear(name, gone)
         return True
 
+    def _past(self, name: str, speaking: set[str]) -> list[str]:
+        """Return the sources whose switch is to be taken back by now: all, once another speaks for the lock."""
+        gone = {source: due for source, due in self._gone.get(name, {}).items() if source not in speaking}
+        return sorted(source for source, due in gone.items() if speaking or due <= clock())
+
     def _serve(self, source: str, resource: Resource) -> None:
-        self._switches.write(source, resource)  # before anything else: nobody may claim what was just disabled
+        try:
+            self._switches.write(source, resource)  # before anything else: nobody may claim what was just disabled
+        except StoreUnavailable:
+            if (
+                not resource.enabled
+            ):  # the database has not heard of it yet, and might come back before we try again
+                self._part.withdraw(resource.lock_name, "it is disabled")
+            raise
+        self._done[source] = resource.origin.generation if resource.origin is not None else 0
         try:
             self._part.take_part(resource)
         except SettingError as error:
@@ -185,9 +218,12 @@ class Controller:
     def _clear(self, name: str, gone: list[str]) -> None:
         """Forget what is dealt with; whoever left meanwhile has put the lock into the queue again."""
         with self._lock:
-            left = self._gone.get(name, set()) - set(gone) - set(list(self._claims.get(name, ()))[:1])
+            speaking = set(list(self._claims.get(name, ()))[:1])
+            left = {each: due for each, due in self._gone.get(name, {}).items() if each not in {*gone, *speaking}}
             self._gone[name] = left
-            if not (left or self._claims.get(name)):
+            if left:
+                self._queue.add(name, max(0.0, min(left.values()) - clock()))
+            elif not self._claims.get(name):
                 self._claims.pop(name, None)
                 del self._gone[name]
 

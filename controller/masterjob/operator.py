@@ -32,7 +32,8 @@ from masterjob.kube.conditions import Reason
 from masterjob.kube.facts import Problem
 from masterjob.kube.mirror import Mirror
 from masterjob.kube.observed import Observed
-from masterjob.kube.status import Description, StatusWriter
+from masterjob.kube.status import StatusWriter
+from masterjob.kube.teller import Description
 from masterjob.kube.watcher import Watcher
 from masterjob.main import this_process
 from masterjob.participation import Resolve
@@ -67,18 +68,20 @@ class Operator:
         self._cluster = cluster
         self._controller = Controller(process, resolve, jobs, self._settled)
         self._mirror = Mirror(cluster.name, self, self._observed, cluster.api.get)
-        board = Database(resolve({}).database).switchboard()
+        self._url = resolve({}).database
+        self._loop = running_loop()
+        board = Database(self._url).switchboard()
         me = os.environ.get("POD_NAME") or socket.gethostname()
-        self.status = StatusWriter(cluster.api, self._mirror, board.status_of, self._describe, me)
+        self.status = StatusWriter(cluster.api, self._mirror, board.status_of, self, me)
         self.watcher = Watcher(cluster.api, cluster.scope, self._mirror)
 
     def start(self) -> None:
         """Begin to follow the cluster, and to take part."""
-        self._process.observe(self.status.observe)
-        self._process.attend(self)
+        self._process.observe(self.status.observe, self._url)
         self._controller.start()
         self.status.start()
         self.watcher.start()
+        self._process.attend(self)
 
     def resources_of(self, lock_name: str) -> list[Observed]:
         """Return the MasterJobs that name a lock, the one that has it first."""
@@ -88,13 +91,22 @@ class Operator:
         """Say why the resources are not known yet; None once they are."""
         return None if self.watcher.listed else self.watcher.trouble or "the resources were not listed yet"
 
-    def close(self, why: str) -> bool:
+    def close(self, why: str = "closed") -> bool:
         """Follow nothing any more, stop every job of this process, release its locks, and tell so.
 
         Returns:
             whether everything has stopped.
+
+        Raises:
+            RuntimeError: called on the event loop that coroutine jobs need to stop; use `aclose`.
         """
+        if self._loop is not None and running_loop() is self._loop:
+            raise RuntimeError("close() would wait for the event loop that it stands on: await aclose()")
         return self._process.close_all(why)
+
+    async def aclose(self, why: str = "closed") -> bool:
+        """Do what `close` does, from a coroutine."""
+        return await asyncio.to_thread(self._process.close_all, why)
 
     def before_the_end(self) -> None:
         """Follow nothing any more: what the cluster says from now on is for others."""
@@ -144,9 +156,15 @@ class Operator:
     def _settled(self, lock_name: str) -> None:
         self.status.look(lock_name)
 
-    def _describe(self, observed: Observed) -> Description:
+    def describe(self, observed: Observed) -> Description:
+        """Return what is known of a resource."""
         settings = self._controller.settings_of(observed.lock_name or "")
-        return Description(self._problem(observed), None if settings is None else _timing(settings))
+        done = self._controller.generation_done(observed.uid)
+        return Description(self._problem(observed), None if settings is None else _timing(settings), done)
+
+    def doubt(self, observed: Observed) -> None:
+        """Have the switch of a resource written again, which the database does not have."""
+        self._controller.doubt(observed.uid)
 
     def _problem(self, observed: Observed) -> Problem | None:
         if observed.error is not None:

@@ -5,6 +5,7 @@ Level-based: `take_part` may be told the same thing any number of times.
 Source: design sections 3.2 (move) and 5.
 """
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -71,6 +72,8 @@ class Participation:
         self._process = process
         self._resolve = resolve
         self._jobs = jobs
+        self._closed = False
+        self._lock = threading.Lock()
         self._opened: dict[str, _Opened] = {}
         self._runners: dict[str, NextJob] = {}
 
@@ -92,6 +95,11 @@ class Participation:
         elif not opened.has(resource, settings):
             self._change(opened, resource, spec, settings)
 
+    def close(self) -> None:
+        """Take part in nothing more from now on, whoever still asks for it; what is open stays."""
+        with self._lock:
+            self._closed = True
+
     def settings_of(self, lock_name: str) -> Settings | None:
         """Return what is in effect for a lock, if this process takes part in it."""
         opened = self._opened.get(lock_name)
@@ -107,8 +115,10 @@ class Participation:
         # The runner stays for good: a lock may be opened again while its last term is still being stopped.
         runner = self._runners.setdefault(resource.lock_name, NextJob())
         runner.put(spec.make(self._process.crew, settings.timing.stop_timeout))
-        instance = self._process.open_lock(resource.lock_name, runner, settings)
-        self._opened[resource.lock_name] = _Opened(instance, settings, resource.job)
+        with self._lock:
+            if not self._closed:
+                instance = self._process.open_lock(resource.lock_name, runner, settings)
+                self._opened[resource.lock_name] = _Opened(instance, settings, resource.job)
 
     def _change(self, opened: _Opened, resource: Resource, spec: JobSpec, settings: Settings) -> None:
         """Have the new settings in effect, without losing the mastership; only another job needs another term."""

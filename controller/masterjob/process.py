@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 from types import FrameType
 from typing import Protocol
@@ -31,6 +31,9 @@ from masterjob.store.database import Database
 
 logger = logging.getLogger("masterjob")
 
+_HOST_LIMIT = 200
+"""Characters of a host's or pod's name in an instance's id, which has 255 at most."""
+
 GRACE = 5.0
 """Seconds beside the stop timeout that an end may take: for the release, and a database that is slow."""
 
@@ -38,13 +41,12 @@ GRACE = 5.0
 class Instance:
     """The part of this process in the election on one database."""
 
-    def __init__(
-        self, url: str, begins_to_leave: Callable[["Instance"], None], observers: Sequence[Observer] = ()
-    ) -> None:
+    def __init__(self, url: str, begins_to_leave: Callable[["Instance"], None], observers: list[Observer]) -> None:
         self.url = url
         self.database = Database(url)
         self.driver = Driver(identity(os.environ), self.database, self.database.fence, observers)
         self.longest_stop = 0.0
+        self.observers = observers
         self._begins_to_leave = begins_to_leave
         self._locks: dict[str, asyncio.AbstractEventLoop | None] = {}
         self._lock = threading.Lock()
@@ -134,7 +136,7 @@ class Process:
     def _begin(self) -> None:
         self._instances: dict[str, Instance] = {}
         self._leaving: list[Instance] = []
-        self._observers: list[Observer] = []
+        self._observers: list[tuple[str | None, Observer]] = []
         self._attendants: list[Attendant] = []
         self._lock = threading.RLock()
         self.crew = Crew()
@@ -164,10 +166,13 @@ class Process:
             self._begins_to_leave(instance)
         return instance
 
-    def observe(self, observer: Observer) -> None:
-        """Have every instance be seen by ``observer``, on a thread of its own."""
+    def observe(self, observer: Observer, url: str | None = None) -> None:
+        """Have every instance be seen by ``observer``, or those on one database, on a thread of their own."""
         with self._lock:
-            self._observers.append(observer)
+            self._observers.append((url, observer))
+            for instance in self._instances.values():
+                if url in (None, instance.url):
+                    instance.observers.append(observer)
 
     def instances(self) -> list[Instance]:
         """Return what takes part now, one for each database."""
@@ -177,7 +182,8 @@ class Process:
     def _instance_of(self, url: str) -> Instance:
         with self._lock:
             if url not in self._instances:
-                instance = Instance(url, self._begins_to_leave, self._observers)
+                observers = [each for of, each in self._observers if of in (None, url)]
+                instance = Instance(url, self._begins_to_leave, observers)
                 self._instances[url] = instance
                 instance.driver.start()
             if not self._closes_at_exit:
@@ -209,10 +215,10 @@ class Process:
         with self._lock:
             attendants, self._attendants = self._attendants, []
         for each in attendants:
-            each.before_the_end()
+            _let(each.before_the_end)
         done = self._stop_all(why)
         for each in attendants:
-            each.after_the_end()
+            _let(each.after_the_end)
         return done
 
     def _stop_all(self, why: str) -> bool:
@@ -258,6 +264,14 @@ class Process:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def _let(attend: Callable[[], None]) -> None:
+    """Nothing that fails at the end may keep jobs and locks from it."""
+    try:
+        attend()
+    except Exception:
+        logger.exception("a defect at the end of the process, which goes on")
+
+
 def _why_not(lock: LockStatus) -> str:
     if lock.disabled is not None:
         return f"disabled by {lock.disabled.by}: {lock.disabled.reason}"
@@ -273,7 +287,7 @@ def identity(environ: Mapping[str, str]) -> Identity:
     """
     pod = environ.get("POD_NAME", "")
     return Identity(
-        instance=f"{pod or socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}",
+        instance=f"{(pod or socket.gethostname())[:_HOST_LIMIT]}-{os.getpid()}-{uuid4().hex[:8]}",
         address=environ.get("POD_IP", "") or socket.gethostname(),
         pod=pod,
         pod_uid=environ.get("POD_UID", ""),

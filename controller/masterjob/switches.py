@@ -53,9 +53,12 @@ class Switches:
         if self._written.get(source, ("",))[0] == lock_name:
             del self._written[source]
 
-    def forget(self) -> None:
-        """Trust nothing that was written before."""
-        self._written.clear()
+    def forget(self, source: str | None = None) -> None:
+        """Trust nothing that was written before, or nothing of one source."""
+        if source is None:
+            self._written.clear()
+        else:
+            self._written.pop(source, None)
         self._found_at = float("-inf")
 
     def standing(self) -> Mapping[tuple[str, str], Standing]:

@@ -39,11 +39,11 @@ class Workqueue:
         for thread in self._threads:
             thread.start()
 
-    def add(self, name: str) -> None:
-        """Have the name worked on now."""
+    def add(self, name: str, wait: float = 0.0) -> None:
+        """Have the name worked on in so many seconds, if not before."""
         with self._changed:
             self._failures.pop(name, None)
-            self._plan(name, clock())
+            self._plan(name, clock() + wait)
 
     def wait_done(self, timeout: float) -> bool:
         """Wait until nothing is left to do or to do again; False if there still is."""
@@ -57,7 +57,8 @@ class Workqueue:
             self._changed.notify_all()
         until = clock() + timeout
         for thread in self._threads:
-            thread.join(max(0.0, until - clock()))
+            if thread.is_alive():
+                thread.join(max(0.0, until - clock()))
 
     def _plan(self, name: str, due: float) -> None:
         if due < self._due.get(name, float("inf")):

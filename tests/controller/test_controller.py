@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from masterjob import controller
 from masterjob.election.errors import StoreUnavailable
 from masterjob.resource import Origin, Resource
 from masterjob.store.declarations import Declaration
@@ -168,6 +169,77 @@ def test_what_a_source_left_behind_is_taken_back(scene: Scene) -> None:
     scene.controller.take_back("LOCK", "uid")
     assert scene.controller.wait_done(PATIENCE)
     assert scene.disabled() is None
+
+
+CREATED = "2026-01-01T00:00:00Z"
+
+
+def test_an_object_that_was_disabled_while_the_database_was_silent_is_not_started_when_it_is_back(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.apply("a", origin=Origin("cluster", 1, CREATED))
+    scene.log.wait_for("one starts")
+    real, silent = Switchboard.declare, threading.Event()
+    silent.set()
+
+    def declare(self: Switchboard, lock_name: str, said: Declaration) -> bool:
+        if silent.is_set():
+            raise StoreUnavailable("no answer")
+        return real(self, lock_name, said)
+
+    monkeypatch.setattr(Switchboard, "declare", declare)
+    disabled = Resource(name="a", lock_name="LOCK", job="one", enabled=False, origin=Origin("cluster", 2, CREATED))
+    scene.controller.apply("file:default/a", disabled)
+    scene.log.wait_for("one starts", "one stops")
+    silent.clear()
+    assert scene.controller.wait_done(PATIENCE)
+    assert scene.disabled() == ("file:default/a", "enabled is false")
+    assert scene.log.said == ["one starts", "one stops"]
+
+
+def test_a_deleted_objects_disable_outlasts_it_for_those_who_have_not_heard_yet(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controller, "LAST_WORD", 0.5)
+    scene.apply("a", enabled=False, origin=Origin("cluster", 1, CREATED))
+    scene.controller.remove("file:default/a")
+    wait_until(lambda: scene.people.status("LOCK")[0].master is None)
+    assert scene.disabled() is not None
+    wait_until(lambda: scene.disabled() is None)
+
+
+def test_a_new_object_takes_the_last_ones_disable_back_at_once(scene: Scene) -> None:
+    scene.apply("a", enabled=False, origin=Origin("cluster", 1, CREATED))
+    scene.controller.remove("file:default/a")
+    scene.controller.apply(
+        "file:default/b",
+        Resource(name="b", lock_name="LOCK", job="one", origin=Origin("cluster", 1, CREATED)),
+    )
+    scene.log.wait_for("one starts")
+    assert scene.disabled() is None
+
+
+def test_a_switch_that_was_lost_in_the_database_is_written_again_when_that_is_doubted(scene: Scene) -> None:
+    scene.apply("a", enabled=False, origin=Origin("cluster", 1, CREATED))
+    scene.people.enable("LOCK", "ann", "file:default/a")
+    assert scene.disabled() is None
+    scene.controller.doubt("file:default/a")
+    assert scene.controller.wait_done(PATIENCE)
+    assert scene.disabled() == ("file:default/a", "enabled is false")
+
+
+def test_the_generation_that_is_done_is_the_one_in_the_database(scene: Scene) -> None:
+    assert scene.controller.generation_done("file:default/a") == 0
+    scene.apply("a", origin=Origin("cluster", 3, CREATED))
+    assert scene.controller.generation_done("file:default/a") == 3
+
+
+def test_after_the_close_nothing_is_opened_any_more(scene: Scene) -> None:
+    scene.controller.close()
+    scene.controller.apply("file:default/a", resource("a", "LOCK", enabled=True))
+    part = scene.controller._part
+    part.take_part(resource("a", "LOCK", enabled=True))
+    assert scene.process.instances() == []
 
 
 def test_a_lock_is_told_to_be_settled_also_when_its_database_is_silent(

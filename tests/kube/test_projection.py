@@ -10,7 +10,7 @@ from masterjob.election.views import Disabled, LockStatus, MasterSeen
 from masterjob.kube.conditions import REASONS, Condition, Kind, Reason, find
 from masterjob.kube.facts import Doing, Facts, Phase, Problem
 from masterjob.kube.mirror import Observed
-from masterjob.kube.projection import is_for_its_master, may_be_told, project
+from masterjob.kube.projection import is_behind, is_for_its_master, may_be_told, project
 from masterjob.resource import Origin, Resource
 
 THEN = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -43,7 +43,7 @@ def lock(master: MasterSeen | None = None, disabled: Disabled | None = None, ter
 
 
 VACANT = Facts(observed(), lock())
-ELECTED = Facts(observed(), lock(MASTER), doing=Doing(5, Phase.RUNNING), timing=TIMING)
+ELECTED = Facts(observed(), lock(MASTER), doing=Doing(5, Phase.RUNNING), timing=TIMING, settled=1)
 DISABLED = Facts(observed(enabled=False), lock(disabled=BY_SPEC))
 
 
@@ -138,6 +138,13 @@ def test_a_silent_master_is_told_without_numbers_that_change() -> None:
     assert project(silent, NOW) == project(later, NOW)
 
 
+def test_of_the_job_of_a_silent_master_nobody_knows_more_than_that() -> None:
+    before = project(ELECTED, NOW)
+    silent = Facts(observed(before), lock(replace(MASTER, alive=False)))
+    assert find(before, Kind.JOB_RUNNING)["status"] == "True"
+    assert told(silent, Kind.JOB_RUNNING) == ("Unknown", "NotReported")
+
+
 def test_a_failed_start_stays_the_reason_until_the_next_term() -> None:
     failed = Facts(observed(), lock(), doing=Doing(5, Phase.FAILED, "start failed: no route"))
     assert told(failed, Kind.JOB_RUNNING) == ("False", "StartFailed")
@@ -218,14 +225,23 @@ def test_without_the_database_the_master_that_stopped_says_so() -> None:
     assert status["observedGeneration"] == 1
 
 
-def test_an_instance_that_alone_lost_the_database_does_not_say_so_of_anothers_lock() -> None:
-    assert not may_be_told(Facts(observed(project(ELECTED, THEN)), None, "no answer"))
+def test_an_instance_that_alone_lost_the_database_says_so_only_where_nothing_was_said_yet() -> None:
+    for before in (project(ELECTED, THEN), project(VACANT, THEN), project(DISABLED, THEN)):
+        assert not may_be_told(Facts(observed(before), None, "no answer"))
     assert may_be_told(Facts(observed(), None, "no answer"))
 
 
-def test_a_higher_term_is_never_overwritten_by_a_lower_one() -> None:
-    assert not may_be_told(Facts(observed(project(ELECTED, THEN)), lock(term=4)))
-    assert may_be_told(Facts(observed(project(ELECTED, THEN)), lock(term=5)))
+def test_what_a_driver_says_of_the_database_is_not_told_to_everybody() -> None:
+    one = Facts(observed(), None, "connection to 10.0.0.7 refused for user app")
+    other = Facts(observed(), None, "timeout")
+    assert project(one, NOW) == project(other, NOW)
+
+
+def test_a_database_with_a_lower_term_is_behind() -> None:
+    assert is_behind(Facts(observed(project(ELECTED, THEN)), lock(term=4)))
+    assert is_behind(Facts(observed(project(ELECTED, THEN)), None))
+    assert not is_behind(Facts(observed(project(ELECTED, THEN)), lock(term=5)))
+    assert not is_behind(Facts(observed(project(ELECTED, THEN)), None, "no answer"))
 
 
 def test_an_election_is_told_by_the_new_master_itself_for_a_moment() -> None:
@@ -236,10 +252,40 @@ def test_an_election_is_told_by_the_new_master_itself_for_a_moment() -> None:
     assert not is_for_its_master(VACANT, THEN)
 
 
-def test_a_spec_that_the_database_does_not_have_yet_is_not_observed() -> None:
-    assert project(Facts(observed(enabled=False, generation=3), lock(MASTER)), NOW)["observedGeneration"] == 0
-    assert project(Facts(observed(generation=4), lock(disabled=BY_SPEC)), NOW)["observedGeneration"] == 0
-    assert project(Facts(observed(generation=4), lock(disabled=BY_API)), NOW)["observedGeneration"] == 4
+def test_a_generation_is_observed_once_its_switch_is_in_the_database() -> None:
+    def generation(settled: int, before: int) -> int:
+        status = {"observedGeneration": before} if before else {}
+        found = project(Facts(observed(status, generation=3), lock(), settled=settled), NOW)["observedGeneration"]
+        return int(found)
+
+    assert generation(settled=0, before=0) == 0
+    assert generation(settled=2, before=0) == 2
+    assert generation(settled=3, before=2) == 3
+    assert generation(settled=0, before=3) == 3
+
+
+def test_a_disable_that_the_database_does_not_have_is_no_good_state() -> None:
+    overlooked = Facts(observed(enabled=False), lock(MASTER), doing=Doing(5, Phase.RUNNING))
+    assert overlooked.overlooked
+    assert told(overlooked, Kind.READY) == ("False", "Stopping")
+    assert told(overlooked, Kind.ENABLED) == ("False", "DisabledBySpec")
+    assert not DISABLED.overlooked
+    assert not ELECTED.overlooked
+
+
+def test_a_reason_of_another_version_is_left_behind() -> None:
+    before = project(ELECTED, NOW)
+    for condition in before["conditions"]:
+        condition["reason"] = "Rehearsing"
+    facts = Facts(observed(before), lock(MASTER))
+    assert told(facts, Kind.JOB_RUNNING) == ("Unknown", "NotReported")
+
+
+def test_a_job_whose_start_failed_elsewhere_is_not_unknown() -> None:
+    failed = project(Facts(observed(), lock(), doing=Doing(5, Phase.FAILED, "start failed: no route")), NOW)
+    here = Facts(observed(failed), lock(), problem=Problem(Reason.UNKNOWN_JOB, "no job 'x' is known here"))
+    assert told(here, Kind.READY) == ("False", "Vacant")
+    assert told(here, Kind.STALLED) == ("absent", "absent")
 
 
 def test_every_condition_has_a_closed_list_of_reasons() -> None:

@@ -14,10 +14,11 @@ from masterjob.election.observing import Seen
 from masterjob.election.values import Entry, Term
 from masterjob.election.values import Kind as Told
 from masterjob.election.views import Disabled, LockStatus, MasterSeen
-from masterjob.kube import status as status_module
+from masterjob.kube import teller
 from masterjob.kube.api import ApiRefused, ApiUnavailable, Changed
 from masterjob.kube.mirror import Observed
-from masterjob.kube.status import Description, StatusWriter
+from masterjob.kube.status import StatusWriter
+from masterjob.kube.teller import Description, Pace
 from tests.kube.test_projection import observed
 from tests.library.conftest import wait_until
 
@@ -58,8 +59,8 @@ class FakeServer:
         self.events.setdefault(body["metadata"]["name"], body)
         return new
 
-    def by_lock(self, lock_name: str) -> list[Observed]:
-        return [self.seen or self.now] if lock_name == "JOB" else []
+    def by_lock(self, name: str) -> list[Observed]:
+        return [self.seen or self.now] if name == "JOB" else []
 
     def all(self) -> list[Observed]:
         return self.by_lock("JOB")
@@ -88,15 +89,16 @@ class FakeDatabase:
         return {"JOB": self.lock} if "JOB" in list(names) else {}
 
 
-@pytest.fixture(autouse=True)
-def _in_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is waited for otherwise, so that a whole story takes a moment."""
-    monkeypatch.setattr(status_module, "SOON", 0.0)
-    monkeypatch.setattr(status_module, "A_STOP", 0.0)
-    for name in ("_OTHERS", "_ALL", "_OUTAGE"):
-        monkeypatch.setattr(status_module, name, (0.0, 0.01))
-    monkeypatch.setattr(status_module, "_LEAST_PAUSE", 0.01)
-    monkeypatch.setattr(status_module, "_MOST_PAUSE", 0.02)
+PACE = Pace(
+    soon=0.0,
+    a_stop=0.0,
+    others=(0.0, 0.01),
+    all=(0.0, 0.01),
+    outage=(0.0, 0.01),
+    least_pause=0.01,
+    most_pause=0.02,
+)
+"""A whole story takes a moment."""
 
 
 @dataclass
@@ -105,9 +107,14 @@ class Scene:
     database: FakeDatabase = field(default_factory=FakeDatabase)
 
     def __post_init__(self) -> None:
-        self.writer = StatusWriter(
-            self.server, self.server, self.database.read, lambda _: Description(None, None), "pod-a"
-        )
+        self.doubted: list[str] = []
+        self.writer = StatusWriter(self.server, self.server, self.database.read, self, "pod-a", PACE)
+
+    def describe(self, _: Observed) -> Description:
+        return Description(None, None, settled=1)
+
+    def doubt(self, observed: Observed) -> None:
+        self.doubted.append(observed.uid)
 
     def step(self, event: Event, *actions: Action) -> None:
         self.writer.observe(Seen("me", 0.0, event, actions))
@@ -181,19 +188,16 @@ def test_what_an_api_server_did_not_take_is_written_once_it_is_back(scene: Scene
     assert scene.writer.counts["unavailable"] == 3
 
 
-def test_a_refused_status_is_told_once_and_holds_up_nothing(
+def test_a_refused_status_is_told_once_and_written_once_it_may_be(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     scene.server.failures = [ApiRefused(403, "no"), ApiRefused(403, "no")]
     scene.elected()
-    wait_until(lambda: scene.writer.counts["refused"] == 1)
-    scene.writer.look("JOB")
-    wait_until(lambda: scene.writer.counts["refused"] == 2)
+    wait_until(lambda: scene.state() == "Elected" and scene.server.told() == ["Elected"])
+    assert scene.writer.counts["refused"] == 2
     assert [record.message for record in caplog.records] == [
         "the status of MasterJob ns/job cannot be written: no"
     ]
-    scene.writer.look("JOB")
-    wait_until(lambda: scene.state() == "Elected")
 
 
 def test_a_master_that_lost_the_database_says_so_and_that_it_is_back(scene: Scene) -> None:
@@ -209,7 +213,8 @@ def test_a_master_that_lost_the_database_says_so_and_that_it_is_back(scene: Scen
     wait_until(lambda: scene.state() == "Vacant")
 
 
-def test_an_election_elsewhere_is_left_to_its_master(scene: Scene) -> None:
+def test_an_election_elsewhere_is_left_to_its_master(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teller, "_MASTERS_TIME", 0.01)
     scene.database.lock = replace(scene.database.lock, master=replace(MASTER, since=datetime.now(UTC)), term=5)
     scene.writer.look("JOB")
     wait_until(lambda: scene.database.reads >= 2)
@@ -257,4 +262,70 @@ def test_a_slow_api_server_holds_up_no_step_of_the_election(scene: Scene) -> Non
     for _ in range(100):
         scene.step(Woken(None))  # returns at once
     go_on.set()
+    wait_until(lambda: scene.state() == "Elected")
+
+
+def test_an_object_that_cannot_be_written_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    bad, good = FakeServer(), Scene()
+    bad.now = replace(bad.now, uid="bad", name="bad")
+    real_patch, real_by_lock = good.server.patch_status, good.server.by_lock
+
+    def patch(namespace: str, name: str, version: str, status: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        if name == "bad":
+            raise ApiUnavailable("a webhook fails")
+        return real_patch(namespace, name, version, status)
+
+    good.server.patch_status = patch  # type: ignore[method-assign, assignment]
+    good.server.by_lock = lambda name: [bad.now, *real_by_lock(name)]  # type: ignore[method-assign]
+    good.writer.start()
+    good.writer.look("JOB")
+    wait_until(lambda: good.state() == "Vacant")
+    good.writer.close(5.0)
+
+
+def test_a_defect_with_one_object_is_told_and_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene()
+    odd = replace(scene.server.now, name="odd", status={"conditions": [None]})
+    real_by_lock = scene.server.by_lock
+    scene.server.by_lock = lambda name: [odd, *real_by_lock(name)]  # type: ignore[method-assign]
+    scene.writer.start()
+    scene.writer.look("JOB")
+    wait_until(lambda: scene.state() == "Vacant")
+    scene.writer.close(5.0)
+    assert "a defect while the status of MasterJob ns/odd was written" in caplog.text
+
+
+def test_a_database_that_lost_the_last_terms_is_believed_after_a_while(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teller, "_BEHIND", 0.05)
+    scene.elected()
+    wait_until(lambda: scene.state() == "Elected")
+    scene.step(Tick(), StopJob(TERM, "closed"))
+    scene.step(Stopped(TERM))
+    disabled = Disabled("x", "ann", "api", LONG_AGO, None)
+    scene.database.lock = replace(scene.database.lock, master=None, term=0, enabled=False, disabled=disabled)
+    scene.writer.look("JOB")
+    wait_until(lambda: scene.state() == "Disabled")
+    assert scene.server.now.status["term"] == 5
+
+
+def test_a_disable_that_is_missing_in_the_database_is_written_again(scene: Scene) -> None:
+    scene.server.now = observed(enabled=False)
+    scene.elected()
+    wait_until(lambda: "uid" in scene.doubted and scene.state() == "Stopping")
+
+
+def test_a_long_note_of_any_script_fits_into_an_event(scene: Scene) -> None:
+    scene.step(Tick(), Say(Entry("JOB", 5, Told.EVICTED, 900 * "ü")))
+    wait_until(lambda: scene.server.told() == ["Evicted"])
+    assert len(next(iter(scene.server.events.values()))["note"].encode()) <= 1_000
+
+
+def test_an_event_that_never_gets_an_answer_is_given_up_and_holds_up_no_status(scene: Scene) -> None:
+    def silent(namespace: str, body: Mapping[str, Any]) -> bool:
+        raise ApiUnavailable("a webhook fails")
+
+    scene.server.create_event = silent  # type: ignore[method-assign]
+    scene.elected()
     wait_until(lambda: scene.state() == "Elected")

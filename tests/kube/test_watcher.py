@@ -140,7 +140,6 @@ def test_a_thousand_are_seen_at_once(stub: Stub, begin: Begin) -> None:
     scene = begin()
     scene.follow()
     assert len(scene.now) == 1000
-    assert scene.watcher.restarts == 0
 
 
 def test_a_quiet_watcher_asks_for_nothing_but_the_watch(stub: Stub, begin: Begin) -> None:

@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime
 from enum import StrEnum
 
+_SHOWN = {"\n": "\n  ", "\t": "\t"}
 _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -39,7 +40,15 @@ class TextLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         level = "" if record.levelno == logging.INFO else f"{record.levelname} "
-        return f"{_time(record)} {level}{super().format(record)}"
+        return f"{_time(record)} {level}{_harmless(super().format(record))}"
+
+
+def _harmless(text: str) -> str:
+    """Return it without what could make a line of its own, or colour a terminal: a reason may hold anything.
+
+    Lines of a traceback are indented, so that none of them looks like one of ours.
+    """
+    return "".join(each if each.isprintable() else _SHOWN.get(each) or repr(each)[1:-1] for each in text)
 
 
 class JsonLines(logging.Formatter):

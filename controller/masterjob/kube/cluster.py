@@ -47,6 +47,11 @@ def cluster_of(
     if everywhere and namespaces:
         raise SettingError("--all-namespaces and --namespace exclude each other: give one of them")
     api = Api(connect(kubeconfig, context))
+    if not (name or api.cluster):
+        raise SettingError(
+            "the kubeconfig names no certificate authority, by which this cluster could be told from others in "
+            "the database: say --cluster NAME, the same in every pod"
+        )
     own = os.environ.get("POD_NAMESPACE") or api.namespace or "default"
     scope = Scope(()) if everywhere else Scope(tuple(dict.fromkeys(namespaces)) or (own,))
     return Cluster(api, scope, name or api.cluster)

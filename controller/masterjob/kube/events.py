@@ -7,19 +7,26 @@ Source: design section 6.3, and events.k8s.io/v1.
 """
 
 import hashlib
+import logging
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from masterjob.election.values import Entry
 from masterjob.election.values import Kind as Told
+from masterjob.kube.answers import ApiRefused, ApiUnavailable
 from masterjob.kube.conditions import Kind, Reason, find
 from masterjob.kube.mirror import Observed
 
+logger = logging.getLogger("masterjob")
+
 CONTROLLER = "masterjob.io/controller"
 
-_NOTE_LIMIT = 1_000
+_MOST = 1_000
+_TRIES = 5
+_NOTE_BYTES = 1_000
 _SUBDOMAIN_LIMIT = 253
 _REASONS = {
     Told.ELECTED: "Elected",
@@ -56,7 +63,7 @@ class Event:
             "type": "Warning" if self.reason in _WARNINGS else "Normal",
             "reason": self.reason,
             "action": "Election",
-            "note": self.note[:_NOTE_LIMIT],
+            "note": self.note.encode()[:_NOTE_BYTES].decode(errors="ignore"),
             "eventTime": now.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "reportingController": CONTROLLER,
             "reportingInstance": instance[:128],
@@ -98,3 +105,39 @@ def _conflict(observed: Observed, after: Mapping[str, Any]) -> Event | None:
     if now.get("reason") != Reason.CONFLICT or was.get("reason") == Reason.CONFLICT:
         return None
     return Event(observed, "Conflict", str(now["message"]), f"since {now['lastTransitionTime']}")
+
+
+class EventApi(Protocol):
+    """What is asked of the API server."""
+
+    def create_event(self, namespace: str, body: Mapping[str, Any]) -> bool:
+        """Create an Event; False where it is there already."""
+
+
+class Post:
+    """Events on their way, the oldest first; of too many the oldest are dropped."""
+
+    def __init__(self, api: EventApi, instance: str) -> None:
+        self._api, self._instance = api, instance
+        self._waiting: deque[tuple[Event, int]] = deque(maxlen=_MOST)
+
+    def add(self, event: Event) -> None:
+        """Have it sent; from any thread."""
+        self._waiting.append((event, 1))
+
+    def send(self) -> None:
+        """Send what waits; one that gets no answer waits behind the others, and is dropped after some tries.
+
+        Raises:
+            ApiUnavailable: one of them got no answer.
+        """
+        while self._waiting:
+            event, tries = self._waiting.popleft()
+            try:
+                self._api.create_event(event.observed.namespace, event.body(self._instance, datetime.now(UTC)))
+            except ApiRefused as error:
+                logger.warning("an Event of MasterJob %s was refused: %s", event.observed.name, error)
+            except ApiUnavailable:
+                if tries < _TRIES:
+                    self._waiting.append((event, tries + 1))
+                raise

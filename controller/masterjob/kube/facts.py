@@ -53,6 +53,8 @@ class Facts:
     doing: Doing | None = None
     timing: Mapping[str, str | int] | None = None
     """The timing in effect for this instance."""
+    settled: int = 0
+    """The generation whose switch this instance knows to be in the database."""
 
     @property
     def before(self) -> Mapping[str, Any]:
@@ -76,13 +78,15 @@ class Facts:
         return self.doing if self.doing is not None and self.doing.term == term else None
 
     @property
-    def acted_upon(self) -> bool:
-        """Whether the database has what the spec says; where it cannot be read, that is not known."""
-        resource = self.observed.resource
-        if self.problem is not None:
-            return True
-        if resource is None or self.lock is None:
-            return False
-        if not resource.enabled:
-            return not self.lock.enabled
-        return self.lock.disabled is None or self.lock.disabled.source != self.observed.uid
+    def observed_generation(self) -> int:
+        """The newest generation whose switch is known to be in the database; it never goes back."""
+        before: int = self.before.get("observedGeneration", 0)
+        return max(before, min(self.settled, self.observed.generation))
+
+    @property
+    def overlooked(self) -> bool:
+        """Whether the resource is disabled and the database does not say so: not yet, or not any more."""
+        resource, lock = self.observed.resource, self.lock
+        return (
+            self.owns_lock and resource is not None and not resource.enabled and lock is not None and lock.enabled
+        )

@@ -32,6 +32,8 @@ def conditions(facts: Facts) -> Iterator[Condition]:
 def _ready(facts: Facts) -> Condition:
     if facts.problem is not None and facts.problem.reason in _DEFECTS:
         return Condition(Kind.READY, "False", facts.problem.reason, facts.problem.words)
+    if facts.overlooked:
+        return _overlooked(Kind.READY, Reason.STOPPING)
     return _unread(Kind.READY, facts) if facts.lock is None else _ready_by(facts.lock, facts)
 
 
@@ -43,9 +45,16 @@ def _ready_by(lock: LockStatus, facts: Facts) -> Condition:
             return Condition(Kind.READY, "False", Reason.STOPPING, f"{_who(lock)} stops: {_why_disabled(lock)}")
         case "Elected":
             return Condition(Kind.READY, "True", Reason.ELECTED, f"{_who(lock)} is master")
-    if facts.problem is not None and facts.problem.reason is Reason.UNKNOWN_JOB:
+    known = (
+        _job_running(facts).reason is Reason.START_FAILED
+    )  # somebody has tried: there are pods that know the job
+    if facts.problem is not None and facts.problem.reason is Reason.UNKNOWN_JOB and not known:
         return Condition(Kind.READY, "False", Reason.UNKNOWN_JOB, facts.problem.words)
     return Condition(Kind.READY, "False", Reason.VACANT, _why_vacant(facts, lock))
+
+
+def _overlooked(kind: Kind, reason: Reason) -> Condition:
+    return Condition(kind, "False", reason, "its spec disables it; the database is yet to be told")
 
 
 def _elected(facts: Facts) -> Condition:
@@ -68,6 +77,8 @@ def _enabled(facts: Facts) -> Condition:
         return Condition(Kind.ENABLED, "Unknown", Reason.CONFLICT, "what this one says of the lock does not count")
     if facts.lock is None:
         return _unread(Kind.ENABLED, facts)
+    if facts.overlooked:
+        return _overlooked(Kind.ENABLED, Reason.DISABLED_BY_SPEC)
     if facts.lock.disabled is None:
         return Condition(Kind.ENABLED, "True", Reason.ENABLED, "nothing disables it")
     disabled = facts.lock.disabled
@@ -120,8 +131,10 @@ def _as_it_was(facts: Facts) -> Condition | None:
     before = find(facts.before, Kind.JOB_RUNNING)
     if not before or not _same_term(facts) or "master" not in facts.before:
         return None
-    reason = Reason(before["reason"])
-    return _job(before["status"], reason, str(before.get("message", "")))
+    try:
+        return _job(before["status"], Reason(before["reason"]), str(before.get("message", "")))
+    except ValueError:  # of another version, or of somebody else's making
+        return None
 
 
 def _same_term(facts: Facts) -> bool:
@@ -132,8 +145,8 @@ def _same_term(facts: Facts) -> bool:
 def _unread(kind: Kind, facts: Facts) -> Condition:
     """What can be said without the database: that it is silent, or that nobody has used the lock yet."""
     if facts.database_trouble is not None:
-        words = f"the database cannot be used: {facts.database_trouble}"
-        return Condition(kind, "Unknown", Reason.DATABASE_UNAVAILABLE, words)
+        # The error itself is for the log: it names hosts and users, and differs from pod to pod.
+        return Condition(kind, "Unknown", Reason.DATABASE_UNAVAILABLE, "the database does not answer")
     if kind is Kind.ENABLED:
         return Condition(kind, "True", Reason.ENABLED, "nothing disables it")
     if facts.problem is not None and kind is Kind.READY:

@@ -126,8 +126,8 @@ def from_kubeconfig(
         raise SettingError(f"kubeconfig {files} cannot be used: {error}") from None
     chosen = next((each for each in contexts if each["name"] == context), current)
     authority = configuration.ssl_ca_cert
-    told = Path(authority).read_bytes() if authority else str(configuration.host).encode()
-    return Access(configuration, _identity(told), (chosen.get("context") or {}).get("namespace"))
+    cluster = _identity(Path(authority).read_bytes()) if authority else ""
+    return Access(configuration, cluster, (chosen.get("context") or {}).get("namespace"))
 
 
 def _identity(text: bytes) -> str:

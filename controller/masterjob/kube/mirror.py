@@ -167,9 +167,8 @@ class Mirror:
 
     def repeat(self) -> None:
         """Have the follower look at everything again."""
-        with self._telling:
-            if self._open:
-                self._follower.repeat()
+        if self._open:
+            self._follower.repeat()  # it may ask for much: no event waits for that
 
     def _tell(self, uids: Collection[str]) -> None:
         """Tell what is so now of each object, one at a time, so that what is older is never told later."""

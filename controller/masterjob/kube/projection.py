@@ -22,7 +22,7 @@ MASTERS_OWN_TIME = timedelta(seconds=5)
 def project(facts: Facts, now: datetime) -> dict[str, Any]:
     """Return the whole status; a key that is not in it is to be removed."""
     before, master = facts.before, facts.master
-    generation = facts.observed.generation if facts.acted_upon else before.get("observedGeneration", 0)
+    generation = facts.observed_generation
     term = max(before.get("term", 0), facts.lock.term if facts.lock is not None and facts.owns_lock else 0)
     newly = int(master is not None and term > before.get("term", 0))
     status: dict[str, Any] = {
@@ -41,15 +41,18 @@ def project(facts: Facts, now: datetime) -> dict[str, Any]:
 
 
 def may_be_told(facts: Facts) -> bool:
-    """Whether this instance knows enough to write the status (design 6.3).
+    """Whether this instance knows enough to write the status.
 
-    A higher term is never overwritten by a lower one. And an instance that alone has lost the database must not
-    say so where another is master.
+    An instance that has lost the database does not know who else has not: it says so where it was master itself,
+    or where nothing was said yet.
     """
-    if facts.database_trouble is not None:
-        return facts.own_doing is not None or "master" not in facts.before
+    return facts.database_trouble is None or facts.own_doing is not None or "conditions" not in facts.before
+
+
+def is_behind(facts: Facts) -> bool:
+    """Whether the status knows a higher term than the database, and so is not to be overwritten lightly."""
     term = facts.lock.term if facts.lock is not None else 0
-    return not facts.owns_lock or term >= facts.before.get("term", 0)
+    return facts.database_trouble is None and facts.owns_lock and term < facts.before.get("term", 0)
 
 
 def is_for_its_master(facts: Facts, now: datetime) -> bool:

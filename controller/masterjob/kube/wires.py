@@ -30,7 +30,7 @@ class Wires:
         """End what that thread waits for with an error, if it waits at all; connecting itself has to time out."""
         wire = self._in_use.get(thread)
         if wire is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, TypeError):  # TLS in TLS, by a proxy, has no socket of its own
                 # Past the TLS layer, whose own shutdown is not for other threads.
                 socket.socket.shutdown(wire, socket.SHUT_RDWR)
 

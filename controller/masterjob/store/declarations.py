@@ -27,7 +27,7 @@ _SAY = """
 """
 # The time since when it is as it is stays, for people to see.
 _CORRECT = """
-    UPDATE master_control SET reason = :reason, actor = :actor, generation = :generation
+    UPDATE master_control SET reason = :reason, actor = :actor, generation = :generation, cluster = :cluster
     WHERE lock_name = :lock_name AND source = :source
 """
 _STANDING = """
