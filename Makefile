@@ -7,7 +7,7 @@ SEEDS ?= 1000
 WEATHER ?= calm
 export REASON
 
-.PHONY: help install run run-kube disable enable status test test-all envtest check lint format simulate faults bench databases lock clean
+.PHONY: help install run run-kube disable enable status test test-all envtest image crds kind kind-test kind-delete check lint format simulate faults bench databases lock clean
 
 help: ## What there is to type
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,7 +44,22 @@ test-all: install databases envtest ## All tests, and none may be skipped for wa
 		$(BIN)/python -m pytest -n 3 --dist loadfile
 
 envtest: install ## A real Kubernetes API server for the tests; built with Go where it cannot be downloaded (minutes, once)
-	@$(BIN)/python -m tests.envtest.install
+	@$(BIN)/python -m tests.envtest.install kube-apiserver kubectl etcd helm
+
+image: ## The image masterjob:kind; BASE=… is another base image
+	docker build --tag masterjob:kind $(if $(BASE),--build-arg BASE=$(BASE)) .
+
+crds: ## Copy the definition of MasterJob into the chart
+	cp crds/masterjobs.yaml charts/masterjob/files/masterjobs.yaml
+
+kind: install envtest ## A kind cluster with the chart on PostgreSQL, three pods, and what to try (needs Docker and kind)
+	@$(BIN)/python -m tests.kind create
+
+kind-test: install envtest ## The end-to-end tests on it
+	@$(BIN)/python -m tests.kind test
+
+kind-delete: install ## Remove it
+	@$(BIN)/python -m tests.kind delete
 
 databases: # On Debian as root, what the tests need is installed; elsewhere they say what they skip
 	@sh tests/servers/install
@@ -75,6 +90,7 @@ bench: install databases ## Measure everything again, and draw it under docs/ben
 lock: ## Pin the newest versions of all dependencies (needs uv)
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --upgrade pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --upgrade --extra dev pyproject.toml -o requirements-dev.lock
+	echo 'hatchling>=1.27' | uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --constraint requirements-dev.lock - -o requirements-build.lock
 
 clean: ## Remove what was built
 	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -33,6 +33,8 @@ from masterjob.workqueue import Workqueue
 logger = logging.getLogger("masterjob")
 
 _THREADS = 4
+_DATABASE = ""
+"""In the queue, where no lock has that name: the database itself."""
 
 LAST_WORD = 10.0
 """Seconds for which a deleted object's disable stays: until instances whose watch lags have heard of it."""
@@ -84,11 +86,13 @@ class Controller:
         self._done: dict[str, int] = {}
         """The generation of each source that the database has."""
         self._problems: dict[str, Problem] = {}
+        self._reached = False
         self._queue = Workqueue(self._work, _THREADS)
 
     def start(self) -> None:
         """Begin to work."""
         self._queue.start()
+        self._queue.add(_DATABASE)
 
     def close(self, timeout: float = 2.0) -> None:
         """Change nothing any more; jobs and locks stay as they are until the process gives them up."""
@@ -150,6 +154,10 @@ class Controller:
         """Return what is in effect for a lock, if this process takes part in it."""
         return self._part.settings_of(lock_name)
 
+    def unreached(self) -> str | None:
+        """Say that the database was not reached yet; None once it was."""
+        return None if self._reached else "the database was not reached yet"
+
     def problem(self, source: str) -> Problem | None:
         """What of the resource cannot be done; None where all is as it says."""
         return self._problems.get(source)
@@ -169,7 +177,19 @@ class Controller:
 
     # --- one lock; on one thread of the queue at a time
 
+    def _reach(self) -> bool:
+        """Find out whether the database is there and fit, also where there is no resource yet."""
+        try:
+            self._switches.standing()
+        except StoreUnavailable as error:
+            logger.debug("the database was not reached yet: %s", error)
+            return False
+        self._reached = True
+        return True
+
     def _work(self, name: str) -> bool:
+        if name == _DATABASE:
+            return self._reach()
         with self._lock:
             claims = list(self._claims.get(name, {}).items())
             gone = self._past(name, {source for source, _ in claims[:1]})

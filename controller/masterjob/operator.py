@@ -91,6 +91,10 @@ class Operator:
         """Say why the resources are not known yet; None once they are."""
         return None if self.watcher.listed else self.watcher.trouble or "the resources were not listed yet"
 
+    def unreached(self) -> str | None:
+        """Say that the database was not reached yet; None once it was."""
+        return self._controller.unreached()
+
     def close(self, why: str = "closed") -> bool:
         """Follow nothing any more, stop every job of this process, release its locks, and tell so.
 

@@ -293,6 +293,8 @@ def test_a_database_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
     scene = Scene(f"sqlite:///{folder / 'masterjob.sqlite3'}")
     scene.controller.apply("file:default/a", resource("a", "A", enabled=True))
     wait_until(lambda: scene.problem("a") is not None)
+    assert scene.controller.unreached() == "the database was not reached yet"
     folder.mkdir()
     scene.log.wait_for("one starts")
+    wait_until(lambda: scene.controller.unreached() is None)
     scene.close()

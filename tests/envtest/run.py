@@ -19,8 +19,8 @@ RUN = ROOT / ".run-kube"
 CONFIG = "examples/kubernetes/config.yaml"
 RIGHTS = (
     {"apiGroups": ["masterjob.io"], "resources": ["masterjobs"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": ["masterjob.io"], "resources": ["masterjobs/status"], "verbs": ["get", "patch"]},
-    {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+    {"apiGroups": ["masterjob.io"], "resources": ["masterjobs/status"], "verbs": ["patch"]},
+    {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
 )
 """All that an operator may do."""
 PODS = ("pod-a", "pod-b", "pod-c")

@@ -197,6 +197,7 @@ def test_a_conflict_is_stalled_and_takes_nothing_of_the_others_lock() -> None:
     assert told(facts, Kind.ELECTED) == ("False", "Conflict")
     assert "master" not in status
     assert status["term"] == 0
+    assert status["observedGeneration"] == 1  # it is answered: tools that wait see that it has failed
 
 
 def test_an_invalid_resource_says_why_while_its_job_runs_on() -> None:

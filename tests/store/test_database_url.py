@@ -4,6 +4,7 @@ import pytest
 
 from masterjob.election.errors import SettingError
 from masterjob.store.database import Database
+from tests.servers import PostgreSQL, Server
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,16 @@ def test_no_password_is_shown(url: str) -> None:
     database = Database(url)
     assert "s3cr3t" not in database.shown + repr(database)
     assert "***" in database.shown or "password=xxx" in database.shown
+
+
+def test_a_database_without_an_encoding_gives_text_all_the_same(postgresql: Server) -> None:
+    assert isinstance(postgresql, PostgreSQL)
+    name = postgresql.new_name()
+    postgresql.do(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    database = Database(postgresql.url(name))
+    database.prepare()
+    people = database.switchboard()
+    people.disable("Müller", "Wartung für eine Stunde", "Jürgen")
+    (found,) = people.status()
+    assert found.disabled is not None
+    assert (found.lock_name, found.disabled.reason) == ("Müller", "Wartung für eine Stunde")

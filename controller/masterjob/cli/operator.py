@@ -122,7 +122,9 @@ def operator(  # noqa: PLR0913, PLR0917 - the options of a command
         ", ".join(sorted(jobs)) or "none",
     )
     reviewer = ClusterReviewer(where, this.resources_of)
-    api = serving.begin(listening, document, lambda: switchboard_of(database, config), [this.unlisted], reviewer)
+    api = serving.begin(
+        listening, document, lambda: switchboard_of(database, config), [this.unlisted, this.unreached], reviewer
+    )
     this.status.counted = api.metrics.status_written
     this.start()
     number = signals.wait()

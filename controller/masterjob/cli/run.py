@@ -96,7 +96,7 @@ def run(  # noqa: PLR0913, PLR0917 - the options of a command
     signals = Signals()
     _say_hello(paths, settings({}), jobs)
     listed, stop = threading.Event(), threading.Event()
-    checks = [lambda: None if listed.is_set() else "the manifests were not read yet"]
+    checks = [lambda: None if listed.is_set() else "the manifests were not read yet", controller.unreached]
     api = serving.begin(listening, document, lambda: switchboard_of(database, config), checks)
     controller.start()
     files = Files(paths, controller, besides=no_manifest(config))

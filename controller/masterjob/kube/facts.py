@@ -79,9 +79,14 @@ class Facts:
 
     @property
     def observed_generation(self) -> int:
-        """The newest generation whose switch is known to be in the database; it never goes back."""
+        """The newest generation that is answered, by its switch in the database, or by why there is none.
+
+        It never goes back.
+        """
         before: int = self.before.get("observedGeneration", 0)
-        return max(before, min(self.settled, self.observed.generation))
+        switches_nothing = not self.owns_lock or self.observed.error is not None
+        answered = self.observed.generation if switches_nothing else min(self.settled, self.observed.generation)
+        return max(before, answered)
 
     @property
     def overlooked(self) -> bool:

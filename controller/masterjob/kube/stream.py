@@ -32,6 +32,9 @@ _INACTIVE = 70.0
 _REQUEST = 30.0
 _CONNECT = 3.0
 
+_IDENTITY = "masterjob"
+"""Said, or kopf looks for the name of the user, which a container's need not have."""
+
 
 class _Backoffs:
     """Seconds between two tries of a request; without end, or kopf would end."""
@@ -105,6 +108,7 @@ class Stream:
         await kopf.operator(
             registry=self._registry(),
             settings=_settings(),
+            identity=_IDENTITY,  # type: ignore[arg-type] # its own type of text has no public name
             standalone=True,
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,

@@ -93,6 +93,7 @@ class PostgreSQL(Dialect):
             "keepalives_interval": max(1, math.ceil(timeout / 3)),
             "keepalives_count": 3,
             "target_session_attrs": "read-write",
+            "client_encoding": "utf8",  # that of a database in SQL_ASCII gives bytes for text
             "application_name": url.query.get("application_name", APPLICATION),
             "prepare_threshold": None,  # a transaction pooler would lose prepared statements
         }

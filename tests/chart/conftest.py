@@ -1,0 +1,40 @@
+"""Helm, and an API server of these tests alone: releases make and remove definitions, which all others share."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chart.helm import Helm
+from tests.envtest.control_plane import ControlPlane
+from tests.envtest.programs import find
+from tests.servers import Unavailable
+
+
+def _unavailable(error: Unavailable) -> None:
+    if os.environ.get("MASTERJOB_REQUIRE_KUBERNETES") == "1":
+        pytest.fail(str(error), pytrace=False)
+    pytest.skip(str(error))
+
+
+@pytest.fixture
+def helm(tmp_path: Path) -> Helm:
+    """Helm on no cluster."""
+    try:
+        find("helm")
+    except Unavailable as error:
+        _unavailable(error)
+    return Helm(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def plane() -> Iterator[ControlPlane]:
+    """An API server that knows nothing of MasterJob."""
+    found = ControlPlane()
+    try:
+        found.start()
+    except Unavailable as error:
+        _unavailable(error)
+    yield found
+    found.stop()

@@ -1,0 +1,143 @@
+"""What the chart can be told: everything in one comment each, nothing else, and nothing that cannot be."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from masterjob.resource import OPTIONS
+from tests.chart.helm import CHART, ROOT, Helm, Values, only
+
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+SERVER = {"database": {"existingSecret": "db"}}
+
+FREE = ("podSecurityContext", "securityContext", "resources")
+"""Parts of the Kubernetes API that are passed on as they are."""
+
+
+def names_of(values: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        yield f"{path}{name}"
+        if isinstance(value, dict) and name not in FREE:
+            yield from names_of(value, f"{path}{name}.")
+
+
+def names_in(schema: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    for name, inner in schema.get("properties", {}).items():
+        yield f"{path}{name}"
+        if name not in FREE and name != "config":
+            yield from names_in(inner, f"{path}{name}.")
+
+
+def test_the_chart_passes_the_strict_lint(helm: Helm) -> None:
+    assert "0 chart(s) failed" in helm("lint", "--strict", CHART)
+
+
+def test_the_versions_are_those_of_the_package() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    found = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert found is not None
+    assert chart["appVersion"] == found[1]
+
+
+def test_each_value_has_a_comment_of_one_line() -> None:
+    lines = [line for line in (CHART / "values.yaml").read_text().splitlines()[1:] if line.strip()]
+    bare = [line for line in lines if " # " not in line and not line.endswith(":")]  # a group explains itself
+    assert bare == []
+
+
+def test_the_schema_knows_just_the_values_there_are() -> None:
+    assert {*names_in(SCHEMA)} - {"global"} == {*names_of(VALUES)}
+
+
+def test_the_schema_knows_just_the_options_that_the_resource_has() -> None:
+    definition = yaml.safe_load((ROOT / "crds" / "masterjobs.yaml").read_text())
+    spec = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    assert set(SCHEMA["definitions"]["masterJob"]["properties"]) == set(spec)
+    assert set(SCHEMA["properties"]["config"]["properties"]) == set(OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"replicas": 3}, "replicas"),
+        ({"image": {"tags": "1"}}, "tags"),
+        ({"replicaCount": "3"}, "replicaCount"),
+        ({"image": {"digest": "sha256:1"}}, "digest"),
+        ({"database": {"url": "postgresql://ann:secret@host/db"}}, "url"),
+        ({"config": {"database": "postgresql://ann:secret@host/db"}}, "database"),
+        ({"config": {"heartbeatInterval": 8}}, "heartbeatInterval"),
+        ({"config": {"heartbeatInterval": "eight seconds"}}, "heartbeatInterval"),
+        ({"config": {"lostPolicy": "ignore"}}, "lostPolicy"),
+        ({"jobs": {"report": {}}}, "report"),
+        ({"jobs": {"report": {"exec": {"command": "make report"}}}}, "command"),
+        ({"jobs": {"report": {"exec": {"command": ["a"]}, "python": {"entry": "a:b"}}}}, "report"),
+        ({"jobs": {"report": {"http": {"start": "ftp://host/"}}}}, "start"),
+        ({"masterJobs": {"report": {"job": "report"}}}, "lockName"),
+        ({"masterJobs": {"report": {"lockName": "R", "command": ["rm"]}}}, "command"),
+        ({"masterJobs": {"Report": {"lockName": "R"}}}, "Report"),
+        ({"watch": {"namespaces": "default"}}, "namespaces"),
+        ({"api": {"auth": "loopback"}}, "auth"),
+        ({"api": {"port": 0}}, "port"),
+        ({"log": {"level": "chatty"}}, "level"),
+        ({"crds": {"keep": "yes"}}, "keep"),
+        ({"extraEnv": {"A": "b"}}, "extraEnv"),
+    ],
+    ids=lambda given: json.dumps(given) if isinstance(given, dict) else "",
+)
+def test_what_is_unknown_or_of_the_wrong_type_is_refused(helm: Helm, values: Values, why: str) -> None:
+    said = helm.refusal(values)
+    assert "values don't meet the specifications of the schema" in said
+    assert why in said
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"replicaCount": 3}, "replicaCount is 3, and without database.existingSecret the database is SQLite"),
+        ({**SERVER, "persistence": {"enabled": True}}, "persistence is for SQLite"),
+        ({"watch": {"all": True, "namespaces": ["a"]}}, "watch.all and watch.namespaces exclude each other"),
+        (
+            {"watch": {"namespaces": ["a"]}, "masterJobs": {"r": {"lockName": "R"}}},
+            "masterJobs are made in the namespace default, and watch.namespaces does not have it",
+        ),
+        ({"api": {"auth": "token"}}, "api.auth token and api.tokensSecret belong together"),
+        ({"api": {"tokensSecret": "t"}}, "api.auth token and api.tokensSecret belong together"),
+        ({"api": {"port": 3001}}, "api.port and probes.port must differ"),
+        ({"serviceAccount": {"create": False}}, "say in serviceAccount.name which account the pods run as"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence(helm: Helm, values: Values, sentence: str) -> None:
+    assert sentence in helm.refusal(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "seconds"),
+    [
+        ({}, 17),
+        ({"config": {"stopTimeout": "500ms"}}, 16),
+        ({"config": {"stopTimeout": "1m30s"}}, 105),
+        ({"masterJobs": {"a": {"lockName": "A", "stopTimeout": "2.5s"}, "b": {"lockName": "B"}}}, 18),
+        ({"masterJobs": {"a": {"lockName": "A", "stopTimeout": "1h"}}}, 3615),
+        ({"config": {"stopTimeout": "1m"}, "terminationGracePeriodSeconds": 40}, 40),
+    ],
+)
+def test_the_grace_period_holds_the_longest_stop(helm: Helm, values: Values, seconds: int) -> None:
+    pod = only(helm.template(values), "Deployment")["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] == seconds
+
+
+def test_the_values_in_the_documentation_are_taken(helm: Helm) -> None:
+    text = (ROOT / "docs" / "kubernetes.md").read_text()
+    blocks = [
+        yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    ]
+    values = [block for block in blocks if not {"apiVersion", "initContainers"} & set(block)]
+    assert len(values) == 3
+    for each in values:
+        assert helm.template(each)

@@ -1,0 +1,37 @@
+"""The cluster that the environment names, with the release in it, for all tests of a run."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.cluster import Cluster, from_environment
+from tests.e2e.record import second_masters
+
+
+@pytest.fixture(scope="session")
+def cluster_with_database() -> Iterator[Cluster]:
+    found = from_environment()
+    if found is None:
+        pytest.skip("no cluster is named: `make kind-test` makes one, or set MASTERJOB_E2E_KUBECONFIG")
+    found.remove()  # what a run that was interrupted has left
+    found.make_namespace()
+    try:
+        found.start_database()
+        yield found
+    finally:
+        found.remove()
+
+
+@pytest.fixture(scope="session")
+def release(cluster_with_database: Cluster) -> Cluster:
+    """The release, as it was installed first."""
+    cluster_with_database.install()
+    return cluster_with_database
+
+
+@pytest.fixture
+def cluster(release: Cluster) -> Iterator[Cluster]:
+    """Three pods and every job running; whatever a test does, there never was a second master."""
+    release.settle()
+    yield release
+    assert second_masters(release.rows()) == []

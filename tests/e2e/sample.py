@@ -1,0 +1,69 @@
+"""The job of the end-to-end tests: it writes down twice a second that it runs, as only the master of a term can.
+
+What it writes is judged afterwards (`tests.e2e.record`). `beat` is written under the guard of the term; `start`
+and `stop` are not, so that a second master would be seen. It is a module by itself: a pod gets it from a volume.
+"""
+
+import contextlib
+import functools
+import os
+
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError
+
+from masterjob import MasterJob, Term, TermLost
+
+PAUSE = 0.5
+
+TABLE = """
+    CREATE TABLE IF NOT EXISTS record (
+        id bigserial PRIMARY KEY, lock_name text, term bigint, pod text, what text,
+        at timestamptz NOT NULL DEFAULT clock_timestamp()
+    )
+"""
+_INSERT = text("INSERT INTO record (lock_name, term, pod, what) VALUES (:lock_name, :term, :pod, :what)")
+
+
+@functools.cache
+def _engine() -> Engine:
+    url = os.environ["MASTERJOB_DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://", 1)
+    return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 2})
+
+
+def _make_ready() -> None:
+    """Have a connection before there is a term, so that its making is no part of a handover."""
+    with contextlib.suppress(DBAPIError), _engine().connect():
+        pass
+
+
+def _write(term: Term, what: str, guarded: bool = False) -> None:
+    try:
+        with _engine().begin() as connection:
+            row = {
+                "lock_name": term.lock_name,
+                "term": term.number,
+                "pod": os.environ.get("POD_NAME"),
+                "what": what,
+            }
+            connection.execute(_INSERT, row)
+            if guarded:
+                term.guard(connection)  # the last statement before the commit
+    except DBAPIError as error:
+        print(f"{what} could not be written: {error.orig}", flush=True)  # the next one may
+
+
+def run(term: Term) -> None:
+    """Stay as long as the term lasts."""
+    try:
+        _write(term, "start")
+        while not term.wait(PAUSE):
+            _write(term, "beat", guarded=True)
+        _write(term, "stop")
+    except TermLost:
+        print("the term is over", flush=True)
+
+
+job = MasterJob(start=run)
+
+if "MASTERJOB_DATABASE_URL" in os.environ:
+    _make_ready()  # imported by a pod, not by a test

@@ -1,0 +1,176 @@
+"""What `make kind`, `make kind-test` and `make kind-delete` do.
+
+    python -m tests.kind create | test | delete
+
+It needs a Docker engine, kind, kubectl and Helm, and says which of them is missing. What may be others:
+
+    KIND_NODE_IMAGE     the node image; without it kind's own, which is pulled
+    POSTGRES_IMAGE      without it postgres:17-alpine, which is pulled where it is not here
+    KIND_CONFIG         without it kind-config.yaml: one control plane and two workers
+    BASE                the base image that ours is built on
+    IMAGE               an image of ours that is here already: nothing is built
+
+The kubeconfig is a file of its own: nobody's ~/.kube/config is touched.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.e2e.cluster import Cluster
+from tests.envtest.programs import find
+from tests.servers import Unavailable
+
+ROOT = Path(__file__).parents[2]
+RUN = ROOT / ".run-kind"
+KUBECONFIG = RUN / "kubeconfig"
+NAME = "masterjob"
+IMAGE = os.environ.get("IMAGE") or "masterjob:kind"
+POSTGRES = os.environ.get("POSTGRES_IMAGE") or "postgres:17-alpine"
+
+GUIDE = """
+Three pods are in the namespace masterjob, on PostgreSQL, with three jobs. Try this, in any terminal:
+
+  export KUBECONFIG={kubeconfig}; kubectl config set-context --current --namespace masterjob
+
+  kubectl get mj                                    # who is master of what
+  kubectl get pods -o wide
+  kubectl patch mj alpha --type merge -p '{{"spec":{{"enabled":false,"disabledReason":"trying it out"}}}}'
+  kubectl get mj alpha -o yaml                      # and why it does not run
+  kubectl patch mj alpha --type merge -p '{{"spec":{{"enabled":true}}}}'
+  kubectl delete pod $(kubectl get mj alpha -o jsonpath='{{.status.master.pod}}')
+  kubectl drain masterjob-worker --delete-emptydir-data --pod-selector app.kubernetes.io/name=masterjob
+  kubectl uncordon masterjob-worker
+  kubectl port-forward svc/masterjob 3000           # the API; its explorer: http://localhost:3000/explorer
+
+  make kind-test       the end-to-end tests, in a namespace of their own
+  make kind-delete     and all of it is gone
+"""
+
+
+def main(words: Sequence[str]) -> None:
+    doings = {"create": create, "test": test, "delete": delete}
+    if len(words) != 1 or words[0] not in doings:
+        sys.exit(__doc__)
+    demand()
+    doings[words[0]]()
+
+
+# --- what has to be here
+
+
+def demand() -> None:
+    """Say everything that is missing at once, and how to get it."""
+    missing = [text for text in (_engine(), _kind(), *map(_tool, ("kubectl", "helm"))) if text]
+    if missing:
+        sys.exit("\n".join(["kind: this is missing here:", *(f"  - {text}" for text in missing)]))
+
+
+def _engine() -> str | None:
+    if shutil.which("docker") is None:
+        return "Docker: there is no command docker (https://docs.docker.com/engine/install)"
+    done = subprocess.run(["docker", "info"], check=False, capture_output=True, text=True)
+    if done.returncode == 0:
+        return None
+    return f"a Docker engine: {(done.stderr.strip().splitlines() or ['it does not answer'])[-1]}"
+
+
+def _kind() -> str | None:
+    if shutil.which("kind") is not None:
+        return None
+    return "kind: go install sigs.k8s.io/kind@v0.31.0 (https://kind.sigs.k8s.io), and have it on the PATH"
+
+
+def _tool(name: str) -> str | None:
+    with contextlib.suppress(Unavailable):
+        find(name)
+        return None
+    return None if shutil.which(name) else f"{name}: `make envtest` gets it"
+
+
+# --- what is done
+
+
+def create() -> None:
+    """Have the cluster with the release in it. What is there already is used as it is, or upgraded."""
+    make_cluster()
+    bring_images()
+    cluster = Cluster(KUBECONFIG, "masterjob", IMAGE, POSTGRES)
+    cluster.make_namespace()
+    _say("a PostgreSQL")
+    cluster.start_database()
+    _say("the chart")
+    cluster.install()
+    print(cluster.kubectl("get", "mj"))
+    print(GUIDE.format(kubeconfig=KUBECONFIG))
+
+
+def test() -> None:
+    """Run the end-to-end tests on the cluster, which is made as needed."""
+    make_cluster()
+    bring_images()
+    named = {
+        "MASTERJOB_E2E_KUBECONFIG": str(KUBECONFIG),
+        "MASTERJOB_E2E_IMAGE": IMAGE,
+        "MASTERJOB_E2E_POSTGRES_IMAGE": POSTGRES,
+    }
+    command = [sys.executable, "-m", "pytest", "tests/e2e", "-v"]
+    sys.exit(subprocess.run(command, check=False, cwd=ROOT, env={**os.environ, **named}).returncode)
+
+
+def delete() -> None:
+    """Remove the cluster, and our file."""
+    _run("kind", "delete", "cluster", "--name", NAME, "--kubeconfig", str(KUBECONFIG))
+    shutil.rmtree(RUN, ignore_errors=True)
+
+
+def make_cluster() -> None:
+    """Make the cluster, unless it is there."""
+    RUN.mkdir(exist_ok=True)
+    listed = subprocess.run(["kind", "get", "clusters"], check=True, capture_output=True, text=True).stdout
+    if NAME in listed.split():
+        _run("kind", "export", "kubeconfig", "--name", NAME, "--kubeconfig", str(KUBECONFIG))
+        return
+    _say("a cluster")
+    node = os.environ.get("KIND_NODE_IMAGE")
+    image = ["--image", node] if node else []
+    config = os.environ.get("KIND_CONFIG") or str(ROOT / "kind-config.yaml")
+    words = ["create", "cluster", "--name", NAME, "--config", config, *image, "--wait", "180s"]
+    try:
+        _run("kind", *words, "--kubeconfig", str(KUBECONFIG))
+    except subprocess.CalledProcessError:
+        whose = node or "the one of kind itself"
+        advice = f"where the node image ({whose}) cannot be pulled, KIND_NODE_IMAGE names one that is here"
+        sys.exit(f"kind: no cluster could be made, see above; {advice}")
+
+
+def bring_images() -> None:
+    """Build our image, and have both in the nodes."""
+    if not os.environ.get("IMAGE"):
+        _say("the image")
+        base = ["--build-arg", f"BASE={os.environ['BASE']}"] if os.environ.get("BASE") else []
+        _run("docker", "build", "--tag", IMAGE, *base, str(ROOT))
+    here = subprocess.run(["docker", "image", "inspect", POSTGRES], check=False, capture_output=True)
+    if here.returncode:
+        _run("docker", "pull", POSTGRES)
+    for image in (IMAGE, POSTGRES):
+        _run("kind", "load", "docker-image", image, "--name", NAME)
+
+
+def _run(*words: str) -> None:
+    subprocess.run(words, check=True, cwd=ROOT)
+
+
+def _say(what: str) -> None:
+    print(f"kind: {what}", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"kind: {' '.join(map(str, error.cmd))} has failed; it says why above")

@@ -1,0 +1,49 @@
+"""Where there is no Docker or no kind, it says what is missing, and pretends nothing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.kind import __main__ as kind
+
+OUT_OF_REACH = '#!/bin/sh\necho "Cannot connect to the Docker daemon" >&2; exit 1\n'
+
+
+@pytest.fixture(autouse=True)
+def new_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with nothing but Python."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
+    return tmp_path
+
+
+def put_command(machine: Path, name: str, script: str = "#!/bin/sh\n") -> None:
+    (machine / name).write_text(script)
+    (machine / name).chmod(0o755)
+
+
+def test_all_that_is_missing_is_named_at_once() -> None:
+    with pytest.raises(SystemExit) as said:
+        kind.main(["create"])
+    for word in ("there is no command docker", "go install sigs.k8s.io/kind", "kubectl: `make envtest`", "helm"):
+        assert word in str(said.value)
+
+
+def test_a_client_without_an_engine_is_not_enough(new_machine: Path) -> None:
+    for name in ("kind", "kubectl", "helm"):
+        put_command(new_machine, name)
+    put_command(new_machine, "docker", OUT_OF_REACH.replace("#!/bin/sh", f"#!{os.path.realpath('/bin/sh')}"))
+    with pytest.raises(SystemExit, match="a Docker engine: Cannot connect to the Docker daemon"):
+        kind.main(["test"])
+
+
+def test_it_fails_as_a_command_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.kind", "delete"], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "this is missing here" in done.stderr
