@@ -102,9 +102,10 @@ class Resource:
 
     def conflict(self, first: "Resource") -> str:
         """Say that the lock of this resource belongs to another one."""
+        place = "" if first.origin is not None else f" ({first.where(())})"
         return (
-            f"{self.where(('spec', 'lockName'))}: Conflict: lock {self.lock_name} belongs to {first.key} "
-            f"({first.where(())}); this one switches nothing until that one is gone"
+            f"{self.where(('spec', 'lockName'))}: Conflict: lock {self.lock_name} belongs to {first.key}{place}; "
+            "this one switches nothing until that one is gone"
         )
 
     def unknown_job(self, jobs: Iterable[str]) -> str:

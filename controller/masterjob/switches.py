@@ -48,8 +48,10 @@ class Switches:
     def take_back(self, lock_name: str, source: str, why: str) -> None:
         """Remove the switch of a source that does not speak for this lock any more: no disable outlives it."""
         self._found_at = float("-inf")
-        if (lock_name, source) in self.standing() and self._board.retract(lock_name, source, source):
-            logger.info("%s is not disabled by %s any more, %s", lock_name, source, why)
+        found = self.standing().get((lock_name, source))
+        if found is not None and self._board.retract(lock_name, source, source):
+            by = f"MasterJob {found.namespace}/{found.name}" if found.name else source
+            logger.info("%s is not disabled by %s any more, %s", lock_name, by, why)
         if self._written.get(source, ("",))[0] == lock_name:
             del self._written[source]
 

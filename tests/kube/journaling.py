@@ -2,9 +2,9 @@
 
     python -S -E journaling.py FOLDER [SECONDS]        SECONDS: how long it takes to stop
 
-Into the journal of its lock it writes lines like `start 17 pod-a` and `stop 17 pod-a`. Two at once are found out by
-nothing of ours: who runs holds a lock of the kernel's, which ends with its process, and who does not get it writes
-`overlap 17 pod-a`. It needs nothing but the standard library, so it starts in some milliseconds.
+Into the journal of its lock it writes lines like `start 17 pod-a` and `stop 17 pod-a`. Two at once are found out
+by nothing of ours: who runs holds a lock of the kernel's, which ends with its process, and who does not get it
+writes `overlap 17 pod-a`. It needs nothing but the standard library, so it starts in some milliseconds.
 """
 
 import fcntl

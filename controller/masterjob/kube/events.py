@@ -131,13 +131,18 @@ class Post:
         Raises:
             ApiUnavailable: one of them got no answer.
         """
-        while self._waiting:
+        for _ in range(len(self._waiting)):
             event, tries = self._waiting.popleft()
             try:
                 self._api.create_event(event.observed.namespace, event.body(self._instance, datetime.now(UTC)))
-            except ApiRefused as error:
-                logger.warning("an Event of MasterJob %s was refused: %s", event.observed.name, error)
-            except ApiUnavailable:
-                if tries < _TRIES:
-                    self._waiting.append((event, tries + 1))
+            except ApiRefused as error:  # an API server that has just started refuses everybody
+                self._again(event, tries, error)
+            except ApiUnavailable as error:
+                self._again(event, tries, error)
                 raise
+
+    def _again(self, event: Event, tries: int, error: Exception) -> None:
+        if tries < _TRIES:
+            self._waiting.append((event, tries + 1))
+        else:
+            logger.warning("an Event of MasterJob %s is given up: %s", event.observed.name, error)

@@ -162,7 +162,8 @@ class Lister:
         return complete
 
     def _succeed(self) -> None:
-        periodic = clock() >= self._slow_at
+        first = self._slow_at == float("inf")
+        periodic = first or clock() >= self._slow_at
         if self._kind_of_trouble is not None:
             logger.info("MasterJobs are listed again")
         self._failures, self.trouble, self._kind_of_trouble = 0, None, None
@@ -170,7 +171,6 @@ class Lister:
         self._mirror.open()
         if periodic:
             self._mirror.repeat()
-        if periodic or self._slow_at == float("inf"):
             self._slow_at = clock() + self._pace.slow * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
         with self._changed:
             self._ready = True

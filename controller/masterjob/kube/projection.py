@@ -65,6 +65,8 @@ def is_for_its_master(facts: Facts, now: datetime) -> bool:
 
 def _timing(facts: Facts) -> Mapping[str, Any] | None:
     """Pods may have different settings, as in the middle of an upgrade: those of the master are told."""
+    if not facts.owns_lock:
+        return None
     if facts.own_doing is not None or "timing" not in facts.before:
         return facts.timing or facts.before.get("timing")
     timing: Mapping[str, Any] = facts.before["timing"]

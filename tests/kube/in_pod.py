@@ -1,0 +1,22 @@
+"""The command `masterjob operator` as in a pod, with the folder of its service account somewhere else.
+
+KUBERNETES_SERVICE_HOST=… KUBERNETES_SERVICE_PORT=… python -m tests.kube.in_pod FOLDER operator …
+"""
+
+import functools
+import sys
+from pathlib import Path
+from unittest.mock import patch
+
+from masterjob.cli.app import app
+from masterjob.kube import login
+
+
+def main() -> None:
+    folder = Path(sys.argv.pop(1))
+    with patch("masterjob.kube.cluster.connect", functools.partial(login.connect, folder=folder)):
+        app()
+
+
+if __name__ == "__main__":
+    main()

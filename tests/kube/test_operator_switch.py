@@ -1,0 +1,219 @@
+"""What people do to a MasterJob with kubectl and the command line; three operators serve the whole cluster."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.envtest.control_plane import ControlPlane
+from tests.kube.operators import CALM, Fleet, Resource, fleet, new_database
+from tests.servers import Server
+
+pytestmark = pytest.mark.timeout(300)  # a machine may be busy, and an API server is no small thing to start
+
+
+@pytest.fixture(scope="module")
+def operators(
+    cluster: ControlPlane, postgresql_or_none: Server | None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
+    folder = tmp_path_factory.mktemp("operators")
+    with fleet(cluster, folder, new_database(postgresql_or_none, folder)) as three:
+        three.start("pod-a", "pod-b", "pod-c", environment={"MASTER_JOB_HEARTBEAT_INTERVAL": "5s"})
+        yield three
+
+
+@pytest.fixture
+def job(operators: Fleet) -> Iterator[Resource]:
+    job = operators.resource()
+    yield job
+    job.forget()
+
+
+def test_exactly_one_pod_becomes_master_and_kubectl_shows_and_awaits_it(job: Resource) -> None:
+    job.apply()
+    for condition in ("Elected", "Ready", "JobRunning"):
+        job.kubectl("wait", f"--for=condition={condition}", "--timeout=40s")
+    job.wait("Ready True Elected", "Elected True Elected", "Enabled True Enabled", "JobRunning True Running")
+    ran = job.wait_run(starts=1)
+    job.wait_runs_in(job.master)
+    assert (ran.term, ran.pod) == (job.term, job.master)
+    header, row = (line.split() for line in job.kubectl("get").splitlines())
+    shown = dict(zip(header, row, strict=False))
+    assert (shown["LOCK"], shown["ENABLED"], shown["STATE"]) == (job.lock_name, "true", "Elected")
+    assert shown["MASTER"] == job.master
+    job.wait_happened("elected")
+    job.wait_told("Elected")
+    assert job.writes() == 1
+
+
+def test_disabled_with_a_reason_it_stops_and_says_how_to_enable_it_again(job: Resource) -> None:
+    job.apply()
+    job.wait("Ready True Elected", "JobRunning True Running")
+    job.wait_run(starts=1)
+    first = job.term
+    job.patch(enabled=False, disabledReason="the disk is full")
+    job.kubectl("wait", "--for=jsonpath={.status.disabled.reason}=the disk is full", "--timeout=40s")
+    job.wait("Ready True Disabled", "Elected False Disabled", "Enabled False DisabledBySpec")
+    job.wait("JobRunning False NotElected")
+    assert job.journal[-1].what == "stop"
+    assert "master" not in job.status
+    assert "disabled by MasterJob" in job.message("Enabled")
+    assert f"kubectl patch masterjob {job.name} -n {job.namespace}" in job.message("Enabled")
+    assert "the disk is full" in job.kubectl("get")
+
+    since = job.status["disabled"]["since"]
+    job.patch(disabledReason="the disk is being replaced")
+    job.wait("Ready True Disabled")
+    assert job.status["disabled"]["reason"] == "the disk is being replaced"
+    assert job.status["disabled"]["since"] == since
+
+    job.patch(enabled=True)
+    job.kubectl("wait", "--for=condition=Elected", "--timeout=40s")
+    job.wait("Ready True Elected", "Enabled True Enabled", "JobRunning True Running")
+    assert "disabled" not in job.status
+    assert job.term > first
+    assert job.status["transitions"] == 2
+    job.wait_run(starts=2)
+    job.wait_runs_in(job.master)
+    job.wait_told("Elected", "SteppedDown", "Disabled", "Enabled", "Elected")
+
+
+def test_other_intervals_are_taken_without_losing_the_mastership(job: Resource) -> None:
+    job.apply()
+    before = dict(job.wait("Ready True Elected"))
+    job.wait_run(starts=1)
+    assert before["timing"]["leaseDuration"] == "10s"
+    job.patch(heartbeatInterval="300ms", leaseDuration="12s", maxHeartbeatRetryCount=7)
+    job.wait("Ready True Elected")
+    timing = {"heartbeatInterval": "300ms", "leaseDuration": "12s", "maxHeartbeatRetryCount": 7}
+    job.fleet.wait(lambda: timing.items() <= job.status["timing"].items(), "the timing in effect")
+    assert (job.status["observedGeneration"], job.term) == (2, before["term"])
+    assert job.status["master"] == before["master"]
+    assert (job.starts, job.status["transitions"]) == (1, 1)
+    job.wait_happened("elected")
+
+
+def test_what_the_command_line_disables_is_shown_and_kubectl_does_not_enable_it(job: Resource) -> None:
+    job.apply()
+    job.wait("Ready True Elected", "JobRunning True Running")
+    job.wait_run(starts=1)
+    assert job.fleet.masterjob("disable", job.lock_name, "--reason", "moving", "--actor", "ann").exit_code == 0
+    job.wait("Ready True Disabled", "Enabled False DisabledByAPI", "Elected False Disabled")
+    assert job.status["disabled"].items() >= {"reason": "moving", "actor": "ann", "source": "api"}.items()
+    assert f"masterjob enable {job.lock_name}" in job.message("Enabled")
+
+    job.patch(enabled=False)
+    job.wait("Ready True Disabled")
+    job.patch(enabled=True)
+    job.wait("Ready True Disabled", "Enabled False DisabledByAPI")
+    assert job.starts == 1
+
+    assert job.fleet.masterjob("enable", job.lock_name).exit_code == 0
+    job.wait("Ready True Elected", "Enabled True Enabled", "JobRunning True Running")
+
+
+def test_a_disable_until_some_time_ends_by_itself(job: Resource) -> None:
+    job.apply()
+    job.wait("Ready True Elected")
+    words = ("disable", job.lock_name, "--reason", "a nap", "--until", "4s", "--actor", "ann")
+    assert job.fleet.masterjob(*words).exit_code == 0
+    status = job.wait_said("Ready True Disabled", "Enabled False DisabledByAPI")
+    assert status["disabled"]["until"] > status["disabled"]["since"]
+    job.wait("Ready True Elected", "Enabled True Enabled")
+
+
+def test_a_master_that_is_asked_to_step_down_hands_over(job: Resource) -> None:
+    job.apply()
+    first = job.wait("Ready True Elected")["master"]["pod"]
+    job.wait_run(starts=1)
+    assert job.fleet.masterjob("step-down", job.lock_name, "--reason", "a drain").exit_code == 0
+    job.wait_run(starts=2)
+    job.fleet.wait(lambda: job.master not in ("", first), "another master")
+    job.wait("Ready True Elected", "JobRunning True Running")
+    job.wait_runs_in(job.master)
+    assert job.status["transitions"] == 2
+    job.wait_told("Elected", "SteppedDown", "Elected")
+    assert "a drain" in next(each["note"] for each in job.events() if each["reason"] == "SteppedDown")
+
+
+def test_deleted_it_stops_and_created_again_it_runs_at_once(job: Resource) -> None:
+    job.apply()
+    first = job.wait("Ready True Elected")["term"]
+    job.wait_run(starts=1)
+    job.delete()
+    job.wait_stopped()
+    job.fleet.wait(lambda: job.fleet.json("status", job.lock_name)["state"] == "Vacant", "the lock to be free")
+    job.apply()
+    job.wait("Ready True Elected", "JobRunning True Running")
+    job.wait_run(starts=2)
+    assert job.term > first
+    assert job.status["transitions"] == 1  # it is a new one
+
+
+def test_no_disable_outlives_the_resource_that_said_it(job: Resource) -> None:
+    job.apply(enabled=False, disabledReason="not yet")
+    job.wait("Ready True Disabled", "Enabled False DisabledBySpec", "JobRunning False NotElected")
+    assert job.journal == []
+    job.delete()
+    control = f"SELECT source FROM master_control WHERE lock_name = '{job.lock_name}'"
+    job.fleet.wait(lambda: not job.fleet.rows(control), "its switch to be gone")
+    assert job.fleet.json("status", job.lock_name)["enabled"]
+
+
+def test_a_disabled_one_that_is_made_again_enabled_runs_at_once(job: Resource) -> None:
+    job.apply(enabled=False, disabledReason="not yet")
+    job.wait("Ready True Disabled")
+    job.delete()
+    job.apply()
+    job.wait("Ready True Elected", "Enabled True Enabled", "JobRunning True Running")
+
+
+def test_two_who_apply_each_their_own_fields_disturb_neither_one_another_nor_the_status(job: Resource) -> None:
+    job.apply(by="deployer", **{**CALM, "heartbeatInterval": "400ms"})
+    first = job.wait("Ready True Elected")["term"]
+    job.switch(by="people", enabled=False, disabledReason="a holiday")
+    job.wait("Ready True Disabled", "Enabled False DisabledBySpec")
+    job.apply(by="deployer", **{**CALM, "heartbeatInterval": "300ms"})
+    job.wait("Ready True Disabled")
+    assert job.status["disabled"]["reason"] == "a holiday"
+    job.switch(by="people", enabled=True)
+    job.wait("Ready True Elected")
+    assert job.term > first
+    assert job.status["timing"]["heartbeatInterval"] == "300ms"
+    fields = job.versions[-1]["metadata"]["managedFields"]
+    assert {each["manager"] for each in fields if each.get("subresource") == "status"} == {"masterjob"}
+
+
+def test_a_timing_that_this_environment_does_not_allow_is_told_and_the_last_good_one_goes_on(
+    job: Resource,
+) -> None:
+    job.apply()
+    first = job.wait("Ready True Elected")["term"]
+    job.patch(heartbeatInterval=None, leaseDuration="6s")  # the environment of the operators says five seconds
+    job.wait("Ready False Invalid", "Stalled True Invalid", "Elected True Elected", "JobRunning True Running")
+    assert "leaseDuration 6s is too short for heartbeatInterval 5s" in job.message("Ready")
+    assert (job.term, job.status["timing"]["leaseDuration"]) == (first, "10s")
+    job.wait_runs_in(job.master)
+    job.patch(leaseDuration="20s")
+    job.wait("Ready True Elected", "Stalled absent")
+    job.fleet.wait(lambda: job.status["timing"]["heartbeatInterval"] == "5s", "the environment's heartbeat")
+    assert job.term == first
+
+
+def test_each_change_costs_two_writes_at_most_and_what_goes_on_costs_none(job: Resource) -> None:
+    job.apply()
+    job.wait("Ready True Elected")
+    job.patch(enabled=False, disabledReason="counting")
+    job.wait("Ready True Disabled")
+    job.patch(enabled=True)
+    job.wait("Ready True Elected")
+    before = job.term
+    assert job.fleet.masterjob("step-down", job.lock_name).exit_code == 0
+    job.fleet.wait(lambda: job.term > before, "another term")
+    job.wait("Ready True Elected", "JobRunning True Running")
+    job.fleet.wait_beats(16)  # eight seconds: everybody has looked at the last change
+    written = job.writes()
+    changes = ("elected", "disabled", "enabled", "handed over")
+    assert written <= 2 * len(changes)
+    assert job.attempts() <= 3 * len(changes)
+    job.fleet.wait_beats(16)
+    assert job.writes() == written
