@@ -94,6 +94,8 @@ class Pod:
         }
         if text in said:
             return said[text]
+        if Path(text).exists():  # a folder of this machine, which may lie below one that is mounted, such as /tmp
+            return text
         for mount in self._container["volumeMounts"]:
             if f"{mount['mountPath']}/" in text:
                 return text.replace(mount["mountPath"], str(self._mounted(mount["name"])))
