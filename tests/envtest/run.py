@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from types import FrameType
 
+import yaml
+
 from masterjob.election.timing import duration
 from tests.envtest.control_plane import ControlPlane
 from tests.envtest.programs import find
@@ -17,12 +19,11 @@ from tests.envtest.programs import find
 ROOT = Path(__file__).parent.parent.parent
 RUN = ROOT / ".run-kube"
 CONFIG = "examples/kubernetes/config.yaml"
-RIGHTS = (
-    {"apiGroups": ["masterjob.io"], "resources": ["masterjobs"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": ["masterjob.io"], "resources": ["masterjobs/status"], "verbs": ["patch"]},
-    {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
+MANIFEST = ROOT / "deploy" / "rbac" / "operator.yaml"
+RIGHTS = tuple(
+    rule for each in yaml.safe_load_all(MANIFEST.read_text()) if each["kind"] == "Role" for rule in each["rules"]
 )
-"""All that an operator may do."""
+"""All that an operator may do: just what is handed out."""
 PODS = ("pod-a", "pod-b", "pod-c")
 OPERATOR = (sys.executable, "-m", "masterjob", "operator")
 FIRST_PORT = 3000

@@ -6,17 +6,13 @@ from pathlib import Path
 import pytest
 
 from masterjob.kube.api import Api, ApiRefused, Changed
+from masterjob.kube.login import connect
 from masterjob.kube.mirror import Mirror
 from masterjob.kube.watcher import Pace, Scope, Watcher
 from masterjob.resource import Resource
 from tests.envtest.control_plane import ControlPlane
+from tests.envtest.run import RIGHTS
 from tests.library.conftest import wait_until
-
-RIGHTS = (
-    {"apiGroups": ["masterjob.io"], "resources": ["masterjobs"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": ["masterjob.io"], "resources": ["masterjobs/status"], "verbs": ["get", "patch"]},
-    {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
-)
 
 
 def manifest(name: str, namespace: str, **spec: object) -> dict[str, object]:
@@ -36,7 +32,7 @@ def kubeconfig(cluster: ControlPlane, namespace: str) -> Path:
 
 @pytest.fixture
 def api(kubeconfig: Path) -> Iterator[Api]:
-    api = Api.from_kubeconfig(str(kubeconfig))
+    api = Api(connect(str(kubeconfig), None))
     yield api
     api.close()
 
@@ -110,7 +106,7 @@ def test_who_comes_with_a_token_and_may_do_what_the_cluster_says(
     cluster: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
     assert kubeconfig.exists()
-    admin = Api.from_kubeconfig(str(cluster.kubeconfig))
+    admin = Api(connect(str(cluster.kubeconfig), None))
     who = admin.token_review(cluster.token_for("controller", namespace))
     assert who is not None
     assert who.username == f"system:serviceaccount:{namespace}:controller"

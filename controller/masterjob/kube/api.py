@@ -16,7 +16,6 @@ import urllib3
 from kubernetes.config import ConfigException
 
 from kubernetes import client
-from masterjob.kube import login
 from masterjob.kube.answers import (
     ApiRefused,
     ApiUnavailable,
@@ -70,16 +69,6 @@ class Api:
         self._wires = Wires()
         self._wires.lay_into(self._client.rest_client.pool_manager)
         self._objects = client.CustomObjectsApi(self._client)
-
-    @classmethod
-    def in_cluster(cls) -> "Api":
-        """Use this pod's service account; `SettingError` where there is none."""
-        return cls(login.in_cluster())
-
-    @classmethod
-    def from_kubeconfig(cls, path: str | None = None, context: str | None = None) -> "Api":
-        """Use a kubeconfig; `SettingError` where that does not work."""
-        return cls(login.from_kubeconfig(path, context))
 
     @property
     def cluster(self) -> str:
