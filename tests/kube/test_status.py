@@ -310,10 +310,25 @@ def test_a_database_that_lost_the_last_terms_is_believed_after_a_while(
     assert scene.server.now.status["term"] == 5
 
 
-def test_a_disable_that_is_missing_in_the_database_is_written_again(scene: Scene) -> None:
+def test_a_disable_that_stays_missing_in_the_database_is_written_again_and_told(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teller, "_OVERLOOKED", 0.05)
     scene.server.now = observed(enabled=False)
     scene.elected()
     wait_until(lambda: "uid" in scene.doubted and scene.state() == "Stopping")
+
+
+def test_a_disable_that_is_just_being_written_is_not_told_before_it_is(scene: Scene) -> None:
+    scene.server.now = observed(enabled=False)
+    scene.elected()
+    wait_until(lambda: "uid" in scene.doubted)
+    assert not scene.server.written
+    disabled = Disabled("x", "ann", "uid", LONG_AGO, None)
+    scene.database.lock = replace(scene.database.lock, master=None, enabled=False, disabled=disabled)
+    scene.writer.look("JOB")
+    wait_until(lambda: scene.state() == "Disabled")
+    assert len(scene.server.written) == 1
 
 
 def test_a_long_note_of_any_script_fits_into_an_event(scene: Scene) -> None:

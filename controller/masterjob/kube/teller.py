@@ -27,6 +27,9 @@ NOW_AND_THEN = 0.0
 """An answer to "when to look again": later each time."""
 
 _MASTERS_TIME = 5.0
+_OVERLOOKED = 5.0
+"""Seconds for which a disable of the spec may be missing in the database before that is told: its switch is just
+being written, and what came of it costs one write."""
 _BEHIND = 30.0
 """Seconds for which a database may be behind the status before it is believed all the same: it has lost the last
 terms, in a failover or since it is another one, and a disabled lock would never see a higher one."""
@@ -112,7 +115,7 @@ class Teller:
         self._api, self._picture, self._authority = api, picture, authority
         self._doings, self._post, self._count = doings, post, count
         self._behind: dict[str, float] = {}
-        """Since when the database is behind what the status of an object has."""
+        """Since when the database is behind what the spec or the status of an object has."""
         self._refused: set[tuple[str, str]] = set()
 
     def tell(self, observed: Observed, lock: LockStatus | None, trouble: str | None) -> float | None:
@@ -137,10 +140,11 @@ class Teller:
 
     def _wait_for_database(self, facts: Facts) -> float:
         uid = facts.observed.uid
-        if not is_behind(facts):
+        patience = _BEHIND if is_behind(facts) else _OVERLOOKED if facts.overlooked else None
+        if patience is None:
             self._behind.pop(uid, None)
             return 0.0
-        return self._behind.setdefault(uid, clock()) + _BEHIND - clock()
+        return self._behind.setdefault(uid, clock()) + patience - clock()
 
     def _bring(self, observed: Observed, status: Mapping[str, Any]) -> float | None:
         if status == observed.status:
