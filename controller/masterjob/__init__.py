@@ -10,19 +10,18 @@ dies. `disable` and `enable` switch a lock for all of them, `status` and `histor
 
 The rooms, and what may import what: ``cli | operator | main -> jobs | store | kube | web -> election``.
 
-    election/      who is master: the protocol, a pure state machine, and its threads
-    store/         where it is written: SQL on three databases, and nothing of SQL elsewhere
-    jobs/          what the master runs
-    kube/          what the cluster sees
-    web/           what people and probes see over HTTP
-    cli/           what a terminal sees
-    resource.py    a MasterJob as its manifest declares it; files.py follows the manifests
-    controller.py  does what resources say: switches.py tells the database, participation.py the election
-    settings.py    options > environment > config file > defaults; documents.py reads files, line by line
-    process.py     this process's part in it, and its own end
-    operator.py    does for the MasterJobs of a cluster what is done for files
-    serving.py     puts the control API together with this process
-    main.py        puts the rooms together for applications
+    election/     who is master: the protocol, a pure state machine, and its threads
+    store/        where it is written: SQL on three databases, and nothing of SQL elsewhere
+    jobs/         what the master runs
+    resource/     what is wanted: a MasterJob as its manifest declares it
+    controller/   how that comes to be: first the database is told, then the election
+    kube/         what the cluster sees
+    web/          what people and probes see over HTTP
+    cli/          what a terminal sees
+    settings.py   options > environment > config file > defaults; documents.py reads files, line by line
+    process.py    this process's part in the election, and its own end
+    main.py       puts the rooms together for applications; serving.py the control API with this process;
+                  operator.py the controller with the MasterJobs of a cluster
 """
 
 from typing import Any
@@ -35,7 +34,7 @@ from masterjob.election.errors import (
     TimingError,
 )
 from masterjob.election.term import LiveTerm as Term
-from masterjob.jobs.python import MasterJob
+from masterjob.jobs.python.job import MasterJob
 from masterjob.main import (
     Master,
     api_application,

@@ -21,7 +21,7 @@ from masterjob.election.machine.messages import StepDown
 from masterjob.election.term import LiveTerm
 from masterjob.election.values import lock_name as valid_lock_name
 from masterjob.election.views import Event, LockStatus
-from masterjob.jobs.python import MasterJob, PythonJob
+from masterjob.jobs.python.job import MasterJob, PythonJob
 from masterjob.process import GRACE, Instance, Process, running_loop
 from masterjob.settings import config_document, config_section, resolve
 from masterjob.store.database import Database

@@ -19,26 +19,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from masterjob.catalogue import known_jobs
-from masterjob.controller import Controller, Trouble
+from masterjob.controller.catalogue import known_jobs
+from masterjob.controller.controller import Controller, Trouble
+from masterjob.controller.participation import Resolve
 from masterjob.election.errors import StoreUnavailable
 from masterjob.election.timing import in_words
 from masterjob.jobs.crew import Crew
 from masterjob.jobs.named import JobSpec
-from masterjob.jobs.python import MasterJob, PythonJob
-from masterjob.kube.api import ApiRefused, ApiUnavailable, DefinitionMissing
+from masterjob.jobs.python.job import MasterJob, PythonJob
+from masterjob.kube.api.client import ApiRefused, ApiUnavailable, DefinitionMissing
 from masterjob.kube.cluster import Cluster, cluster_of
-from masterjob.kube.conditions import Reason
-from masterjob.kube.facts import Problem
-from masterjob.kube.mirror import Mirror
-from masterjob.kube.observed import Observed
-from masterjob.kube.status import StatusWriter
-from masterjob.kube.teller import Description
-from masterjob.kube.watcher import Watcher
+from masterjob.kube.follow.mirror import Mirror
+from masterjob.kube.follow.observed import Observed
+from masterjob.kube.follow.watcher import Watcher
+from masterjob.kube.status.conditions import Reason
+from masterjob.kube.status.facts import Problem
+from masterjob.kube.status.teller import Description
+from masterjob.kube.status.writer import StatusWriter
 from masterjob.main import this_process
-from masterjob.participation import Resolve
 from masterjob.process import Process, running_loop
-from masterjob.resource import Resource
+from masterjob.resource.manifest import Resource
 from masterjob.settings import Settings, config_document, resolve
 from masterjob.store.database import Database
 

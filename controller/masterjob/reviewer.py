@@ -8,9 +8,9 @@ Source: design section 6.5.
 
 from collections.abc import Callable, Sequence
 
-from masterjob.kube.api import Reviewed
+from masterjob.kube.api.client import Reviewed
 from masterjob.kube.cluster import Cluster
-from masterjob.kube.observed import Observed
+from masterjob.kube.follow.observed import Observed
 from masterjob.web.ports import Actor, Verb
 
 _ASKED = {Verb.READ: ("get", ""), Verb.SWITCH: ("update", "control")}

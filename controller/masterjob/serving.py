@@ -16,7 +16,7 @@ from masterjob.process import Process
 from masterjob.store.switchboard import Switchboard
 from masterjob.web.app import Parts, application
 from masterjob.web.health import DatabaseAnswers, Health
-from masterjob.web.metrics import Metrics
+from masterjob.web.metrics.observer import Metrics
 from masterjob.web.options import Listening
 from masterjob.web.ports import Authenticator, Check
 from masterjob.web.server import Server, doorman, start

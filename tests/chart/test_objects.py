@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from masterjob.catalogue import known_jobs
+from masterjob.controller.catalogue import known_jobs
 from masterjob.settings import config_document, resolve
 from tests.chart.helm import ROOT, Helm, Object, Values, kinds, only
 from tests.envtest.control_plane import ControlPlane

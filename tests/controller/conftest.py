@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from masterjob.controller import Controller
+from masterjob.controller.controller import Controller
 from masterjob.election.errors import SettingError
 from masterjob.election.ports import Job, Report
 from masterjob.election.term import LiveTerm
 from masterjob.jobs.crew import Crew
 from masterjob.process import Process
-from masterjob.resource import Resource
+from masterjob.resource.manifest import Resource
 from masterjob.settings import Settings, resolve
 from masterjob.store.database import Database
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from masterjob import controller
+from masterjob.controller import controller
 from masterjob.election.errors import StoreUnavailable
-from masterjob.resource import Origin, Resource
-from masterjob.store.declarations import Declaration
+from masterjob.resource.manifest import Origin, Resource
 from masterjob.store.switchboard import Switchboard
+from masterjob.store.verbs.declarations import Declaration
 from tests.controller.conftest import PATIENCE, Scene
 from tests.library.conftest import wait_until
 

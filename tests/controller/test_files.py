@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from masterjob.files import Files
-from masterjob.resource import Resource
+from masterjob.resource.files import Files
+from masterjob.resource.manifest import Resource
 from tests.library.conftest import wait_until
 
 

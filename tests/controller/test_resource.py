@@ -7,7 +7,7 @@ import pytest
 
 from masterjob.documents import dotted, read_one
 from masterjob.election.errors import SettingError
-from masterjob.resource import Resource, parse
+from masterjob.resource.manifest import Resource, parse
 
 
 def manifest(**spec: Any) -> dict[str, Any]:

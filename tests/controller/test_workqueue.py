@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from masterjob.workqueue import Workqueue
+from masterjob.controller.workqueue import Workqueue
 
 PATIENCE = 20.0
 

@@ -1,6 +1,6 @@
 """What the entries of the tests name."""
 
-from masterjob.jobs.python import MasterJob
+from masterjob.jobs.python.job import MasterJob
 
 calls: list[str] = []
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from masterjob.election.term import LiveTerm
-from masterjob.jobs import loops
 from masterjob.jobs.crew import Crew
-from masterjob.jobs.loops import shared_loop
-from masterjob.jobs.python import PythonJob
+from masterjob.jobs.python import loops
+from masterjob.jobs.python.job import PythonJob
+from masterjob.jobs.python.loops import shared_loop
 from tests.jobs.stage import SOON, HandCrew, Notes, live_term, turn
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from masterjob.jobs import crew as crew_module
 from masterjob.jobs.crew import Crew
-from masterjob.jobs.loops import shared_loop
-from masterjob.jobs.python import PythonJob
+from masterjob.jobs.python.job import PythonJob
+from masterjob.jobs.python.loops import shared_loop
 from tests.jobs.stage import SOON
 
 
@@ -185,7 +185,7 @@ AT_EXIT = """
     from masterjob.election.term import LiveTerm
     from masterjob.election.values import Term
     from masterjob.jobs.crew import Crew
-    from masterjob.jobs.python import PythonJob
+    from masterjob.jobs.python.job import PythonJob
 
     class Report:
         def __init__(self): self.begun, self.over = threading.Event(), threading.Event()

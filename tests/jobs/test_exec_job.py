@@ -8,12 +8,12 @@ import pytest
 
 from masterjob.election.clock import clock
 from masterjob.election.ports import Job
-from masterjob.jobs import commandrun
-from masterjob.jobs.commandrun import Command, CommandFailed
+from masterjob.jobs.command import run as commandrun
+from masterjob.jobs.command.job import ExecJob
+from masterjob.jobs.command.keeper import Order
+from masterjob.jobs.command.leash import Leash
+from masterjob.jobs.command.run import Command, CommandFailed
 from masterjob.jobs.crew import Crew
-from masterjob.jobs.exec import ExecJob
-from masterjob.jobs.keeper import Order
-from masterjob.jobs.leash import Leash
 from tests.jobs.shell import Life, Log
 from tests.jobs.stage import SOON, HandCrew, Notes, live_term
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from masterjob.election.errors import SettingError
-from masterjob.jobs.functions import accepts_term, is_coroutine_function
-from masterjob.jobs.python import MasterJob
+from masterjob.jobs.python.functions import accepts_term, is_coroutine_function
+from masterjob.jobs.python.job import MasterJob
 
 
 class WithMethods:

@@ -10,10 +10,10 @@ import pytest
 
 from masterjob.election.clock import clock
 from masterjob.election.ports import Job
-from masterjob.jobs import http
 from masterjob.jobs.crew import Crew
-from masterjob.jobs.exchange import BODY_LIMIT
-from masterjob.jobs.http import Hooks, HttpJob
+from masterjob.jobs.http import job as http
+from masterjob.jobs.http.exchange import BODY_LIMIT
+from masterjob.jobs.http.job import Hooks, HttpJob
 from masterjob.jobs.named import HttpSpec, parse
 from tests.jobs.service import Service
 from tests.jobs.shell import Log

@@ -16,12 +16,12 @@ import masterjob
 from masterjob.election.clock import clock
 from masterjob.election.term import LiveTerm
 from masterjob.election.values import Term
-from masterjob.jobs import commandrun
-from masterjob.jobs.commandrun import Command
+from masterjob.jobs.command import run as commandrun
+from masterjob.jobs.command.job import ExecJob
+from masterjob.jobs.command.keeper import Order
+from masterjob.jobs.command.leash import Leash
+from masterjob.jobs.command.run import Command
 from masterjob.jobs.crew import Crew
-from masterjob.jobs.exec import ExecJob
-from masterjob.jobs.keeper import Order
-from masterjob.jobs.leash import Leash
 from tests.jobs.shell import Life, Log
 from tests.jobs.stage import SOON, Notes
 
@@ -35,9 +35,9 @@ CONTROLLER = """
     from masterjob.election.clock import clock
     from masterjob.election.term import LiveTerm
     from masterjob.election.values import Term
-    from masterjob.jobs.commandrun import Command
+    from masterjob.jobs.command.run import Command
     from masterjob.jobs.crew import Crew
-    from masterjob.jobs.exec import ExecJob
+    from masterjob.jobs.command.job import ExecJob
 
     class Report:
         def started(self): pass
@@ -198,7 +198,7 @@ def test_a_keeper_that_is_killed_takes_the_command_along_and_is_a_failure(
         keepers.append(popen(*arguments, **options))  # type: ignore[call-overload]  # passed on as it is
         return keepers[-1]
 
-    monkeypatch.setattr("masterjob.jobs.leash.subprocess.Popen", remembered)
+    monkeypatch.setattr("masterjob.jobs.command.leash.subprocess.Popen", remembered)
     trust, notes = Trust(60.0), Notes()
     job = ExecJob(Command(life.script(f"(trap '' TERM; {LONG}) & echo up >&9; {LONG}")), CREW, 1.0)
     job.start(trust.term, notes)

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from masterjob.jobs.loops import shared_loop
+from masterjob.jobs.python.loops import shared_loop
 
 
 def test_a_task_that_raises_system_exit_takes_no_other_job_along(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,8 +6,8 @@ from io import FileIO
 
 import pytest
 
-from masterjob.jobs import output as output_module
-from masterjob.jobs.output import LINE_LIMIT, LINES_A_WINDOW, Output
+from masterjob.jobs.command import output as output_module
+from masterjob.jobs.command.output import LINE_LIMIT, LINES_A_WINDOW, Output
 from tests.jobs.shell import Log
 from tests.jobs.stage import SOON
 

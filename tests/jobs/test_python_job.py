@@ -11,7 +11,7 @@ from masterjob.election.errors import SettingError, TermLost
 from masterjob.election.ports import Job, Report
 from masterjob.election.term import LiveTerm
 from masterjob.jobs.crew import Crew
-from masterjob.jobs.python import PythonJob
+from masterjob.jobs.python.job import PythonJob
 from tests.jobs.stage import SOON, HandCrew, Notes, live_term
 
 

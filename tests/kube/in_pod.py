@@ -9,7 +9,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from masterjob.cli.app import app
-from masterjob.kube import login
+from masterjob.kube.api import login
 
 
 def main() -> None:

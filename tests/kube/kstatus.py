@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from masterjob.kube.conditions import REASONS, Kind, Reason, find
+from masterjob.kube.status.conditions import REASONS, Kind, Reason, find
 
 ALWAYS = (Kind.READY, Kind.ELECTED, Kind.ENABLED, Kind.JOB_RUNNING)
 

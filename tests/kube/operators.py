@@ -29,7 +29,7 @@ from typer.testing import CliRunner, Result
 import masterjob
 from masterjob.cli.app import app
 from masterjob.election.clock import clock
-from masterjob.kube.conditions import find
+from masterjob.kube.status.conditions import find
 from masterjob.store.database import Database
 from tests.envtest.control_plane import ControlPlane
 from tests.envtest.run import RIGHTS

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from masterjob.election.errors import SettingError
-from masterjob.kube import api as module
-from masterjob.kube import login
-from masterjob.kube.api import Api, ApiRefused, ApiUnavailable, Changed, DefinitionMissing, Reviewed
+from masterjob.kube.api import client as module
+from masterjob.kube.api import login
+from masterjob.kube.api.client import Api, ApiRefused, ApiUnavailable, Changed, DefinitionMissing, Reviewed
 from tests.kube.stub import Stub, answer, hang, reset
 from tests.library.conftest import wait_until
 

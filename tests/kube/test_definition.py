@@ -11,10 +11,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from masterjob import resource
 from masterjob.documents import dotted, read_one
 from masterjob.election.errors import SettingError
-from masterjob.resource import parse
+from masterjob.resource import manifest as resource
+from masterjob.resource.manifest import parse
 from masterjob.settings import resolve
 from tests.envtest.control_plane import ControlPlane
 from tests.envtest.daemons import Answer

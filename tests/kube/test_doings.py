@@ -12,8 +12,8 @@ from masterjob.election.machine.messages import (
 )
 from masterjob.election.observing import Seen
 from masterjob.election.values import Term
-from masterjob.kube.doings import Doings
-from masterjob.kube.facts import Doing, Phase
+from masterjob.kube.status.doings import Doings
+from masterjob.kube.status.facts import Doing, Phase
 
 TERM = Term("JOB", 5)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from masterjob.kube.api import ApiUnavailable
-from masterjob.kube.mirror import Mirror, Observed
-from masterjob.resource import Origin, Resource
+from masterjob.kube.api.client import ApiUnavailable
+from masterjob.kube.follow.mirror import Mirror, Observed
+from masterjob.resource.manifest import Origin, Resource
 
 
 def masterjob(name: str = "a", version: int | str = 1, uid: str = "", **more: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from masterjob.kube.conditions import REASONS, Kind
+from masterjob.kube.status.conditions import REASONS, Kind
 from tests.kube.kstatus import EXPECTED, kstatus
 
 WAITS = ("wait", "wait_to_say", "wait_said")

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from masterjob.election.views import Disabled, LockStatus, MasterSeen
-from masterjob.kube.conditions import REASONS, Condition, Kind, Reason, find
-from masterjob.kube.facts import Doing, Facts, Phase, Problem
-from masterjob.kube.mirror import Observed
-from masterjob.kube.projection import is_behind, is_for_its_master, may_be_told, project
-from masterjob.resource import Origin, Resource
+from masterjob.kube.follow.mirror import Observed
+from masterjob.kube.status.conditions import REASONS, Condition, Kind, Reason, find
+from masterjob.kube.status.facts import Doing, Facts, Phase, Problem
+from masterjob.kube.status.projection import is_behind, is_for_its_master, may_be_told, project
+from masterjob.resource.manifest import Origin, Resource
 
 THEN = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 NOW = datetime(2026, 1, 1, 13, 0, tzinfo=UTC)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from masterjob.kube.api import Api, ApiRefused, Changed
-from masterjob.kube.login import connect
-from masterjob.kube.mirror import Mirror
-from masterjob.kube.watcher import Pace, Scope, Watcher
-from masterjob.resource import Resource
+from masterjob.kube.api.client import Api, ApiRefused, Changed
+from masterjob.kube.api.login import connect
+from masterjob.kube.follow.mirror import Mirror
+from masterjob.kube.follow.watcher import Pace, Scope, Watcher
+from masterjob.resource.manifest import Resource
 from tests.envtest.control_plane import ControlPlane
 from tests.envtest.run import RIGHTS
 from tests.library.conftest import wait_until

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from masterjob.kube.api import Api, ApiUnavailable
+from masterjob.kube.api.client import Api, ApiUnavailable
+from masterjob.kube.api.login import connect
 from masterjob.kube.cluster import Cluster
-from masterjob.kube.lister import Scope
-from masterjob.kube.login import connect
-from masterjob.kube.observed import Observed
+from masterjob.kube.follow.lister import Scope
+from masterjob.kube.follow.observed import Observed
 from masterjob.reviewer import ClusterReviewer
 from masterjob.web.ports import Verb
 from tests.envtest.control_plane import ControlPlane

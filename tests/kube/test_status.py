@@ -14,11 +14,11 @@ from masterjob.election.observing import Seen
 from masterjob.election.values import Entry, Term
 from masterjob.election.values import Kind as Told
 from masterjob.election.views import Disabled, LockStatus, MasterSeen
-from masterjob.kube import teller
-from masterjob.kube.api import ApiRefused, ApiUnavailable, Changed
-from masterjob.kube.mirror import Observed
-from masterjob.kube.status import StatusWriter
-from masterjob.kube.teller import Description, Pace
+from masterjob.kube.api.client import ApiRefused, ApiUnavailable, Changed
+from masterjob.kube.follow.mirror import Observed
+from masterjob.kube.status import teller
+from masterjob.kube.status.teller import Description, Pace
+from masterjob.kube.status.writer import StatusWriter
 from tests.kube.test_projection import observed
 from tests.library.conftest import wait_until
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from masterjob.election.clock import clock
-from masterjob.kube import login, session
-from masterjob.kube.api import Api
-from masterjob.kube.lister import MISSING
-from masterjob.kube.mirror import Mirror, Observed
-from masterjob.kube.watcher import Pace, Scope, Watcher
-from masterjob.resource import Resource
+from masterjob.kube.api import login
+from masterjob.kube.api.client import Api
+from masterjob.kube.follow import session
+from masterjob.kube.follow.lister import MISSING
+from masterjob.kube.follow.mirror import Mirror, Observed
+from masterjob.kube.follow.watcher import Pace, Scope, Watcher
+from masterjob.resource.manifest import Resource
 from tests.kube.stub import Stub, answer, hang, reset
 from tests.library.conftest import wait_until
 

@@ -1,7 +1,7 @@
 """The switches of resources: a declaration takes the place of the last one, and an older one of nothing."""
 
 from masterjob.election.views import Disabled
-from masterjob.store.declarations import Declaration
+from masterjob.store.verbs.declarations import Declaration
 from tests.store.conftest import SqlBackend
 
 FILE = "file:default/job"

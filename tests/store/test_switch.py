@@ -7,7 +7,7 @@ import pytest
 from masterjob.election.errors import SettingError
 from masterjob.election.values import Entry, Kind
 from masterjob.election.views import LockStatus
-from masterjob.store import history
+from masterjob.store.verbs import history
 from tests.store.conftest import SqlBackend, elected, opened
 
 

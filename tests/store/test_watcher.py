@@ -2,7 +2,7 @@
 
 import threading
 
-from masterjob.store.watcher import Watcher
+from masterjob.store.connection.watcher import Watcher
 
 
 def test_what_takes_too_long_is_aborted() -> None:

@@ -18,7 +18,7 @@ from masterjob.election.views import Event, LockStatus
 from masterjob.store.database import Database
 from masterjob.web.app import Parts
 from masterjob.web.health import Health
-from masterjob.web.metrics import Metrics
+from masterjob.web.metrics.observer import Metrics
 from masterjob.web.options import Listening
 from masterjob.web.ports import Authenticator, Board, Check, Member
 from masterjob.web.server import Server, start

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from masterjob.election.errors import SettingError
-from masterjob.web.auth import Remembered
+from masterjob.web.access.auth import Remembered
+from masterjob.web.access.rates import Rates
+from masterjob.web.access.tokens import TokenFile
 from masterjob.web.options import Auth, Listening
 from masterjob.web.ports import Actor, Board, Verb
-from masterjob.web.rates import Rates
-from masterjob.web.tokens import TokenFile
 from tests.web.conftest import DISABLE, LOCK, Client, Serve
 
 READ, WRITE, OLD = "r" * 32, "w" * 32, "o" * 32

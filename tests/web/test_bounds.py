@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from masterjob.election.errors import StoreUnavailable
-from masterjob.web import asked, gates
+from masterjob.web.access import gates
+from masterjob.web.api import asked
+from masterjob.web.api.rounds import Rounds
 from masterjob.web.calls import Busy, Calls
 from masterjob.web.doors import UNREAD_SECONDS, Doors
-from masterjob.web.rounds import Rounds
 from tests.web.conftest import DISABLE, LOCK, PATIENCE, Client, HungBoard, Serve
 
 LOCKS = "/api/MasterLocks"
@@ -262,7 +263,7 @@ def test_readers_of_many_things_share_rounds_and_none_is_older_than_its_question
 
 
 def test_too_many_different_questions_are_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("masterjob.web.rounds.MOST", 2)
+    monkeypatch.setattr("masterjob.web.api.rounds.MOST", 2)
     go_on = threading.Event()
 
     def read(numbers: list[int]) -> dict[int, int]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from masterjob.web.metrics import Metrics
+from masterjob.web.metrics.observer import Metrics
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 RULES = DEPLOY / "alerts" / "masterjob.rules.yaml"

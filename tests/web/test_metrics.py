@@ -35,9 +35,9 @@ from masterjob.election.machine.watch import Watched
 from masterjob.election.observing import Seen
 from masterjob.election.timing import Timing
 from masterjob.election.values import Census, Entry, Flagged, Inventory, Kind, SessionSeen, Term, Vacancies
-from masterjob.web.labels import OTHER, Labels
-from masterjob.web.metrics import Metrics
-from masterjob.web.reasons import reason_of
+from masterjob.web.metrics.labels import OTHER, Labels
+from masterjob.web.metrics.observer import Metrics
+from masterjob.web.metrics.reasons import reason_of
 from tests.web.conftest import LOCK, Patient, Serve
 
 TERM = Term(LOCK, 7)

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from masterjob.web import openapi, routes
-from masterjob.web.controls import Controls
-from masterjob.web.locks import Locks
+from masterjob.web.api import openapi, routes
+from masterjob.web.api.controls import Controls
+from masterjob.web.api.locks import Locks
 from tests.web.conftest import LOCK, Client, Serve
 
 PATHS = [
@@ -55,7 +55,7 @@ def test_where_tokens_are_demanded_it_says_so() -> None:
 def test_whatever_is_sent_nothing_breaks_and_every_answer_is_as_described(
     method: str, path: str, mode: GenerationMode, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("masterjob.web.gates.SWITCHES", 1e9)
+    monkeypatch.setattr("masterjob.web.access.gates.SWITCHES", 1e9)
     client = serve().client
     client.form("/api/MasterControls/disable", lockName=LOCK, reason="so that there is one")
     schema = schemathesis.openapi.from_dict(described(client))

@@ -10,12 +10,12 @@ import typer
 from masterjob.cli import shown
 from masterjob.cli.options import ConfigFile, DatabaseUrl, Format, Output, database_of, no_manifest, options_of
 from masterjob.cli.run import Paths
+from masterjob.controller.participation import given_settings
 from masterjob.documents import Document
 from masterjob.election.errors import SettingError
-from masterjob.files import content_of, manifests
 from masterjob.jobs import named
-from masterjob.participation import given_settings
-from masterjob.resource import Resource
+from masterjob.resource.files import content_of, manifests
+from masterjob.resource.manifest import Resource
 from masterjob.settings import config_document, config_section, resolve
 
 VALIDATE = """Check manifests, and the config file if one is named, without running anything.

@@ -12,11 +12,11 @@ from typing import Annotated
 
 import typer
 
-from masterjob.catalogue import known_jobs
 from masterjob.cli import serving
 from masterjob.cli.logs import LogFormat, LogLevel, set_up
 from masterjob.cli.options import ConfigFile, DatabaseUrl, options_of, switchboard_of
 from masterjob.cli.run import Signals
+from masterjob.controller.catalogue import known_jobs
 from masterjob.main import this_process
 from masterjob.masking import masked
 from masterjob.settings import Settings, config_document, resolve

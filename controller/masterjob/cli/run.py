@@ -16,15 +16,15 @@ from typing import Annotated
 
 import typer
 
-from masterjob.catalogue import known_jobs
 from masterjob.cli import serving
 from masterjob.cli.logs import LogFormat, LogLevel, set_up
 from masterjob.cli.options import ConfigFile, DatabaseUrl, no_manifest, options_of, switchboard_of
-from masterjob.controller import Controller
-from masterjob.files import Files
+from masterjob.controller.catalogue import known_jobs
+from masterjob.controller.controller import Controller
 from masterjob.jobs.named import JobSpec
 from masterjob.main import this_process
 from masterjob.masking import masked
+from masterjob.resource.files import Files
 from masterjob.settings import Settings, config_document, resolve
 
 logger = logging.getLogger("masterjob")

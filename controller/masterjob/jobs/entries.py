@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from masterjob.election.errors import SettingError
 from masterjob.election.ports import Job
 from masterjob.jobs.crew import Crew
-from masterjob.jobs.python import MasterJob, PythonJob
+from masterjob.jobs.python.job import MasterJob, PythonJob
 
 GROUP = "masterjob.jobs"
 """The group of entry points that packages offer jobs in."""

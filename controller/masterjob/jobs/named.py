@@ -20,14 +20,14 @@ from urllib.parse import urlsplit
 from masterjob.election.errors import SettingError
 from masterjob.election.ports import Job
 from masterjob.election.values import lock_name
-from masterjob.jobs.commandrun import OWN_VARIABLES, Command
+from masterjob.jobs.command.job import ExecJob
+from masterjob.jobs.command.run import OWN_VARIABLES, Command
 from masterjob.jobs.crew import Crew
 from masterjob.jobs.entries import ENTRY, PythonSpec
 from masterjob.jobs.entries import discovered as _offered
-from masterjob.jobs.exchange import CallFailed
-from masterjob.jobs.exec import ExecJob
 from masterjob.jobs.fields import Place, Where
-from masterjob.jobs.http import RETRIES, TIMEOUT, Header, Hooks, HttpJob
+from masterjob.jobs.http.exchange import CallFailed
+from masterjob.jobs.http.job import RETRIES, TIMEOUT, Header, Hooks, HttpJob
 
 MOST_JOBS, MOST_ITEMS, MOST_HEADERS = 10_000, 256, 64
 URL_LIMIT, HEADER_LIMIT = 2048, 8192

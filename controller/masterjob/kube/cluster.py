@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from masterjob.election.errors import SettingError
-from masterjob.kube.api import Api
-from masterjob.kube.lister import Scope
-from masterjob.kube.login import connect
+from masterjob.kube.api.client import Api
+from masterjob.kube.api.login import connect
+from masterjob.kube.follow.lister import Scope
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ from sqlalchemy.exc import ArgumentError
 
 from masterjob.election.errors import SettingError
 from masterjob.store import schema
-from masterjob.store.dialects import MYSQL, POSTGRESQL, SQLITE, Dialect
+from masterjob.store.connection.dialects import MYSQL, POSTGRESQL, SQLITE, Dialect
+from masterjob.store.connection.lines import Line
 from masterjob.store.fence import guard
-from masterjob.store.lines import Line
-from masterjob.store.locks import LockVerbs
-from masterjob.store.sessions import SessionVerbs
 from masterjob.store.switchboard import Switchboard
+from masterjob.store.verbs.locks import LockVerbs
+from masterjob.store.verbs.sessions import SessionVerbs
 from masterjob.store.wakeups import Wakeups, Woken
 
 _MYSQLDB = "mysql+mysqldb"

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, inspect, text
 
 from masterjob.election.errors import StoreUnavailable
-from masterjob.store.dialects import MYSQL, POSTGRESQL, Dialect
-from masterjob.store.lines import Line
+from masterjob.store.connection.dialects import MYSQL, POSTGRESQL, Dialect
+from masterjob.store.connection.lines import Line
 
 VERSION_TABLE = "masterjob_version"
 

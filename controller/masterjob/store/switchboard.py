@@ -11,11 +11,11 @@ from masterjob.election.errors import SettingError
 from masterjob.election.values import Term
 from masterjob.election.values import lock_name as valid_name
 from masterjob.election.views import Event, LockStatus
-from masterjob.store import declarations, history, reading, switch
-from masterjob.store.declarations import Declaration, Standing
-from masterjob.store.history import storable
-from masterjob.store.lines import Line
-from masterjob.store.locks import LockVerbs
+from masterjob.store.connection.lines import Line
+from masterjob.store.verbs import declarations, history, reading, switch
+from masterjob.store.verbs.declarations import Declaration, Standing
+from masterjob.store.verbs.history import storable
+from masterjob.store.verbs.locks import LockVerbs
 
 _LAST_YEAR = 9998
 """Of a disable that ends by itself: in the year after that, a time zone could lead beyond what can be written."""

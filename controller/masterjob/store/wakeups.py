@@ -22,8 +22,8 @@ from sqlalchemy import Connection, text
 
 from masterjob.election.errors import StoreUnavailable
 from masterjob.election.values import Kind
-from masterjob.store.dialects import SQLITE
-from masterjob.store.lines import Line
+from masterjob.store.connection.dialects import SQLITE
+from masterjob.store.connection.lines import Line
 
 Woken = Callable[[frozenset[str] | None], None]
 """Called with the names of the locks that something happened to, or with None: it could be any of them."""

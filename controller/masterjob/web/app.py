@@ -12,16 +12,16 @@ from typing import Any
 from aiohttp import web
 
 from masterjob.election.clock import clock
-from masterjob.web import openapi, routes
-from masterjob.web.asked import Asked
-from masterjob.web.auth import Doorman, Loopback
+from masterjob.web.access.auth import Doorman, Loopback
+from masterjob.web.access.gates import Gates, answered, dress
+from masterjob.web.api import openapi, routes
+from masterjob.web.api.asked import Asked
+from masterjob.web.api.controls import Controls
+from masterjob.web.api.explorer import Explorer
+from masterjob.web.api.locks import Locks
 from masterjob.web.calls import Calls
-from masterjob.web.controls import Controls
-from masterjob.web.explorer import Explorer
-from masterjob.web.gates import Gates, answered, dress
 from masterjob.web.health import Health
-from masterjob.web.locks import Locks
-from masterjob.web.metrics import Metrics
+from masterjob.web.metrics.observer import Metrics
 from masterjob.web.ports import Board, Verb
 
 logger = logging.getLogger("masterjob")

@@ -1,7 +1,7 @@
 """Bounds the connections of a server: their number, and how long one may keep what it was sent unread.
 
 How long one may take to ask is aiohttp's own bound (its keep-alive time, which begins with the connection), and
-how long a body may take is that of `masterjob.web.asked`.
+how long a body may take is that of `masterjob.web.api.asked`.
 """
 
 import asyncio

@@ -18,12 +18,12 @@ from typing import Any
 from aiohttp import web
 
 from masterjob.election.errors import SettingError
+from masterjob.web.access.auth import Bearer, Doorman, Everybody, Loopback
+from masterjob.web.access.tokens import TokenFile
 from masterjob.web.app import Parts, application, probes
-from masterjob.web.auth import Bearer, Doorman, Everybody, Loopback
 from masterjob.web.doors import Doors
 from masterjob.web.options import Auth, Listening
 from masterjob.web.ports import Authenticator
-from masterjob.web.tokens import TokenFile
 
 logger = logging.getLogger("masterjob")
 

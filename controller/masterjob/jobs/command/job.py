@@ -1,0 +1,44 @@
+"""A command as a job (the port `masterjob.election.ports.Job`).
+
+The command finds in its environment, beside ours and what is configured:
+
+    MASTERJOB_LOCK_NAME     the lock
+    MASTERJOB_TERM          the term's number, the fencing token
+    MASTERJOB_LEASE_ENDS    seconds, counted from its start, for which the mastership was certain at that moment;
+                            every heartbeat prolongs it, and the command is stopped when it is over
+
+It runs in a session of its own, with nothing to read. What it writes goes into the log. Exit code 0 means that it
+has done its work: the lock is kept. Any other end gives the lock to another instance; so does a command that
+cannot be started. A run that fails soon lets the elector wait longer each time, so it counts as started only when
+it has lasted ten seconds, or is done.
+
+Stopped, its process group gets SIGTERM, and SIGKILL shortly before the stop timeout is over; a keeper
+(``keeper.py``) sees to that, whatever becomes of us.
+
+Source: design section 3.4.
+"""
+
+from masterjob.election.ports import Report
+from masterjob.election.term import LiveTerm
+from masterjob.jobs.command.run import Command, CommandRun
+from masterjob.jobs.crew import Crew
+
+
+class ExecJob:
+    """Runs a command as the job of one lock, one run at a time. ``stop_timeout`` is in seconds."""
+
+    def __init__(self, command: Command, crew: Crew, stop_timeout: float) -> None:
+        self._command = command
+        self._crew = crew
+        self._stop_timeout = stop_timeout
+        self._run: CommandRun | None = None
+
+    def start(self, term: LiveTerm, report: Report) -> None:
+        """Begin a run: have the command started, if the term is still trusted right before that."""
+        self._run = run = CommandRun(self._command, self._stop_timeout, term, report)
+        self._crew.run(lambda: run.supervise(self._crew))
+
+    def stop(self) -> None:
+        """End the run that was begun last. Called again for the same run, it does nothing."""
+        if self._run is not None:
+            self._run.stop()

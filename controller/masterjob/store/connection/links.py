@@ -1,0 +1,134 @@
+"""One physical connection, and a thread that opens it: so that whoever waits for either can stop waiting.
+
+Source: design sections 3.2 and 3.4.
+"""
+
+import contextlib
+import os
+import socket
+import sqlite3
+import threading
+from typing import Any
+
+import psycopg
+import pymysql
+from sqlalchemy import URL, Connection, NullPool, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
+
+from masterjob.store.connection.dialects import POSTGRESQL, Dialect
+
+# RuntimeError: no thread can be started any more; UnicodeError: a text that no database can hold.
+FAILURES = (SQLAlchemyError, psycopg.Error, pymysql.Error, sqlite3.Error, OSError, RuntimeError, UnicodeError)
+
+
+class Link:
+    """One physical connection, with a second handle on its socket to shut it from another thread."""
+
+    def __init__(self, url: URL, dialect: Dialect, timeout: float) -> None:
+        own: dict[str, Any] = {"use_native_hstore": False} if dialect is POSTGRESQL else {}
+        self._engine = create_engine(
+            url,
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            hide_parameters=True,
+            connect_args=dialect.arguments(url, timeout),
+            **own,
+        )
+        self._dialect = dialect
+        self._timeout = timeout
+        self._guard = threading.Lock()
+        self._raw: Any = None
+        self._socket: socket.socket | None = None
+        self.shut = False
+        self.connection: Connection | None = None
+        event.listen(self._engine, "do_connect", self._dial)
+
+    def open(self) -> Connection:
+        """Connect and set the session's limits."""
+        self.connection = self._engine.connect()
+        self._dialect.settle(self.connection, self._timeout)
+        return self.connection
+
+    def _dial(self, dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
+        """Connect through the driver; know the socket before the first statement, which may hang already."""
+        raw = dialect.connect(*arguments, **options)
+        with self._guard:
+            self._raw = raw
+            number = self._dialect.socket(raw)
+            if number is not None:
+                # A duplicate: the driver's own number may belong to somebody else by the time we shut it.
+                self._socket = socket.socket(fileno=os.dup(number))
+        if self.shut:
+            self.abort()
+        return raw
+
+    def abort(self) -> None:
+        """Make what hangs on this connection fail; may be called from any thread."""
+        with self._guard, contextlib.suppress(OSError, sqlite3.Error):
+            self.shut = True
+            if self._socket is not None:
+                self._socket.shutdown(socket.SHUT_RDWR)
+            elif isinstance(self._raw, sqlite3.Connection):
+                self._raw.interrupt()
+
+    def drop(self) -> None:
+        """Close without a word to the server, which may not listen any more."""
+        self.abort()
+        with contextlib.suppress(*FAILURES):
+            if self.connection is not None:
+                self.connection.invalidate()
+        self.close()
+
+    def close(self) -> None:
+        """Close in good order."""
+        with contextlib.suppress(*FAILURES):
+            if self.connection is not None:
+                self.connection.close()
+        with self._guard:
+            if self._socket is not None:
+                self._socket.close()
+            self._socket = self._raw = self.connection = None
+
+
+class Dialling(threading.Thread):
+    """Opens a link. Whoever gives up waiting leaves it behind; when it gets through, it hangs up."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__(name="masterjob-connect", daemon=True)
+        self._link = link
+        self._guard = threading.Lock()
+        self._over = threading.Event()
+        self._opened: Connection | None = None
+        self._error: Exception | None = None
+        self.left = False
+
+    def run(self) -> None:
+        """Connect, which may take as long as it likes."""
+        try:
+            self._opened = self._link.open()
+        except Exception as error:  # raised again in the thread that waits
+            self._error = error
+        with self._guard:
+            self._over.set()
+        if self.left:  # else the one who waits has the link, whatever became of it
+            self._link.drop()
+
+    def give_up(self) -> None:
+        """Wake the one who waits."""
+        self._over.set()
+
+    def wait(self, timeout: float) -> Connection:
+        """Return the connection, or raise what went wrong; at the latest after ``timeout`` seconds."""
+        try:
+            self.start()
+        except RuntimeError:  # the interpreter ends and starts no threads: connect here, with the driver's timeout
+            self.run()
+        self._over.wait(timeout)
+        with self._guard:
+            if self._error is not None:
+                raise self._error
+            if self._opened is not None and self._over.is_set():
+                return self._opened
+            self.left = True
+        self._link.abort()
+        raise TimeoutError(f"no connection within {timeout:g} s")

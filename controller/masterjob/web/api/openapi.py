@@ -1,0 +1,201 @@
+"""The description of the control API in OpenAPI 3.1, made of the routes; the tests hold it to the handlers.
+
+It holds what is the same for all: schemas, errors, who may. What a route does and takes stands with the route
+(`masterjob.web.api.routes`).
+"""
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+from masterjob.election.values import LOCK_NAME_LIMIT
+
+Schema = dict[str, Any]
+
+_MOMENT = {"type": "string", "format": "date-time"}
+_MAYBE_TEXT = {"type": ["string", "null"]}
+
+LOCK_NAME: Schema = {
+    "type": "string",
+    "description": "The name of a lock.",
+    "minLength": 1,
+    "maxLength": LOCK_NAME_LIMIT,
+    "pattern": r"^[^\s\x00-\x1f\x7f\x85]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f\x85])?$",
+    "examples": ["JOB-SCHEDULER"],
+}
+REASON: Schema = {
+    "type": "string",
+    "description": "Why; everybody sees it.",
+    "minLength": 1,
+    "maxLength": 1000,
+    "pattern": r"\S",
+    "examples": ["testing"],
+}
+UNTIL: Schema = {
+    "type": "string",
+    "description": "When it ends by itself, in RFC 3339; until somebody enables, where this is empty.",
+    "anyOf": [{"format": "date-time"}, {"maxLength": 0}],
+    "default": "",  # or the explorer would fill in the present moment, which is over by then
+}
+
+
+def _object(properties: Mapping[str, Schema], required: Iterable[str] | None = None) -> Schema:
+    names = list(properties) if required is None else list(required)
+    return {"type": "object", "properties": dict(properties), **({"required": names} if names else {})}
+
+
+def _or_null(name: str) -> Schema:
+    return {"oneOf": [{"$ref": f"#/components/schemas/{name}"}, {"type": "null"}]}
+
+
+_DISABLED: dict[str, Schema] = {
+    "reason": {"type": "string"},
+    "actor": {"type": "string"},
+    "source": {"type": "string"},
+}
+_DISABLED |= {"since": _MOMENT, "until": {**_MOMENT, "type": ["string", "null"]}}
+
+SCHEMAS: dict[str, Schema] = {
+    "Disabled": _object(_DISABLED),
+    "Master": _object(
+        {
+            **{name: {"type": "string"} for name in ("instance", "address", "pod", "node")},
+            "since": _MOMENT,
+            "heartbeatAgeSeconds": {"type": "number"},
+            "alive": {"type": "boolean", "description": "By its lease and the database's clock."},
+        }
+    ),
+    "MasterLock": _object(
+        {
+            "lockName": {"type": "string"},
+            "state": {"type": "string", "enum": ["Elected", "Vacant", "Stopping", "Disabled"]},
+            "enabled": {"type": "boolean"},
+            "term": {"type": "integer", "description": "The number of the last term; larger every time."},
+            "master": _or_null("Master"),
+            "disabled": _or_null("Disabled"),
+            "instanceID": {**_MAYBE_TEXT, "description": "master.instance, as the existing system calls it."},
+            "ipPort": {**_MAYBE_TEXT, "description": "master.address, likewise."},
+            "version": {"type": "integer", "description": "term, likewise."},
+            "heartbeatTime": {
+                "type": ["integer", "null"],
+                "description": "The last heartbeat in epoch milliseconds, by the clock of who answers.",
+            },
+        }
+    ),
+    "MasterControl": _object(
+        {
+            "lockName": {"type": "string"},
+            "lastUpdatedTime": {"type": "integer", "description": "since, in epoch milliseconds."},
+            **_DISABLED,
+            "toEnable": {"type": "string", "description": "What to do so that this ends."},
+        }
+    ),
+    "Transition": _object(
+        {
+            "at": _MOMENT,
+            "lockName": {"type": "string"},
+            "term": {"type": ["integer", "null"]},
+            "kind": {"type": "string"},
+            "instance": _MAYBE_TEXT,
+            "actor": _MAYBE_TEXT,
+            "reason": {"type": "string"},
+            "vacantForSeconds": {"type": ["number", "null"]},
+        }
+    ),
+    "Error": _object(
+        {
+            "error": _object(
+                {
+                    "statusCode": {"type": "integer"},
+                    "name": {"type": "string"},
+                    "message": {"type": "string", "description": "What is wrong, in one sentence."},
+                }
+            )
+        }
+    ),
+    "Disable": _object({"lockName": LOCK_NAME, "reason": REASON, "until": UNTIL}, ["lockName", "reason"]),
+    "Enable": _object({"lockName": LOCK_NAME}),
+    "StepDown": _object({"reason": REASON}, []),
+}
+
+ERRORS = {
+    "400": "A parameter is missing or cannot be; the message names it.",
+    "401": "A token is missing, not known, or not valid any more.",
+    "403": "Not from there, or not by this token.",
+    "404": "Nobody has used this lock yet.",
+    "408": "The body came too slowly.",
+    "409": "The lock is not in a state in which this can be done.",
+    "413": "The body is too large.",
+    "415": "The body is neither a form nor JSON in UTF-8.",
+    "429": "Too many requests at once.",
+    "503": "The database, or who reviews tokens, did not answer, or too much is asked at once: try again.",
+}
+
+_INTRODUCTION = (
+    "Who is master of which lock, why nobody is, and the switch. "
+    "The paths may be written in any case. The answers of a POST are one sentence each."
+)
+
+
+def document(routes: Iterable[Any], demands_token: bool) -> dict[str, Any]:
+    """Return the whole description of these routes (`masterjob.web.api.routes.Route`)."""
+    paths: dict[str, Any] = {}
+    for route in routes:
+        if route.operation is not None:
+            paths.setdefault(route.path, {})[route.method.lower()] = {
+                **route.operation,
+                "responses": {**route.operation["responses"], **_errors(route.fails)},
+            }
+    components: dict[str, Any] = {"schemas": SCHEMAS, "responses": {code: _error(code) for code in ERRORS}}
+    said: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {"title": "MasterJob", "version": version("masterjob"), "description": _INTRODUCTION},
+        "servers": [{"url": "..", "description": "whoever sent this description"}],
+        "paths": paths,
+        "components": components,
+    }
+    if demands_token:
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        said["security"] = [{"token": []}]
+    return said
+
+
+def _errors(codes: Iterable[int]) -> dict[str, Schema]:
+    return {str(code): {"$ref": f"#/components/responses/{code}"} for code in (*codes, 401, 403, 429, 503)}
+
+
+def _error(code: str) -> Schema:
+    return {
+        "description": ERRORS[code],
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+    }
+
+
+def answer(schema: Schema, description: str, *, paged: bool = False) -> dict[str, Schema]:
+    """Return the responses of a call that went well."""
+    found: Schema = {"description": description, "content": {"application/json": {"schema": schema}}}
+    if paged:
+        found["headers"] = {
+            "Link": {"description": 'The next page, as rel="next", if any.', "schema": {"type": "string"}}
+        }
+    return {"200": found}
+
+
+def listed(name: str) -> Schema:
+    """Return the schema of a list of what has this name."""
+    return {"type": "array", "items": {"$ref": f"#/components/schemas/{name}"}}
+
+
+def body(name: str, *, required: bool = True) -> Schema:
+    """Return the body of a call, as a form or JSON."""
+    schema = {"schema": {"$ref": f"#/components/schemas/{name}"}}
+    kinds = ("application/x-www-form-urlencoded", "application/json")
+    return {"required": required, "content": dict.fromkeys(kinds, schema)}
+
+
+def query(name: str, schema: Schema, description: str) -> Schema:
+    """Return a parameter of the query."""
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+IN_PATH: Schema = {"name": "lockName", "in": "path", "required": True, "schema": LOCK_NAME}
