@@ -1,6 +1,8 @@
 """Sizes, counts, rates and times are bounded, and a slow database or client costs nobody else anything."""
 
 import asyncio
+import contextlib
+import gc
 import gzip
 import socket
 import threading
@@ -130,6 +132,23 @@ def test_who_does_not_read_what_it_asked_for_is_hung_up_on() -> None:
     slow.unread = 5
     doors.close_unread(10 * UNREAD_SECONDS)
     assert slow.gone == ""
+
+
+def test_who_is_still_connected_when_it_ends_is_cut_off(serve: Serve) -> None:
+    """Also who has read nothing of a large answer, which nobody can wait for."""
+    served = serve()
+    line = socket.socket()
+    with line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.settimeout(PATIENCE)
+        line.connect(("127.0.0.1", served.client.port))
+        line.sendall(3 * b"GET /explorer/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert line.recv(64).startswith(b"HTTP/1.1 200")
+        served.server.close()
+        gc.collect()  # what was not closed says so, which is an error here
+        with contextlib.suppress(ConnectionResetError):
+            while line.recv(1 << 16):
+                pass
 
 
 # --- counts and rates

@@ -45,6 +45,13 @@ class Doors:
             elif now - since > UNREAD_SECONDS:
                 transport.abort()
 
+    async def clear(self) -> None:
+        """Cut whoever is still connected, and return when each connection has ended: before the loop does."""
+        while self._open:
+            for transport in list(self._open):
+                transport.abort()
+            await asyncio.sleep(0)
+
 
 class _Turned(asyncio.Protocol):
     """One too many."""

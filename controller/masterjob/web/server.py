@@ -113,12 +113,12 @@ class Server:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         here = asyncio.current_task()
-        rest = [
-            task for task in asyncio.all_tasks() if task is not here
-        ]  # such as a round of readers who are gone
+        # Such as a round of readers who are gone, or a connection that was just coming in.
+        rest = [task for task in asyncio.all_tasks() if task is not here]
         for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
+        await asyncio.sleep(0)  # what they closed is told of with the loop's next round
 
     async def _keep(self, site: _Site, tried: asyncio.Event) -> None:
         """Serve one port until cancelled."""
@@ -131,16 +131,17 @@ class Server:
             logger=_Quietly(logger),
         )
         await runner.setup()
+        assert runner.server is not None  # noqa: S101 - for the type checker
+        doors = Doors(runner.server)
         server: asyncio.Server | None = None
         try:
-            assert runner.server is not None  # noqa: S101 - for the type checker
-            doors = Doors(runner.server)
             server = await self._listen(site, doors, tried)
             await doors.sweep()
         finally:
             if server is not None:
                 server.close()
             await runner.cleanup()
+            await doors.clear()
 
     async def _listen(self, site: _Site, doors: Doors, tried: asyncio.Event) -> asyncio.Server:
         scheme = "http" if site.tls is None else "https"
