@@ -17,7 +17,9 @@ from functools import partial
 from bench.figures import Figure
 from bench.world import Databases
 from masterjob import MasterJob, start_api, start_master
-from masterjob.election.machine.messages import Abandon, Failure, Renew, Reply
+from masterjob.election.machine.actions import Abandon
+from masterjob.election.machine.commands import Renew
+from masterjob.election.machine.events import Failure, Reply
 from masterjob.election.observing import Seen
 from masterjob.main import this_process
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from masterjob.documents import refuse_unknown
 from masterjob.election.errors import SettingError
-from masterjob.election.machine.messages import StepDown
+from masterjob.election.machine.events import StepDown
 from masterjob.election.term import LiveTerm
 from masterjob.election.values import lock_name as valid_lock_name
 from masterjob.election.views import Event, LockStatus

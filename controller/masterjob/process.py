@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from masterjob.election.driver import Driver
 from masterjob.election.errors import SettingError, StoreUnavailable
-from masterjob.election.machine.messages import Declare, Withdraw
+from masterjob.election.machine.events import Declare, Withdraw
 from masterjob.election.observing import Observer
 from masterjob.election.ports import Job
 from masterjob.election.values import Identity

@@ -4,20 +4,10 @@ from collections.abc import Iterable
 from random import Random
 from typing import TypeVar
 
+from masterjob.election.machine.actions import Abandon, Action, Say
+from masterjob.election.machine.commands import Command, Open, Renew
 from masterjob.election.machine.elector import Elector
-from masterjob.election.machine.messages import (
-    Abandon,
-    Action,
-    Command,
-    Declare,
-    Event,
-    Failure,
-    Open,
-    Renew,
-    Reply,
-    Say,
-    Tick,
-)
+from masterjob.election.machine.events import Declare, Event, Failure, Reply, Tick
 from masterjob.election.timing import Timing
 from masterjob.election.values import Identity, Kind, NewSession, Term
 

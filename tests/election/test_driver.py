@@ -10,8 +10,9 @@ import pytest
 from masterjob.election.clock import clock
 from masterjob.election.driver import Driver
 from masterjob.election.errors import StoreUnavailable
+from masterjob.election.machine.commands import OwnLane, Renew
 from masterjob.election.machine.elector import Elector
-from masterjob.election.machine.messages import Declare, StepDown, Withdraw
+from masterjob.election.machine.events import Declare, Failure, StepDown, Withdraw
 from masterjob.election.ports import Report
 from masterjob.election.term import LiveTerm
 from masterjob.election.timing import Timing
@@ -240,7 +241,6 @@ def test_the_guard_stops_the_job_though_the_electors_thread_is_held_up(
 
 def fail_of(driver: Driver):  # type: ignore[no-untyped-def]
     """An event that makes the elector's thread log something: a heartbeat that failed, and is not awaited."""
-    from masterjob.election.machine.messages import Failure, OwnLane, Renew  # noqa: PLC0415
 
     beat = Renew(clock(), OwnLane("nowhere", 1.0), "nobody", driver.identity.instance, Inventory(0, 0))
     return Failure(beat, "made up")

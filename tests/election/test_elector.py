@@ -4,31 +4,30 @@ from itertools import pairwise
 
 import pytest
 
-from masterjob.election.machine.messages import (
-    Abandon,
+from masterjob.election.machine.actions import Abandon, Overrun, StartJob, StopJob
+from masterjob.election.machine.commands import (
     Claim,
     Command,
-    Declare,
     Depart,
     Ensure,
     Evict,
-    Leave,
     LookAtSessions,
     LookForFree,
     Move,
     Open,
-    Overrun,
     ReadHeld,
     Release,
     Renew,
+    TakeInventory,
+)
+from masterjob.election.machine.events import (
+    Declare,
+    Leave,
     Reply,
     Started,
     StartFailed,
-    StartJob,
     StepDown,
-    StopJob,
     Stopped,
-    TakeInventory,
     Tick,
     Withdraw,
     Woken,

@@ -2,7 +2,7 @@
 
 import threading
 
-from masterjob.election.machine.messages import Event, Started, Stopped, Tick, Withdraw
+from masterjob.election.machine.events import Event, Started, Stopped, Tick, Withdraw
 from masterjob.election.observing import Gallery, Seen
 from masterjob.election.values import Term
 

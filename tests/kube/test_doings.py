@@ -1,15 +1,7 @@
 """What an instance does as master, put together from the steps of its election."""
 
-from masterjob.election.machine.messages import (
-    Action,
-    Event,
-    Started,
-    StartFailed,
-    StartJob,
-    StopJob,
-    Stopped,
-    Tick,
-)
+from masterjob.election.machine.actions import Action, StartJob, StopJob
+from masterjob.election.machine.events import Event, Started, StartFailed, Stopped, Tick
 from masterjob.election.observing import Seen
 from masterjob.election.values import Term
 from masterjob.kube.status.doings import Doings

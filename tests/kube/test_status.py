@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from masterjob.election.errors import StoreUnavailable
-from masterjob.election.machine.messages import Action, Event, Say, StartJob, StopJob, Stopped, Tick, Woken
+from masterjob.election.machine.actions import Action, Say, StartJob, StopJob
+from masterjob.election.machine.events import Event, Stopped, Tick, Woken
 from masterjob.election.observing import Seen
 from masterjob.election.values import Entry, Term
 from masterjob.election.values import Kind as Told

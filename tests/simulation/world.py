@@ -17,22 +17,18 @@ from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
 
+from masterjob.election.machine.actions import Action, Overrun, Say, StartJob, StopJob
+from masterjob.election.machine.commands import Command
 from masterjob.election.machine.elector import Elector
-from masterjob.election.machine.messages import (
-    Action,
-    Command,
+from masterjob.election.machine.events import (
     Declare,
     Event,
     Failure,
     Leave,
-    Overrun,
     Reply,
-    Say,
     Started,
     StartFailed,
-    StartJob,
     StepDown,
-    StopJob,
     Stopped,
     Tick,
     Woken,

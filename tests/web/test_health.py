@@ -1,6 +1,8 @@
 """Alive and ready: what probes are told, and what has no say in it."""
 
-from masterjob.election.machine.messages import Abandon, Failure, LookAtSessions, Reply
+from masterjob.election.machine.actions import Abandon
+from masterjob.election.machine.commands import LookAtSessions
+from masterjob.election.machine.events import Failure, Reply
 from masterjob.election.observing import Seen
 from masterjob.election.values import Census
 from masterjob.web.health import DatabaseAnswers, Health

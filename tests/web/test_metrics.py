@@ -6,27 +6,25 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from masterjob.election.clock import clock
-from masterjob.election.machine.messages import (
-    Abandon,
-    Action,
-    Declare,
-    Event,
+from masterjob.election.machine.actions import Abandon, Action, Say, StartJob, StopJob
+from masterjob.election.machine.commands import (
     Evict,
-    Failure,
-    Leave,
     LookAtSessions,
     LookForFree,
     OwnLane,
     ReadHeld,
     Renew,
+    TakeInventory,
+)
+from masterjob.election.machine.events import (
+    Declare,
+    Event,
+    Failure,
+    Leave,
     Reply,
-    Say,
     Started,
     StartFailed,
-    StartJob,
     StepDown,
-    StopJob,
-    TakeInventory,
     Tick,
     Withdraw,
     Woken,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from masterjob.election.errors import SettingError
-from masterjob.election.machine.messages import StepDown
+from masterjob.election.machine.events import StepDown
 from masterjob.election.ports import Job, Report
 from masterjob.election.term import LiveTerm
 from masterjob.jobs.named import JobSpec

@@ -21,28 +21,10 @@ from uuid import uuid4
 from masterjob.election.clock import clock
 from masterjob.election.guard import ExitTimer, Guard, exit_now
 from masterjob.election.lanes import Lane
+from masterjob.election.machine.actions import Abandon, Action, Overrun, Say, StartJob, StopJob
+from masterjob.election.machine.commands import CONTROL, Command, Depart, Record, Renew
 from masterjob.election.machine.elector import Elector
-from masterjob.election.machine.messages import (
-    CONTROL,
-    Abandon,
-    Action,
-    Command,
-    Depart,
-    Event,
-    Failure,
-    Leave,
-    Overrun,
-    Record,
-    Renew,
-    Say,
-    Started,
-    StartFailed,
-    StartJob,
-    StopJob,
-    Stopped,
-    Tick,
-    Woken,
-)
+from masterjob.election.machine.events import Event, Failure, Leave, Started, StartFailed, Stopped, Tick, Woken
 from masterjob.election.observing import Gallery, Observer
 from masterjob.election.ports import Database, Job
 from masterjob.election.term import Fence, LiveTerm

@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable
 
 from masterjob.election.errors import StoreUnavailable
-from masterjob.election.machine.messages import Command, Event, Failure, Reply
+from masterjob.election.machine.commands import Command
+from masterjob.election.machine.events import Event, Failure, Reply
 from masterjob.election.ports import Store
 
 

@@ -11,7 +11,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from masterjob.election.machine.messages import Action, Event, Tick
+from masterjob.election.machine.actions import Action
+from masterjob.election.machine.events import Event, Tick
 
 logger = logging.getLogger("masterjob")
 

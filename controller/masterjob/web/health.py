@@ -7,7 +7,8 @@ first listing of the resources, and a database that answered when it was last as
 
 from collections.abc import Sequence
 
-from masterjob.election.machine.messages import Abandon, Failure, Reply
+from masterjob.election.machine.actions import Abandon
+from masterjob.election.machine.events import Failure, Reply
 from masterjob.election.observing import Seen
 from masterjob.web.ports import Check, Members
 

@@ -4,12 +4,14 @@ What must not be here: threads, clocks, sleeping, I/O, logging. Whoever drives t
 `masterjob.election.driver` with threads and a database, the simulator in the tests with virtual time. That is
 what lets one core try hundreds of thousands of faults a minute.
 
-How to read it: `elector.py` routes every event to one of four parts, and lets the clock speak first::
+How to read it: `elector.py` routes every event to one of five parts, and lets the clock speak first::
 
     heartbeat.py    keeps one session alive for each timing: opens, renews, retries, notices the end of trust
     evictor.py      watches the sessions of others stand still, and evicts the dead (the rule is watch.py)
     candidate.py    state one: waits for a vacancy, takes its fair share, claims
     master.py       state two: serves, stops the job, releases; compares belief and database
+    mover.py        takes a lock whose timing has changed to the session of the new timing
 
-`messages.py` has what goes in and out, `lease.py` the trust arithmetic, `book.py` what the instance believes.
+`events.py` is what goes in and `actions.py` what comes out, those for the database in `commands.py`; `lease.py`
+has the trust arithmetic, `book.py` what the instance believes.
 """

@@ -5,8 +5,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
 
+from masterjob.election.machine.actions import Action, Say
+from masterjob.election.machine.commands import PATIENCE, Command
 from masterjob.election.machine.lease import LONG_AGO, NEVER, Lease
-from masterjob.election.machine.messages import PATIENCE, Action, Command, Say
 from masterjob.election.timing import Timing
 from masterjob.election.values import Entry, Identity, Inventory, Kind, LostPolicy, Term
 
@@ -89,6 +90,8 @@ class Book:
         self.releasing: dict[str, Releasing] = {}
         self.rowless: list[str] = []
         """Locks whose row has to be written, or written again, before anything else is asked."""
+        self.retiming: set[str] = set()
+        """Locks whose term may stand on another timing than they have now."""
         self.ready: list[float] = []
         """A heap of the times at which some candidate may begin to compete."""
         self.demand: Counter[Timing] = Counter()

@@ -9,9 +9,9 @@ import heapq
 import math
 
 from masterjob.election.machine.book import Book, Candidate, Claiming, Lock, Releasing
+from masterjob.election.machine.commands import AGAIN, Claim, Ensure, LookForFree
 from masterjob.election.machine.lease import LONG_AGO, NEVER, Lease
 from masterjob.election.machine.master import Mastery
-from masterjob.election.machine.messages import AGAIN, Claim, Ensure, LookForFree
 from masterjob.election.values import Term, Vacancies
 
 JITTER = 0.05

@@ -7,23 +7,14 @@ before it takes in whatever good news waited for it: a term is never revived (de
 from collections.abc import Callable
 from random import Random
 
+from masterjob.election.machine.actions import Abandon, Action
 from masterjob.election.machine.book import Book, Candidate, Lock, Serving
 from masterjob.election.machine.candidate import Candidacy
-from masterjob.election.machine.evictor import Evictor
-from masterjob.election.machine.heartbeat import Heartbeat
-from masterjob.election.machine.lease import NEVER
-from masterjob.election.machine.master import Mastery
-from masterjob.election.machine.messages import (
-    Abandon,
-    Action,
+from masterjob.election.machine.commands import (
     Claim,
     Command,
-    Declare,
     Ensure,
-    Event,
     Evict,
-    Failure,
-    Leave,
     LookAtSessions,
     LookForFree,
     Move,
@@ -31,15 +22,26 @@ from masterjob.election.machine.messages import (
     ReadHeld,
     Release,
     Renew,
+    TakeInventory,
+)
+from masterjob.election.machine.events import (
+    Declare,
+    Event,
+    Failure,
+    Leave,
     Reply,
     Started,
     StartFailed,
     StepDown,
     Stopped,
-    TakeInventory,
     Withdraw,
     Woken,
 )
+from masterjob.election.machine.evictor import Evictor
+from masterjob.election.machine.heartbeat import Heartbeat
+from masterjob.election.machine.lease import NEVER
+from masterjob.election.machine.master import Mastery
+from masterjob.election.machine.mover import Mover
 from masterjob.election.values import Census, Identity, Inventory, Term, Vacancies
 
 
@@ -55,11 +57,12 @@ class Elector:
     def __init__(self, identity: Identity, rng: Random, new_id: Callable[[], str]) -> None:
         self._book = Book(identity, rng)
         self._mastery = Mastery(self._book)
+        self._mover = Mover(self._book, self._mastery)
         self._heartbeat = Heartbeat(self._book, self._mastery, new_id)
         self._evictor = Evictor(self._book)
         self._candidacy = Candidacy(self._book, self._mastery)
         # The heartbeat last: a claim that lacks trust asks for one at once.
-        self._parts = (self._mastery, self._evictor, self._candidacy, self._heartbeat)
+        self._parts = (self._mastery, self._mover, self._evictor, self._candidacy, self._heartbeat)
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take in one event at the local time ``now``; return what to do, in this order."""
@@ -170,9 +173,9 @@ class Elector:
             case Reply(Release() as command):
                 self._mastery.released(command)
             case Reply(Move() as command, str() | None as holder):
-                self._mastery.moved(command, holder)
+                self._mover.moved(command, holder)
 
-    def _failed(self, command: Command, error: str) -> None:
+    def _failed(self, command: Command, error: str) -> None:  # noqa: C901 - a table, written as a match
         match command:
             case Open() | Renew():
                 self._heartbeat.failed(command, error)
@@ -186,8 +189,10 @@ class Elector:
                 self._candidacy.ensure_failed(command)
             case TakeInventory():
                 self._mastery.inventory_failed()
-            case Release() | Move():
+            case Release():
                 self._mastery.unanswered(command)
+            case Move():
+                self._mover.unanswered(command)
 
     def _give_up_on_the_overdue(self) -> None:
         for command in self._book.overdue():
@@ -212,7 +217,7 @@ class Elector:
             book.want(event.timing, +1)
             book.want(lock.timing, -1)
             lock.timing = event.timing
-            self._mastery.retime(lock.name)
+            book.retiming.add(lock.name)
 
     def _withdraw(self, name: str, why: str) -> None:
         lock = self._book.locks.get(name)

@@ -1,8 +1,8 @@
 """Watches the sessions of others stand still, and evicts the dead (design 3.2 evict, 3.3)."""
 
 from masterjob.election.machine.book import Book
+from masterjob.election.machine.commands import AGAIN, Evict, LookAtSessions
 from masterjob.election.machine.lease import LONG_AGO, NEVER
-from masterjob.election.machine.messages import AGAIN, Evict, LookAtSessions
 from masterjob.election.machine.watch import Watch
 from masterjob.election.timing import in_words
 from masterjob.election.values import Census, Kind, Term

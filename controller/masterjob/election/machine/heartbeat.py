@@ -6,9 +6,9 @@ Design 3.2 (renew), 3.4.
 from collections.abc import Callable
 
 from masterjob.election.machine.book import Book
+from masterjob.election.machine.commands import Depart, Open, OwnLane, Renew
 from masterjob.election.machine.lease import NEVER, Lease, Phase
 from masterjob.election.machine.master import Mastery
-from masterjob.election.machine.messages import Depart, Open, OwnLane, Renew
 from masterjob.election.timing import Timing, in_words
 from masterjob.election.values import Inventory, NewSession
 

@@ -5,20 +5,12 @@ job's ``stop`` has returned (design 3, rule 3). And nothing that was read is bel
 done since (design 3.2, renew).
 """
 
+from masterjob.election.machine.actions import Overrun, StartJob, StopJob
 from masterjob.election.machine.book import Book, Held, Lock, Releasing, Serving, Stopping
 from masterjob.election.machine.book import Candidate as CandidateState
+from masterjob.election.machine.commands import AGAIN, ReadHeld, Release, TakeInventory
+from masterjob.election.machine.events import StartFailed
 from masterjob.election.machine.lease import LONG_AGO, NEVER, Lease, Phase
-from masterjob.election.machine.messages import (
-    AGAIN,
-    Move,
-    Overrun,
-    ReadHeld,
-    Release,
-    StartFailed,
-    StartJob,
-    StopJob,
-    TakeInventory,
-)
 from masterjob.election.values import Held as HeldRow
 from masterjob.election.values import Inventory, Kind, Term
 
@@ -32,7 +24,6 @@ class Mastery:
     def __init__(self, book: Book) -> None:
         self._book = book
         self._strays: set[Term] = set()
-        self._retiming: set[str] = set()
         self._retry_at = LONG_AGO
         self._look_again = False
 
@@ -46,7 +37,7 @@ class Mastery:
         """Begin the term: start the job."""
         self._book.become(lock, Serving(term, (lease,), self._book.now))
         lock.doubtful.clear()
-        self._retiming.add(lock.name)  # its timing may have changed while the claim was on its way
+        self._book.retiming.add(lock.name)  # its timing may have changed while the claim was on its way
         lock.why = f"master since term {term.number}"
         self._book.order(StartJob(term))
         self._book.say(Kind.ELECTED, term, f"{self._book.identity.instance} became master of {lock.name}")
@@ -153,17 +144,15 @@ class Mastery:
                 self._book.order(Overrun(term, lock.lost_policy))
                 self._book.say(Kind.OVERRUN, term, f"stop of {name} has not returned by the end of its lease")
 
-    # --- releasing and moving ---
+    # --- releasing ---
 
     def advance(self) -> None:
-        """Send what is due to be released or moved."""
+        """Send what is due to be released."""
         for name, state in list(self._book.releasing.items()) if self._book.fading else ():
             if all(lease.gone for lease in state.leases):
                 self._set_free(name)
-        if self._book.now >= self._retry_at:
-            if not self._book.awaits(Release):
-                self._release()
-            self._move()
+        if self._book.now >= self._retry_at and not self._book.awaits(Release):
+            self._release()
 
     def next_time(self) -> float:
         """When to try again what got no answer."""
@@ -198,64 +187,12 @@ class Mastery:
         )
         self._book.become(lock, CandidateState(state.ready_at))
 
-    def retime(self, name: str) -> None:
-        """The timing of a lock has changed: its term has to go to another session."""
-        self._retiming.add(name)
-
-    def _move(self) -> None:
-        for name in sorted(self._retiming):
-            lock = self._book.locks.get(name)
-            if lock is None or not isinstance(lock.state, Serving) or _settled(lock, lock.state):
-                self._retiming.discard(name)
-            elif lock.state.move is None and (lease := self._destination(lock, lock.state)) is not None:
-                self._send_move(lock, lock.state, lease)
-
-    def _destination(self, lock: Lock, state: Serving) -> Lease | None:
-        """The lease to move to: the one that an unanswered move named, before any newer wish."""
-        lease = state.leases[1] if len(state.leases) > 1 else self._book.leases.get(lock.timing)
-        if lease is not None and lease.id in lock.doubtful:
-            self.end(lock, "its timing was changed back while an earlier change was in doubt")
-            return None
-        return lease if lease is not None and lease.good_for_a_claim(self._book.now) else None
-
-    def _send_move(self, lock: Lock, state: Serving, lease: Lease) -> None:
-        """Until the move is confirmed the term stands on both leases: its trust is the smaller of both."""
-        book, old = self._book, state.leases[0]
-        command = Move(book.now, state.term, old.id, lease.id)
-        book.become(lock, Serving(state.term, (old, lease), state.since, command))
-        lock.touched = book.now
-        book.send(command)
-
-    def moved(self, command: Move, holder: str | None) -> None:
-        """Stand on the session that the database names; none means that the term was lost."""
-        if (found := self._moving(command)) is None:
-            return
-        lock, state = found
-        lock.touched = self._book.now
-        lease = next((lease for lease in state.leases if lease.id == holder), None)
-        if lease is None:
-            self.end(lock, "the database no longer names it master")
-        else:
-            self._book.become(lock, Serving(state.term, (lease,), state.since))
-
-    def unanswered(self, command: Move | Release) -> None:
-        """A move or release got no answer: both may be asked again, they name the exact term."""
+    def unanswered(self, command: Release) -> None:
+        """It may be asked again: it names the exact terms."""
         self._retry_at = self._book.now + AGAIN
-        if isinstance(command, Release):
-            for term in command.terms:
-                if lock := self._lock_of(term):
-                    lock.touched = self._book.now
-        elif found := self._moving(command):
-            lock, state = found
-            lock.touched = self._book.now
-            lock.doubtful.add(command.old)
-            self._book.become(lock, Serving(state.term, state.leases, state.since))
-
-    def _moving(self, command: Move) -> tuple[Lock, Serving] | None:
-        lock = self._book.locks.get(command.term.lock_name)
-        if lock is not None and isinstance(lock.state, Serving) and lock.state.move is command:
-            return lock, lock.state
-        return None
+        for term in command.terms:
+            if lock := self._lock_of(term):
+                lock.touched = self._book.now
 
     # --- looking up ---
 
@@ -272,7 +209,3 @@ class Mastery:
     def _lock_of(self, term: Term) -> Lock | None:
         lock = self._book.locks.get(term.lock_name)
         return lock if lock is not None and isinstance(lock.state, Held) and lock.state.term == term else None
-
-
-def _settled(lock: Lock, state: Serving) -> bool:
-    return len(state.leases) == 1 and state.leases[0].timing == lock.timing

@@ -6,7 +6,8 @@ Source: design section 6.3.
 import threading
 from collections.abc import Iterator
 
-from masterjob.election.machine.messages import Failure, Reply, Say, StartFailed, StartJob, StopJob, Stopped
+from masterjob.election.machine.actions import Say, StartJob, StopJob
+from masterjob.election.machine.events import Failure, Reply, StartFailed, Stopped
 from masterjob.election.observing import Seen
 from masterjob.election.values import Entry, Term
 from masterjob.kube.status.facts import Doing, Phase

@@ -17,7 +17,7 @@ from random import Random
 
 from masterjob.election.clock import clock
 from masterjob.election.errors import StoreUnavailable
-from masterjob.election.machine.messages import Woken
+from masterjob.election.machine.events import Woken
 from masterjob.election.observing import Seen
 from masterjob.election.views import LockStatus
 from masterjob.kube.api.client import ApiUnavailable

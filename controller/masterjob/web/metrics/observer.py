@@ -15,27 +15,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
 from masterjob.election.clock import clock
-from masterjob.election.machine.messages import (
-    Abandon,
-    Action,
-    Command,
-    Declare,
-    Evict,
-    Failure,
-    LookAtSessions,
-    LookForFree,
-    Open,
-    Renew,
-    Reply,
-    Say,
-    Started,
-    StartFailed,
-    StartJob,
-    StopJob,
-    Tick,
-    Withdraw,
-    Woken,
-)
+from masterjob.election.machine.actions import Abandon, Action, Say, StartJob, StopJob
+from masterjob.election.machine.commands import Command, Evict, LookAtSessions, LookForFree, Open, Renew
+from masterjob.election.machine.events import Declare, Failure, Reply, Started, StartFailed, Tick, Withdraw, Woken
 from masterjob.election.observing import Seen
 from masterjob.election.values import Census, Kind, Vacancies
 from masterjob.web.metrics.labels import Labels

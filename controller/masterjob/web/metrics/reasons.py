@@ -1,17 +1,7 @@
 """Why a term ended, as one of a few words: by what the machine was told when it ordered the stop."""
 
-from masterjob.election.machine.messages import (
-    Event,
-    Failure,
-    Leave,
-    ReadHeld,
-    Renew,
-    Reply,
-    StartFailed,
-    StepDown,
-    Tick,
-    Withdraw,
-)
+from masterjob.election.machine.commands import ReadHeld, Renew
+from masterjob.election.machine.events import Event, Failure, Leave, Reply, StartFailed, StepDown, Tick, Withdraw
 from masterjob.election.values import Inventory
 
 

@@ -1,87 +1,14 @@
-"""What the elector is told (events) and what it orders (actions).
+"""What the elector orders of the database: a `Command` each, an action that knows its own verb.
 
-A `Command` is an action for the database. It knows its own verb, so that whoever drives the machine just
-performs it and hands the outcome back as `Reply` or `Failure`. Commands are compared by identity: a reply
-that nobody waits for any more is recognised and dropped.
+Whoever drives the machine just performs it, and hands the outcome back as `Reply` or `Failure`. Commands are
+compared by identity: a reply that nobody waits for any more is recognised and dropped.
 """
 
 from dataclasses import dataclass
 
 from masterjob.election.machine.watch import Watched
 from masterjob.election.ports import Store
-from masterjob.election.timing import Timing
-from masterjob.election.values import Entry, Inventory, LostPolicy, NewSession, Term
-
-# --- events -----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Nothing happened but time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Declare:
-    """The instance wants the lock, with this timing; told again, the timing changes."""
-
-    lock_name: str
-    timing: Timing
-    lost_policy: LostPolicy = LostPolicy.STOP
-    delay: float = 0.0
-    """Seconds to wait before the first check."""
-
-
-@dataclass(frozen=True, slots=True)
-class Withdraw:
-    """The instance does not want the lock any more; a term that it has is stepped down from."""
-
-    lock_name: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """Step down from everything and take part no more."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class StepDown:
-    """Give the current term up, if there is one, and sit out one heartbeat interval."""
-
-    lock_name: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Woken:
-    """Something may have changed for these locks (None: for any). A hint, never the truth."""
-
-    lock_names: frozenset[str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """The job's ``start`` returned."""
-
-    term: Term
-
-
-@dataclass(frozen=True, slots=True)
-class StartFailed:
-    """The job's ``start`` raised."""
-
-    term: Term
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """Nothing of the job's run is going on any more."""
-
-    term: Term
-
+from masterjob.election.values import Entry, Inventory, NewSession, Term
 
 CONTROL = "control"
 """The lane of everything that is not a heartbeat."""
@@ -91,8 +18,6 @@ PATIENCE = 5.0
 
 AGAIN = 1.0
 """Seconds until such a command is sent again, when it got no answer or none that helps."""
-
-# --- actions: to the database -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,63 +220,3 @@ class Record(Command):
     def perform(self, store: Store) -> None:
         """No answer but that it was done."""
         store.record(self.entries)
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The database answered a command."""
-
-    command: Command
-    answer: object
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A command's outcome is unknown."""
-
-    command: Command
-    error: str
-
-
-# --- actions: to the others -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Abandon:
-    """Nobody waits for this command any more: free its lane, on a fresh connection."""
-
-    command: Command
-
-
-@dataclass(frozen=True, slots=True)
-class StartJob:
-    """Start the job of the term's lock."""
-
-    term: Term
-
-
-@dataclass(frozen=True, slots=True)
-class StopJob:
-    """Stop the job of the term's lock, and why, as the end of a sentence."""
-
-    term: Term
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Overrun:
-    """The lease ended and the job's ``stop`` has not returned: the policy decides."""
-
-    term: Term
-    lost_policy: LostPolicy
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """A transition happened: one sentence for the log and the history."""
-
-    entry: Entry
-
-
-Event = Tick | Declare | Withdraw | Leave | StepDown | Woken | Started | StartFailed | Stopped | Reply | Failure
-Action = Command | Abandon | StartJob | StopJob | Overrun | Say

@@ -1,0 +1,46 @@
+"""What the elector orders: commands to the database, and these to the others."""
+
+from dataclasses import dataclass
+
+from masterjob.election.machine.commands import Command
+from masterjob.election.values import Entry, LostPolicy, Term
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """Nobody waits for this command any more: free its lane, on a fresh connection."""
+
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class StartJob:
+    """Start the job of the term's lock."""
+
+    term: Term
+
+
+@dataclass(frozen=True, slots=True)
+class StopJob:
+    """Stop the job of the term's lock, and why, as the end of a sentence."""
+
+    term: Term
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overrun:
+    """The lease ended and the job's ``stop`` has not returned: the policy decides."""
+
+    term: Term
+    lost_policy: LostPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """A transition happened: one sentence for the log and the history."""
+
+    entry: Entry
+
+
+Action = Command | Abandon | StartJob | StopJob | Overrun | Say

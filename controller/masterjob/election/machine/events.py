@@ -1,0 +1,94 @@
+"""What the elector is told: of people, of time, of its jobs, and what the database answered."""
+
+from dataclasses import dataclass
+
+from masterjob.election.machine.commands import Command
+from masterjob.election.timing import Timing
+from masterjob.election.values import LostPolicy, Term
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Nothing happened but time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declare:
+    """The instance wants the lock, with this timing; told again, the timing changes."""
+
+    lock_name: str
+    timing: Timing
+    lost_policy: LostPolicy = LostPolicy.STOP
+    delay: float = 0.0
+    """Seconds to wait before the first check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """The instance does not want the lock any more; a term that it has is stepped down from."""
+
+    lock_name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Step down from everything and take part no more."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepDown:
+    """Give the current term up, if there is one, and sit out one heartbeat interval."""
+
+    lock_name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """Something may have changed for these locks (None: for any). A hint, never the truth."""
+
+    lock_names: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The job's ``start`` returned."""
+
+    term: Term
+
+
+@dataclass(frozen=True, slots=True)
+class StartFailed:
+    """The job's ``start`` raised."""
+
+    term: Term
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Nothing of the job's run is going on any more."""
+
+    term: Term
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The database answered a command."""
+
+    command: Command
+    answer: object
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A command's outcome is unknown."""
+
+    command: Command
+    error: str
+
+
+Event = Tick | Declare | Withdraw | Leave | StepDown | Woken | Started | StartFailed | Stopped | Reply | Failure
