@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from masterjob.controller.catalogue import known_jobs
-from masterjob.controller.controller import Controller, Trouble
+from masterjob.controller.controller import Controller
 from masterjob.controller.participation import Resolve
+from masterjob.controller.problems import Trouble
 from masterjob.election.errors import StoreUnavailable
 from masterjob.election.timing import in_words
 from masterjob.jobs.crew import Crew

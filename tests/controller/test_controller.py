@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from masterjob.controller import controller
+from masterjob.controller import sources
 from masterjob.election.errors import StoreUnavailable
 from masterjob.resource.manifest import Origin, Resource
 from masterjob.store.switchboard import Switchboard
@@ -200,7 +200,7 @@ def test_an_object_that_was_disabled_while_the_database_was_silent_is_not_starte
 def test_a_deleted_objects_disable_outlasts_it_for_those_who_have_not_heard_yet(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(controller, "LAST_WORD", 0.5)
+    monkeypatch.setattr(sources, "LAST_WORD", 0.5)
     scene.apply("a", enabled=False, origin=Origin("cluster", 1, CREATED))
     scene.controller.remove("file:default/a")
     wait_until(lambda: scene.people.status("LOCK")[0].master is None)

@@ -41,7 +41,7 @@ class Scene:
     silent: bool = False
 
     def __post_init__(self) -> None:
-        self.mirror = Mirror("here", self, self._changed, self._confirm, self._removed)
+        self.mirror = Mirror("here", self, self._changed, self._confirm)
 
     def apply(self, source: str, resource: Resource) -> None:
         self.now[source] = resource
@@ -56,9 +56,6 @@ class Scene:
 
     def _changed(self, observed: Observed) -> None:
         self.told.append(f"changed {observed.uid} {observed.resource_version}")
-
-    def _removed(self, observed: Observed) -> None:
-        self.told.append(f"removed {observed.uid}")
 
     def _confirm(self, _: str, name: str) -> dict[str, Any] | None:
         if self.silent:
@@ -121,7 +118,8 @@ def test_what_was_never_good_is_shown_and_not_applied(scene: Scene) -> None:
     scene.mirror.seen("ADDED", masterjob(lockName=7))
     assert scene.heard() == ["changed uid-a 1"]
     scene.mirror.seen("DELETED", masterjob(version=2))
-    assert scene.heard() == ["removed uid-a"]
+    assert scene.heard() == []
+    assert scene.mirror.all() == []
 
 
 def test_what_is_no_object_is_nothing(scene: Scene) -> None:
@@ -190,7 +188,7 @@ def test_another_object_of_the_same_name_takes_the_place_of_the_one_before(scene
     scene.mirror.seen("ADDED", masterjob(version=10, uid="old"))
     scene.heard()
     scene.mirror.seen("ADDED", masterjob(version=20, uid="new"))
-    assert scene.heard() == ["remove old", "removed old", "apply new 1", "changed new 20"]
+    assert scene.heard() == ["remove old", "apply new 1", "changed new 20"]
     scene.mirror.seen("MODIFIED", masterjob(version=15, uid="old"))
     scene.mirror.seen("MODIFIED", masterjob(version=16, uid="older still"))
     assert scene.heard() == []

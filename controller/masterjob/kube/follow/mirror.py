@@ -1,7 +1,7 @@
 """The MasterJobs in scope as one picture, from all that is known: events, lists, answers to our own patches.
 
-What it shows is told on level by level: `follower` does what the resources say, `changed` and `removed` are for
-whoever writes the status. Nothing is told before `open`: with half a picture one might claim a lock that the other
+What it shows is told on level by level: `follower` does what the resources say, `changed` is for whoever
+writes the status. Nothing is told before `open`: with half a picture one might claim a lock that the other
 half disables.
 
     seen       an event of the watch, which may be late
@@ -64,10 +64,9 @@ class Mirror:
         follower: Follower,
         changed: Callable[[Observed], None],
         confirm: Callable[[str, str], Mapping[str, Any] | None],
-        removed: Callable[[Observed], None] = lambda _: None,
     ) -> None:
         self._cluster, self._follower = cluster, follower
-        self._changed, self._removed, self._confirm = changed, removed, confirm
+        self._changed, self._confirm = changed, confirm
         self._lock = threading.Lock()
         self._knowledge = Knowledge()
         self._open = False
@@ -196,7 +195,6 @@ class Mirror:
         if told is not None:
             if told.applied is not None:
                 self._follower.remove(uid)
-            self._removed(told.observed)
             del self._told[uid]
 
 
