@@ -13,26 +13,25 @@ import contextlib
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from uuid import uuid4
 
 from masterjob.election.clock import clock
 from masterjob.election.guard import ExitTimer, Guard, exit_now
-from masterjob.election.lanes import Lane
+from masterjob.election.lanes import Lanes
 from masterjob.election.machine.actions import Abandon, Action, Overrun, Say, StartJob, StopJob
-from masterjob.election.machine.commands import CONTROL, Command, Depart, Record, Renew
+from masterjob.election.machine.commands import Command, Record
 from masterjob.election.machine.elector import Elector
-from masterjob.election.machine.events import Event, Failure, Leave, Started, StartFailed, Stopped, Tick, Woken
+from masterjob.election.machine.events import Event, Leave, Started, StartFailed, Stopped, Tick, Woken
 from masterjob.election.observing import Gallery, Observer
 from masterjob.election.ports import Database, Job
+from masterjob.election.telling import tell_people
 from masterjob.election.term import Fence, LiveTerm
-from masterjob.election.values import Identity, Kind, LostPolicy, Term
+from masterjob.election.values import Identity, LostPolicy, Term
 
 logger = logging.getLogger("masterjob")
-
-LEVELS = {Kind.START_FAILED: logging.WARNING, Kind.EVICTED: logging.WARNING, Kind.OVERRUN: logging.ERROR}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +65,7 @@ class Driver:
         self._elector = Elector(identity, Random(), lambda: uuid4().hex)  # noqa: S311 - jitter is no secret
         self._jobs: dict[str, Job] = {}
         self._terms: dict[Term, LiveTerm] = {}
-        self._lanes: dict[str, Lane] = {}
-        self._closed_lanes: list[Lane] = []
+        self._lanes = Lanes(database.connect, self.tell)
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._step_lock = threading.Lock()
         self._changed = threading.Condition()
@@ -187,10 +185,7 @@ class Driver:
             self._awake_at = clock()
 
     def _close(self) -> None:
-        for lane in self._lanes.values():
-            lane.close()
-        for lane in [*self._lanes.values(), *self._closed_lanes]:
-            lane.join(1.0)
+        self._lanes.close(1.0)
         self._guard.close()
         if not self._failed:
             self._exit_timer.set(float("inf"))
@@ -209,7 +204,7 @@ class Driver:
             self._fail(error)
             return
         try:
-            self._tell_people(event, actions)
+            tell_people(self.identity.instance, event, actions)
         except Exception:  # somebody's log handler: the election goes on
             logger.debug("a log handler has failed", exc_info=True)
         with self._changed:
@@ -224,7 +219,7 @@ class Driver:
             self._carry_out(action)
         self._gallery.show(now, event, actions)
         if entries := tuple(action.entry for action in actions if isinstance(action, Say)):
-            self._perform(Record(clock(), entries))
+            self._lanes.perform(Record(clock(), entries))
         self._guard.set(self._elector.trust_ends_at())
         self._exit_timer.set(self._elector.exits_at())
         return actions
@@ -242,9 +237,9 @@ class Driver:
     def _carry_out(self, action: Action) -> None:
         match action:
             case Command():
-                self._perform(action)
+                self._lanes.perform(action)
             case Abandon(command):
-                self._abandon(command)
+                self._lanes.abandon(command)
             case StartJob(term):
                 self._start_job(term)
             case StopJob(term, _):
@@ -260,40 +255,3 @@ class Driver:
 
     def _trust_left(self, term: Term) -> float:
         return self._elector.trusted_until(term) - clock()
-
-    # --- the lanes ---
-
-    def _perform(self, command: Command) -> None:
-        lane = self._lanes.get(command.lane)
-        if lane is None:
-            name = CONTROL if command.lane == CONTROL else "heartbeat"
-            try:
-                lane = Lane(name, self._database.connect(command.timeout), self.tell)
-            except RuntimeError as error:  # no thread can be started just now
-                self.tell(Failure(command, str(error)))
-                return
-            self._lanes[command.lane] = lane
-        lane.put(command)
-        if isinstance(command, Depart):
-            self._closed_lanes = [*self._closed_lanes[-8:], self._lanes.pop(command.lane)]
-            lane.close()
-
-    def _abandon(self, command: Command) -> None:
-        lane = self._lanes.get(command.lane)
-        waiting = lane.drop(command) if lane is not None else None
-        if waiting is not None:
-            del self._lanes[command.lane]
-            for other in waiting:
-                self._perform(other)
-
-    # --- words ---
-
-    def _tell_people(self, event: Event, actions: Iterable[Action]) -> None:
-        if isinstance(event, Failure) and isinstance(event.command, Renew):
-            logger.warning("a heartbeat of %s failed: %s", self.identity.instance, event.error)
-        for action in actions:
-            match action:
-                case Say(entry):
-                    logger.log(LEVELS.get(entry.kind, logging.INFO), "%s (term %s)", entry.reason, entry.term)
-                case Abandon(Renew()):
-                    logger.warning("a heartbeat of %s was not answered in time", self.identity.instance)

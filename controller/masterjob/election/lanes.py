@@ -10,9 +10,58 @@ from collections import deque
 from collections.abc import Callable
 
 from masterjob.election.errors import StoreUnavailable
-from masterjob.election.machine.commands import Command
+from masterjob.election.machine.commands import CONTROL, Command, Depart
 from masterjob.election.machine.events import Event, Failure, Reply
 from masterjob.election.ports import Store
+
+_CLOSED = 8
+"""Lanes that have closed, and whose end is still waited for at ours."""
+
+
+class Lanes:
+    """The lanes of one instance, opened as they are needed; used by one thread at a time.
+
+    ``connect`` makes a connection whose calls take so many seconds at most; ``done`` is handed each outcome.
+    """
+
+    def __init__(self, connect: Callable[[float], Store], done: Callable[[Event], None]) -> None:
+        self._connect, self._done = connect, done
+        self._open: dict[str, Lane] = {}
+        self._closed: deque[Lane] = deque(maxlen=_CLOSED)
+
+    def perform(self, command: Command) -> None:
+        """Have the command performed on its lane; a heartbeat's lane closes after the last that it has to do."""
+        if (lane := self._lane_of(command)) is None:
+            return
+        lane.put(command)
+        if isinstance(command, Depart):
+            self._closed.append(self._open.pop(command.lane))
+            lane.close()
+
+    def abandon(self, command: Command) -> None:
+        """Wait for the command no more; what it held up goes on in a fresh lane."""
+        lane = self._open.get(command.lane)
+        waiting = lane.drop(command) if lane is not None else None
+        if waiting is not None:
+            del self._open[command.lane]
+            for other in waiting:
+                self.perform(other)
+
+    def close(self, timeout: float) -> None:
+        """End each when all it has to do is done; wait for each that many seconds at most."""
+        for lane in self._open.values():
+            lane.close()
+        for lane in [*self._open.values(), *self._closed]:
+            lane.join(timeout)
+
+    def _lane_of(self, command: Command) -> "Lane | None":
+        if command.lane not in self._open:
+            name = CONTROL if command.lane == CONTROL else "heartbeat"
+            try:
+                self._open[command.lane] = Lane(name, self._connect(command.timeout), self._done)
+            except RuntimeError as error:  # no thread can be started just now
+                self._done(Failure(command, str(error)))
+        return self._open.get(command.lane)
 
 
 class Lane:
