@@ -33,6 +33,26 @@ class Unavailable(Exception):
     """This server cannot be had here; the message says why."""
 
 
+@contextlib.contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Freeze a process, and go on only once each thread of it stands still: a signal takes its time."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        until = time.monotonic() + _PATIENCE
+        while any(_runs(thread) for thread in Path(f"/proc/{pid}/task").iterdir()):
+            assert time.monotonic() < until, f"process {pid} does not stand still"
+            time.sleep(0.001)
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _runs(thread: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0] != "T"
+    return False
+
+
 class Server:
     """A server of one kind. The subclasses say how it is made, asked its version, and given a database."""
 

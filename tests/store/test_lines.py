@@ -1,7 +1,5 @@
 """A call that hangs fails in time, whoever hangs; after any error the next call has a fresh connection."""
 
-import os
-import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +9,7 @@ import pytest
 from masterjob.election.errors import StoreUnavailable
 from masterjob.store.database import Database
 from tests.servers import Server
-from tests.servers.process import free_port
+from tests.servers.process import free_port, frozen
 from tests.store.conftest import SqlBackend, opened
 
 FOR_EVER = 3600.0
@@ -83,26 +81,20 @@ def test_a_statement_that_hangs_ends_with_the_timeout(networked: SqlBackend) -> 
 def test_a_frozen_backend_is_given_up(on_postgresql: SqlBackend) -> None:
     store = on_postgresql.connect(timeout=0.5)
     pid = store._line.rows("SELECT pg_backend_pid()")[0][0]
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(pid):
         with pytest.raises(StoreUnavailable, match="no answer within"):
             store.census()
         assert store.census().sessions == ()
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def test_a_frozen_server_is_given_up(on_mariadb: SqlBackend, mariadb: Server) -> None:
     store = on_mariadb.connect(timeout=0.5)
     store.census()
-    os.kill(mariadb.pid, signal.SIGSTOP)
-    try:
+    with frozen(mariadb.pid):
         with pytest.raises(StoreUnavailable):
             store.census()
         with pytest.raises(StoreUnavailable):
             store.census()
-    finally:
-        os.kill(mariadb.pid, signal.SIGCONT)
     assert store.census().sessions == ()
 
 
