@@ -170,6 +170,53 @@ def test_one_of_two_is_master_and_the_other_after_it_left(
     assert other.terms[0].number > one.terms[0].number
 
 
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_a_start_that_fails_with_an_error_without_words_gives_the_lock_to_others(
+    drivers: Callable[[str], Driver],
+) -> None:
+    class Failing(Notes):
+        def start(self, term: LiveTerm, report: Report) -> None:
+            super().start(term, report)
+            report.start_failed(Unspeakable())
+
+    driver = drivers("me")
+    job = enter(driver, Failing())
+    assert job.stopped.acquire(timeout=PATIENCE)
+    assert enter(drivers("other"), Notes()).started.acquire(timeout=PATIENCE)
+
+
+def test_where_no_thread_is_left_for_wake_ups_the_election_goes_on(
+    drivers: Callable[[str], Driver], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: Hints) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Hints, "start", fail)
+    job = enter(drivers("me"), Notes())
+    assert job.started.acquire(timeout=PATIENCE)
+    assert "there are no wake-ups" in caplog.text
+
+
+def test_a_command_that_keeps_failing_is_told_once(
+    drivers: Callable[[str], Driver], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed = threading.Semaphore(0)
+
+    def refuse(*_: object) -> None:
+        failed.release()
+        raise StoreUnavailable("no such character")
+
+    monkeypatch.setattr(Hanging, "ensure", refuse)
+    enter(drivers("me"), Notes())
+    for _ in range(2):
+        assert failed.acquire(timeout=PATIENCE)
+    assert caplog.text.count("the rows of locks cannot be written, which is tried again: no such character") == 1
+
+
 def test_a_heartbeat_that_hangs_does_not_keep_the_job_from_being_stopped_in_time(
     drivers: Callable[[str], Driver], database: HangingDatabase
 ) -> None:

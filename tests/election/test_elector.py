@@ -58,6 +58,23 @@ def test_rows_are_ensured_before_anything_is_looked_for_or_claimed() -> None:
     assert not bench.asked(LookForFree, Claim)
 
 
+def test_a_name_that_the_database_cannot_store_stops_no_other_lock() -> None:
+    bench = Bench()
+    names = [f"lock-{number}" for number in range(6)]
+    bench.declare(*names, "日本")
+    for _ in range(20):
+        for ensure in bench.asked(Ensure):
+            if "日本" in ensure.lock_names:  # type: ignore[attr-defined]
+                bench.fail(ensure, "no such character")
+        bench.pass_time(0.5, but=Ensure)
+        for ensure in bench.asked(Ensure):
+            if "日本" not in ensure.lock_names:  # type: ignore[attr-defined]
+                bench.answer(ensure)
+    bench.pass_time(1.0, but=Ensure)
+    assert sorted(start.term.lock_name for start in bench.said(StartJob)) == names
+    assert bench.elector.why("日本") == "its row cannot be written: no such character"
+
+
 def test_nothing_is_claimed_before_the_initial_delay_is_over() -> None:
     bench = Bench()
     bench.tell(Declare("a", TIMING, delay=2.0))
@@ -349,6 +366,30 @@ def test_a_release_without_an_answer_is_asked_again() -> None:
     bench.pass_time(1.5)
     assert len(bench.said(Release)) == 2
     assert (Kind.STEPPED_DOWN, "me stepped down from a: asked") in bench.history()
+
+
+def test_one_row_that_somebody_has_locked_holds_up_no_other_release_for_long() -> None:
+    bench = Bench()
+    names = [f"lock-{number}" for number in range(8)]
+    bench.become_master(*names)
+    for stop in [bench.tell(Withdraw(name, "closed")) for name in names]:
+        bench.tell(Stopped(only(stop, StopJob).term))
+    locked = bench.database.tables.locks["lock-3"].term
+    for _ in range(20):
+        bench.pass_time(0.01, but=Release)
+        for release in bench.asked(Release):
+            if Term("lock-3", locked) in release.terms:  # type: ignore[attr-defined]
+                bench.now += 4.0
+                bench.fail(release, "lock timeout")
+            else:
+                bench.answer(release)
+        bench.pass_time(1.0, but=Release)
+    held = [name for name in names if bench.database.tables.locks[name].holder is not None]
+    assert held == ["lock-3"]
+    tries = [release for release in bench.said(Release) if release.terms == (Term("lock-3", locked),)]
+    pauses = [later.sent - earlier.sent for earlier, later in pairwise(tries)]
+    assert pauses, "it is asked for by itself"
+    assert min(pauses) >= 8.0, "the lane is free for as long as it was held up"
 
 
 def test_who_stepped_down_sits_out_one_heartbeat_interval() -> None:
@@ -734,6 +775,35 @@ def test_an_eviction_in_vain_is_followed_by_a_look_not_by_another_try() -> None:
     assert bench.said(StartJob)
 
 
+def test_an_eviction_that_is_held_up_holds_up_no_other() -> None:
+    """Such as that of a master which froze in a guarded transaction: its lock's row is locked by it."""
+    bench = Bench()
+    for number, name in enumerate("ab"):
+        bench.rival(f"rival/{number}", f"rival-{number}")
+        bench.store.ensure([name])
+        bench.store.claim(f"rival/{number}", [name])
+    bench.declare("a", "b")
+    bench.settle()
+    bench.pass_time(3.2, but=Evict)
+    (evict,) = bench.asked(Evict)
+    held_up = evict.session_id  # type: ignore[attr-defined]
+    bench.now += 4.0
+    bench.fail(evict, "lock timeout")
+    bench.pass_time(1.5, but=Evict)
+    (other,) = bench.asked(Evict)
+    assert other.session_id != held_up  # type: ignore[attr-defined]
+    bench.answer(other)
+    bench.pass_time(0.5, but=Evict)
+    assert len(bench.said(StartJob)) == 1
+    bench.pass_time(4.0, but=Evict)
+    (again,) = bench.asked(Evict)
+    assert again.session_id == held_up  # type: ignore[attr-defined]
+    assert again.sent >= evict.sent + 8.0, "our claims had time in between"
+    bench.answer(again)
+    bench.pass_time(0.5)
+    assert len(bench.said(StartJob)) == 2
+
+
 def test_who_was_too_late_to_evict_looks_for_what_that_freed_at_once() -> None:
     bench = a_candidate_watching_a_rival_die()
     bench.pass_time(3.2, but=(Evict,))
@@ -820,6 +890,20 @@ def test_leaving_stops_the_jobs_then_releases_then_removes_the_session() -> None
     bench.settle()
     assert bench.database.tables.locks["a"].holder is None
     assert not bench.database.tables.sessions
+    assert bench.elector.idle
+
+
+def test_who_leaves_takes_part_in_nothing_that_is_declared_later() -> None:
+    """Such as a change of timing that was on its way when the process began to end."""
+    bench = Bench()
+    term = bench.become_master("a")
+    bench.tell(Leave("the process ends"))
+    bench.tell(Declare("a", SLOW))
+    bench.tell(Declare("b", TIMING))
+    bench.tell(Stopped(term))
+    bench.settle()
+    bench.pass_time(10.0)
+    assert len(bench.said(StartJob)) == 1
     assert bench.elector.idle
 
 

@@ -77,3 +77,34 @@ def test_of_two_exit_timers_the_earlier_counts(other: str) -> None:
 def test_the_exit_timer_works_without_a_standard_error() -> None:
     done = hold("sys.stderr = None; timer.set(clock() + 0.1)")
     assert done.returncode == 1
+
+
+FORKS = """
+    import os, signal, sys, threading
+    from masterjob.election.clock import clock
+    from masterjob.election.guard import ExitTimer
+    timer = ExitTimer()
+    timer.set(clock() + 60)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)
+        {in_the_child}
+        sys.exit(7)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    {in_the_parent}
+"""
+
+
+@pytest.mark.parametrize("in_the_child", ["pass", "timer.set(clock() + 60)", "ExitTimer().set(float('inf'))"])
+def test_a_forked_child_has_no_exit_timer_and_may_set_its_own(in_the_child: str) -> None:
+    code = textwrap.dedent(FORKS).format(in_the_child=in_the_child, in_the_parent="timer.set(float('inf'))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "7\n"), done.stderr
+
+
+def test_the_exit_timer_outlasts_a_fork_of_its_process() -> None:
+    code = textwrap.dedent(FORKS).format(
+        in_the_child="pass", in_the_parent="timer.set(clock() + 0.1); threading.Event().wait(30)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "7\n"), done.stderr

@@ -19,6 +19,7 @@ from random import Random
 from uuid import uuid4
 
 from masterjob.election.clock import clock
+from masterjob.election.errors import told
 from masterjob.election.guard import ExitTimer, Guard, exit_now
 from masterjob.election.lanes import Lanes
 from masterjob.election.machine.actions import Abandon, Action, Overrun, Say, StartJob, StopJob
@@ -27,7 +28,7 @@ from masterjob.election.machine.elector import Elector
 from masterjob.election.machine.events import Event, Leave, Started, StartFailed, Stopped, Tick, Woken
 from masterjob.election.observing import Gallery, Observer
 from masterjob.election.ports import Database, Job
-from masterjob.election.telling import tell_people
+from masterjob.election.telling import Teller
 from masterjob.election.term import Fence, LiveTerm
 from masterjob.election.values import Identity, LostPolicy, Term
 
@@ -45,7 +46,7 @@ class _Report:
         self.tell(Started(self.term))
 
     def start_failed(self, error: BaseException) -> None:
-        self.tell(StartFailed(self.term, f"{type(error).__name__}: {error}"))
+        self.tell(StartFailed(self.term, told(error)))
 
     def stopped(self) -> None:
         self.tell(Stopped(self.term))
@@ -75,6 +76,7 @@ class Driver:
         self._exit_timer = ExitTimer()
         self._guard = Guard(lambda: self._step(Tick()))
         self._wakeups = database.wakeups(lambda names: self.tell(Woken(names)))
+        self._teller = Teller(identity.instance)
         self._gallery = Gallery(identity.instance, observers)
         self._awake_at = clock()
         self._thread = threading.Thread(target=self._run, name="masterjob elector", daemon=True)
@@ -149,12 +151,21 @@ class Driver:
     # --- the elector's thread ---
 
     def _run(self) -> None:
-        if self._prepare():
-            self._wakeups.start()
-            while not self._over.is_set() and not (self._leaving.is_set() and self._elector.idle):
-                self._step(self._next_event())
-            self._wakeups.close()
+        try:
+            if self._prepare():
+                self._take_part()
+        except Exception as error:
+            self._fail(error)
         self._close()
+
+    def _take_part(self) -> None:
+        try:
+            self._wakeups.start()
+        except RuntimeError as error:  # no thread can be started: they are hints, and all comes to pass without
+            logger.warning("there are no wake-ups, so all takes a little longer: %s", error)
+        while not self._over.is_set() and not (self._leaving.is_set() and self._elector.idle):
+            self._step(self._next_event())
+        self._wakeups.close()
 
     def _prepare(self) -> bool:
         """Get the tables ready, however long the database takes to appear; False when told to leave before."""
@@ -204,7 +215,7 @@ class Driver:
             self._fail(error)
             return
         try:
-            tell_people(self.identity.instance, event, actions)
+            self._teller.tell(event, actions)
         except Exception:  # somebody's log handler: the election goes on
             logger.debug("a log handler has failed", exc_info=True)
         with self._changed:

@@ -28,3 +28,11 @@ class StoreUnavailable(MasterJobError):
 
 class TermLost(MasterJobError):
     """The term is over: another instance may be master by now."""
+
+
+def told(error: BaseException) -> str:
+    """Return an error in words, also where it has none that can be had."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__

@@ -61,7 +61,8 @@ class Guard:
 class ExitTimer:
     """Ends the process at a given time unless it is set on or off before; needs no Python thread to run.
 
-    All timers of a process share the one watchdog: it is set for the earliest of them.
+    All timers of a process share the one watchdog: it is set for the earliest of them. It is off while the process
+    forks: in the child its thread is missing and its lock held, so that whoever touched it there waited for ever.
     """
 
     _all: ClassVar[dict["ExitTimer", float]] = {}
@@ -85,6 +86,31 @@ class ExitTimer:
             faulthandler.cancel_dump_traceback_later()
         else:
             faulthandler.dump_traceback_later(max(0.001, at - clock()), exit=True, file=_where_to_tell())
+
+    @classmethod
+    def before_fork(cls) -> None:
+        """Take the watchdog away, and let nobody set it meanwhile."""
+        cls._lock.acquire()
+        cls._arm(NEVER)
+
+    @classmethod
+    def after_in_parent(cls) -> None:
+        """Set it again."""
+        cls._arm(min(cls._all.values(), default=NEVER))
+        cls._lock.release()
+
+    @classmethod
+    def after_in_child(cls) -> None:
+        """Begin anew: the terms are the parent's."""
+        cls._all.clear()
+        cls._lock.release()
+
+
+os.register_at_fork(
+    before=ExitTimer.before_fork,
+    after_in_parent=ExitTimer.after_in_parent,
+    after_in_child=ExitTimer.after_in_child,
+)
 
 
 def exit_now() -> None:

@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from masterjob.election.errors import StoreUnavailable
+from masterjob.election.errors import StoreUnavailable, told
 from masterjob.election.machine.commands import CONTROL, Command, Depart
 from masterjob.election.machine.events import Event, Failure, Reply
 from masterjob.election.ports import Store
@@ -127,4 +127,4 @@ def _outcome(command: Command, store: Store) -> Event:
     except StoreUnavailable as error:
         return Failure(command, str(error))
     except Exception as error:
-        return Failure(command, f"{type(error).__name__}: {error}")
+        return Failure(command, told(error))

@@ -7,6 +7,7 @@ quarter of a second anyone takes. The claim decides; everything before it is onl
 
 import heapq
 import math
+from collections import deque
 
 from masterjob.election.machine.book import Book, Candidate, Claiming, Lock, Releasing
 from masterjob.election.machine.commands import AGAIN, Claim, Ensure, LookForFree
@@ -26,6 +27,8 @@ AT_ONCE = 0.02
 BATCH = 500
 """Locks claimed with one statement."""
 
+WAITING = "waiting for the lock to be free"
+
 
 class Candidacy:
     """The locks that this instance waits for."""
@@ -34,6 +37,8 @@ class Candidacy:
         self._book = book
         self._mastery = mastery
         self._ensure_at = LONG_AGO
+        self._unwritten: deque[tuple[str, ...]] = deque()
+        """Locks whose rows could not be written, in groups that are tried in turn."""
         self._look_at = LONG_AGO
         self._rest_at = NEVER
         self._chosen: list[str] = []
@@ -70,10 +75,8 @@ class Candidacy:
         while self._book.ready and self._book.ready[0] <= self._book.now:
             heapq.heappop(self._book.ready)
             self.look_soon()
-        book = self._book
-        if book.rowless and book.now >= self._ensure_at and not book.awaits(Ensure):
-            batch, book.rowless = book.rowless[:BATCH], book.rowless[BATCH:]
-            book.send(Ensure(book.now, tuple(sorted(batch))))
+        if self._book.now >= self._ensure_at and not self._book.awaits(Ensure):
+            self._ensure()
         if self._may_ask() and self._chosen and self._book.now >= self._claim_at:
             self._claim()
         if self._may_ask() and self._time_to_look():
@@ -81,7 +84,8 @@ class Candidacy:
 
     def next_time(self) -> float:
         """When one of these is due."""
-        ensure_at = self._ensure_at if self._book.rowless and not self._book.awaits(Ensure) else NEVER
+        rows = self._book.rowless or self._unwritten
+        ensure_at = self._ensure_at if rows and not self._book.awaits(Ensure) else NEVER
         times = [self._book.ready[0] if self._book.ready else NEVER, ensure_at]
         if self._may_ask():
             times.append(self._claim_at if self._chosen else min(self._look_at, self._rest_at))
@@ -98,6 +102,36 @@ class Candidacy:
 
     def _time_to_look(self) -> bool:
         return not self._chosen and self._book.now >= min(self._look_at, self._rest_at)
+
+    # --- rows ---
+
+    def _ensure(self) -> None:
+        """Have the rows of locks written; what could not be, a group at a time, once all others are."""
+        book = self._book
+        while book.rowless or self._unwritten:
+            if book.rowless:
+                names, book.rowless = book.rowless[:BATCH], book.rowless[BATCH:]
+            else:
+                names = list(self._unwritten.popleft())
+            if names := [name for name in names if name in book.locks]:
+                book.send(Ensure(book.now, tuple(sorted(names))))
+                return
+
+    def ensured(self, command: Ensure) -> None:
+        """The locks can be found now, if they are free."""
+        for name in command.lock_names:
+            if (lock := self._book.locks.get(name)) and isinstance(lock.state, Candidate):
+                lock.why = WAITING
+        self.look_soon()
+
+    def ensure_failed(self, command: Ensure, error: str) -> None:
+        """Try it again in two halves: one name that the database cannot store must not stop all others."""
+        for name in command.lock_names:
+            if (lock := self._book.locks.get(name)) and isinstance(lock.state, Candidate):
+                lock.why = f"its row cannot be written: {error}"
+        half = (len(command.lock_names) + 1) // 2
+        self._unwritten.extend(group for group in (command.lock_names[:half], command.lock_names[half:]) if group)
+        self._ensure_at = self._book.now + AGAIN
 
     # --- looking ---
 
@@ -183,13 +217,8 @@ class Candidacy:
         """Look again in a while."""
         self._look_at = self._book.now + AGAIN
 
-    def ensure_failed(self, command: Ensure) -> None:
-        """Write the rows again in a while, before anything else is asked."""
-        self._ensure_at = self._book.now + AGAIN
-        self._book.rowless.extend(name for name in command.lock_names if name in self._book.locks)
-
     def _stand_again(self, lock: Lock, wait: float) -> None:
-        lock.why = "waiting for the lock to be free"
+        lock.why = WAITING
         self._book.become(lock, Candidate(self._book.now + wait))
 
     def _claiming(self, command: Claim) -> list[Lock]:

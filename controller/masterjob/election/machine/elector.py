@@ -61,6 +61,7 @@ class Elector:
         self._heartbeat = Heartbeat(self._book, self._mastery, new_id)
         self._evictor = Evictor(self._book)
         self._candidacy = Candidacy(self._book, self._mastery)
+        self._leaving = False
         # The heartbeat last: a claim that lacks trust asks for one at once.
         self._parts = (self._mastery, self._mover, self._evictor, self._candidacy, self._heartbeat)
 
@@ -130,10 +131,12 @@ class Elector:
                 self._mastery.wake(event.lock_names)
                 self._candidacy.wake(event.lock_names)
             case Declare():
-                self._declare(event)
+                if not self._leaving:  # what is still wanted is wanted of somebody else
+                    self._declare(event)
             case Withdraw():
                 self._withdraw(event.lock_name, event.why)
             case Leave():
+                self._leaving = True
                 for name in sorted(self._book.locks):
                     self._withdraw(name, event.why)
             case StepDown():
@@ -162,6 +165,8 @@ class Elector:
             case Reply(Evict()):
                 self._evictor.in_vain()
                 self._candidacy.look_soon()  # somebody else has perhaps freed its locks
+            case Reply(Ensure() as command):
+                self._candidacy.ensured(command)
             case Reply(LookForFree() as command, Vacancies() as vacancies):
                 self._candidacy.looked(command, vacancies)
             case Reply(Claim() as command, tuple() as terms):
@@ -179,14 +184,16 @@ class Elector:
         match command:
             case Open() | Renew():
                 self._heartbeat.failed(command, error)
-            case LookAtSessions() | Evict():
-                self._evictor.failed()
+            case LookAtSessions():
+                self._evictor.look_failed()
+            case Evict():
+                self._evictor.unanswered(command)
             case LookForFree():
                 self._candidacy.look_failed()
             case Claim():
                 self._candidacy.unanswered(command)
             case Ensure():
-                self._candidacy.ensure_failed(command)
+                self._candidacy.ensure_failed(command, error)
             case TakeInventory():
                 self._mastery.inventory_failed()
             case Release():

@@ -23,7 +23,7 @@ class Evictor:
         book = self._book
         if not book.candidates or book.awaits(LookAtSessions, Evict):
             return
-        suspect = next(self._watch.suspects(book.now), None)
+        suspect = min(self._watch.suspects(book.now), key=lambda each: each.watched.unanswered, default=None)
         if suspect is not None and not self._look_first:
             book.send(Evict(book.now, suspect.watched, suspect.if_stale))
         elif book.now >= self._look_at:
@@ -54,6 +54,14 @@ class Evictor:
         for term in terms:
             self._book.say(Kind.EVICTED, term, f"{victim} was silent for {silent} and was evicted")
 
-    def failed(self) -> None:
+    def unanswered(self, command: Evict) -> None:
+        """Unknown. One lock of it may be held up, and with it the whole eviction: others are dealt with first.
+
+        It is tried again after as long as this attempt took, so that our claims are not held up all the time.
+        """
+        self._watch.postpone(command.watched, self._book.now + (self._book.now - command.sent))
+        self.look_failed()
+
+    def look_failed(self) -> None:
         """Unknown: look again before anything else, in a while."""
         self._look_first, self._look_at = True, self._book.now + AGAIN

@@ -5,6 +5,8 @@ job's ``stop`` has returned (design 3, rule 3). And nothing that was read is bel
 done since (design 3.2, renew).
 """
 
+from collections import deque
+
 from masterjob.election.machine.actions import Overrun, StartJob, StopJob
 from masterjob.election.machine.book import Book, Held, Lock, Releasing, Serving, Stopping
 from masterjob.election.machine.book import Candidate as CandidateState
@@ -25,6 +27,8 @@ class Mastery:
         self._book = book
         self._strays: set[Term] = set()
         self._retry_at = LONG_AGO
+        self._held_up: deque[tuple[Term, ...]] = deque()
+        """Terms whose release got no answer, in groups that are asked for in turn."""
         self._look_again = False
 
     def is_stray(self, term: Term) -> bool:
@@ -159,15 +163,21 @@ class Mastery:
         return self._retry_at if self._retry_at > self._book.now else NEVER
 
     def _release(self) -> None:
+        """Release all there is with one statement, and after that one group of those that got no answer."""
         book = self._book
-        done = [state.term for state in book.releasing.values()]
-        terms = sorted({*done, *self._strays})
+        due = {*(state.term for state in book.releasing.values()), *self._strays}
+        while self._held_up and due.isdisjoint(self._held_up[0]):
+            self._held_up.popleft()
+        terms = due.difference(*self._held_up)
+        if not terms and self._held_up:
+            terms = due.intersection(self._held_up.popleft())
         if not terms:
             return
-        for term in done:
-            book.locks[term.lock_name].touched = book.now
+        for term in terms:
+            if lock := self._lock_of(term):
+                lock.touched = book.now
         ids = {lease.id for lease in book.every_lease()}
-        book.send(Release(book.now, tuple(sorted(ids)), tuple(terms)))
+        book.send(Release(book.now, tuple(sorted(ids)), tuple(sorted(terms))))
 
     def released(self, command: Release) -> None:
         """The locks are free; say so and stand again."""
@@ -188,8 +198,14 @@ class Mastery:
         self._book.become(lock, CandidateState(state.ready_at))
 
     def unanswered(self, command: Release) -> None:
-        """It may be asked again: it names the exact terms."""
-        self._retry_at = self._book.now + AGAIN
+        """It may be asked again, in two halves: one row that somebody else has locked must not hold up the others.
+
+        One alone waits as long as its attempt took, so that our claims are not held up all the time.
+        """
+        half = (len(command.terms) + 1) // 2
+        self._held_up.extend(group for group in (command.terms[:half], command.terms[half:]) if group)
+        alone = len(command.terms) == 1
+        self._retry_at = self._book.now + (max(AGAIN, self._book.now - command.sent) if alone else AGAIN)
         for term in command.terms:
             if lock := self._lock_of(term):
                 lock.touched = self._book.now

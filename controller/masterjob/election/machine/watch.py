@@ -39,6 +39,8 @@ class Watched:
     """When rule a allows an eviction."""
     dead_at: float
     """When rule b does."""
+    unanswered: int = 0
+    """Attempts to evict it whose outcome is unknown."""
 
     def silent_for(self, now: float) -> float:
         """Seconds since its last heartbeat, as near as can be said."""
@@ -120,6 +122,12 @@ class Watch:
     def next_suspicion(self) -> float:
         """When the next session may be evicted."""
         return min((min(w.suspect_at, w.dead_at) for w in self._watched.values()), default=NEVER)
+
+    def postpone(self, watched: Watched, until: float) -> None:
+        """Suspect the session no sooner: an attempt got no answer."""
+        watched.unanswered += 1
+        watched.suspect_at = max(watched.suspect_at, until)
+        watched.dead_at = max(watched.dead_at, until)
 
     def forget(self, session_id: str) -> None:
         """Stop watching a session that is gone."""
