@@ -8,7 +8,8 @@
 `start_master` in every copy of the application; ``start`` is called on one of them, and on another when that one
 dies. `disable` and `enable` switch a lock for all of them, `status` and `history` say what is going on.
 
-The rooms, and what may import what: ``cli | operator | main -> jobs | store | kube | web -> election``.
+The rooms, and what may import what:
+``cli | operator | main -> controller -> process -> jobs | store | kube | web -> election``.
 
     election/     who is master: the protocol, a pure state machine, and its threads
     store/        where it is written: SQL on three databases, and nothing of SQL elsewhere
@@ -18,8 +19,8 @@ The rooms, and what may import what: ``cli | operator | main -> jobs | store | k
     kube/         what the cluster sees
     web/          what people and probes see over HTTP
     cli/          what a terminal sees
+    process/      this process's part in the elections, and its own end
     settings.py   options > environment > config file > defaults; documents.py reads files, line by line
-    process.py    this process's part in the election, and its own end
     main.py       puts the rooms together for applications; serving.py the control API with this process;
                   operator.py the controller with the MasterJobs of a cluster
 """
@@ -36,7 +37,6 @@ from masterjob.election.errors import (
 from masterjob.election.term import LiveTerm as Term
 from masterjob.jobs.python.job import MasterJob
 from masterjob.main import (
-    Master,
     api_application,
     disable,
     enable,
@@ -46,6 +46,7 @@ from masterjob.main import (
     status,
     step_down,
 )
+from masterjob.process.handle import Master
 
 __all__ = [
     "Master",

@@ -1,14 +1,10 @@
 """The composition root: the only file that knows every room; what a library user calls is here.
 
-Nothing is decided here: settings are resolved, a job is handed to this process's instance (``process.py``),
+Nothing is decided here: settings are resolved, a job is handed to this process's instance (``process/``),
 and the switch is passed on to the database.
 """
 
-import asyncio
-import getpass
-import logging
 import os
-import socket
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime, timedelta
@@ -17,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from masterjob.documents import refuse_unknown
 from masterjob.election.errors import SettingError
-from masterjob.election.machine.events import StepDown
-from masterjob.election.term import LiveTerm
 from masterjob.election.values import lock_name as valid_lock_name
 from masterjob.election.views import Event, LockStatus
 from masterjob.jobs.python.job import MasterJob, PythonJob
-from masterjob.process import GRACE, Instance, Process, running_loop
+from masterjob.process.handle import Master
+from masterjob.process.identity import whoever_runs_this
+from masterjob.process.instance import running_loop
+from masterjob.process.process import Process
 from masterjob.settings import config_document, config_section, resolve
 from masterjob.store.database import Database
 from masterjob.store.switchboard import Switchboard
@@ -34,72 +31,9 @@ if TYPE_CHECKING:
     from masterjob.serving import Api
     from masterjob.web.ports import Authenticator
 
-logger = logging.getLogger("masterjob")
-
 Duration = str | float | timedelta
 
 _process = Process()
-
-
-class Master:
-    """One instance's part in one lock. Made by `start_master`."""
-
-    def __init__(self, instance: Instance, lock_name: str, stop_timeout: float) -> None:
-        self._instance = instance
-        self._stop_timeout = stop_timeout
-        self._closed = False
-        self.lock_name = lock_name
-
-    @property
-    def instance(self) -> str:
-        """The id of this instance; new at every start of the process."""
-        return self._instance.driver.identity.instance
-
-    @property
-    def is_master(self) -> bool:
-        """Whether this instance is master right now. Reads the clock: true only as long as it can be trusted."""
-        return self.term is not None
-
-    @property
-    def term(self) -> LiveTerm | None:
-        """The term that this instance serves, or None."""
-        return self._instance.driver.term_of(self.lock_name)
-
-    @property
-    def why(self) -> str:
-        """One sentence: what this instance does about the lock, and why."""
-        return self._instance.why(self.lock_name)
-
-    def step_down(self, reason: str = "asked to") -> None:
-        """Stop the job, release the lock and sit out one heartbeat interval; nothing if not master."""
-        self._instance.driver.tell(StepDown(self.lock_name, reason))
-
-    def close(self) -> None:
-        """Stop the job if it runs here, release the lock and take part no more.
-
-        Waits for that, the stop timeout and a few seconds at most; where the job's ``stop`` takes longer, the
-        lock is kept until it returns.
-
-        Raises:
-            RuntimeError: called on the event loop that the job's coroutines need to stop; use `aclose`.
-        """
-        if self._instance.loop_is_here():
-            raise RuntimeError("close() would wait for the event loop that it stands on: await aclose()")
-        self._close()
-
-    async def aclose(self) -> None:
-        """Do what `close` does, from a coroutine."""
-        await asyncio.to_thread(self._close)
-
-    def _close(self) -> None:
-        if self._closed:  # the lock may belong to another handle by now
-            return
-        self._closed = True
-        if not self._instance.close_lock(self.lock_name, self._stop_timeout + GRACE):
-            logger.warning("%s is not closed yet: %s", self.lock_name, self.why)
-
-    def __repr__(self) -> str:
-        return f"<master of {self.lock_name}: {self.why}>"
 
 
 def start_master(  # noqa: PLR0913 - the arguments are the product's surface
@@ -125,7 +59,7 @@ def start_master(  # noqa: PLR0913 - the arguments are the product's surface
 
     Coroutine functions run on the event loop that this is called in, or on one of our own. With
     ``handle_signals`` SIGTERM stops the jobs and releases the locks before it ends the process; a handler that
-    was there before is called too.
+    was there before is called too, one that is set later instead.
 
     Raises:
         SettingError: an argument or setting is missing or wrong; the message says which, where, and what would do.
@@ -224,14 +158,6 @@ def _switchboard(database: str | None) -> Switchboard:
     other = Database(resolve({"database": database}, os.environ, None).database)
     other.prepare()  # a lock may be disabled before any instance was ever started
     return other.switchboard()
-
-
-def whoever_runs_this() -> str:
-    """Return who does things from here where nobody says so: user@host."""
-    try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
-    except (OSError, KeyError):
-        return socket.gethostname()
 
 
 # --- the control API ----------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from masterjob.election.timing import in_words
 from masterjob.jobs.crew import Crew
 from masterjob.jobs.named import JobSpec
 from masterjob.jobs.python.job import MasterJob, PythonJob
-from masterjob.kube.api.client import ApiRefused, ApiUnavailable, DefinitionMissing
+from masterjob.kube.api.answers import ApiRefused, ApiUnavailable, DefinitionMissing
 from masterjob.kube.cluster import Cluster, cluster_of
 from masterjob.kube.follow.mirror import Mirror
 from masterjob.kube.follow.observed import Observed
@@ -38,8 +38,9 @@ from masterjob.kube.status.facts import Problem
 from masterjob.kube.status.teller import Description
 from masterjob.kube.status.writer import StatusWriter
 from masterjob.main import this_process
-from masterjob.process import Process, running_loop
-from masterjob.resource.manifest import Resource
+from masterjob.process.instance import running_loop
+from masterjob.process.process import Process
+from masterjob.resource.resource import Resource
 from masterjob.settings import Settings, config_document, resolve
 from masterjob.store.database import Database
 

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from masterjob.election.driver import Driver
 from masterjob.election.views import Event, LockStatus
-from masterjob.process import Process
+from masterjob.process.process import Process
 from masterjob.store.switchboard import Switchboard
 from masterjob.web.app import Parts, application
 from masterjob.web.health import DatabaseAnswers, Health

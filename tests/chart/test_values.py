@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from masterjob.resource.manifest import OPTIONS
+from masterjob.resource.resource import OPTIONS
 from tests.chart.helm import CHART, ROOT, Helm, Values, only
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())

@@ -54,9 +54,9 @@ class Terminal:
         new.write_text(text)
         return new.rename(path)
 
-    def run(self, *words: str) -> Result:
-        """Run a command in this process."""
-        environment = {"MASTERJOB_DATABASE_URL": self.url, "MASTERJOB_CONFIG": ""}
+    def run(self, *words: str, url: str | None = None) -> Result:
+        """Run a command in this process, with another database in its environment where one is given."""
+        environment = {"MASTERJOB_DATABASE_URL": self.url if url is None else url, "MASTERJOB_CONFIG": ""}
         return CliRunner().invoke(app, list(words), env=environment, prog_name="masterjob")
 
     def json(self, *words: str) -> Any:

@@ -57,6 +57,24 @@ def test_a_lock_that_nobody_has_used_is_not_there(terminal: Terminal) -> None:
     assert result.stderr == "masterjob: no lock NOBODY is known: nobody has used it on this database yet\n"
 
 
+def test_the_history_of_a_lock_that_nobody_has_used_is_not_there_and_of_a_quiet_one_is_empty(
+    terminal: Terminal,
+) -> None:
+    result = terminal.run("history", "NOBODY")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "masterjob: no lock NOBODY is known: nobody has used it on this database yet\n"
+    elect(terminal)
+    assert terminal.run("history", "BEEP").stdout == "Nothing has happened to BEEP yet.\n"
+    assert terminal.json("history", "BEEP") == []
+
+
+def test_to_enable_a_lock_that_nobody_has_used_changes_nothing_and_says_so(terminal: Terminal) -> None:
+    result = terminal.run("enable", "NOBODY")
+    assert result.exit_code == 0
+    assert result.stdout == "NOBODY was not disabled: nobody has used it on this database yet\n"
+    assert terminal.json("enable", "NOBODY") == {"changed": False, "lockName": "NOBODY"}
+
+
 def test_the_first_disable_counts_and_is_taken_back(terminal: Terminal) -> None:
     assert terminal.run("disable", "BEEP", "--reason", "first").stdout == "BEEP is disabled\n"
     second = terminal.run("disable", "BEEP", "--reason", "second")
@@ -124,6 +142,47 @@ def test_a_database_that_does_not_answer_is_exit_code_3_without_a_traceback(term
     assert result.stderr.startswith("masterjob: the database did not answer: PostgreSQL: ")
     assert "Traceback" not in result.stderr
     assert "geheim" not in result.stderr
+
+
+def test_a_database_that_does_not_answer_is_named(terminal: Terminal) -> None:
+    result = terminal.run("list", "--database", "sqlite:////no/such/folder/x")
+    assert result.exit_code == 3
+    assert result.stderr.endswith("unable to open database file (sqlite:////no/such/folder/x)\n")
+
+
+def test_a_database_that_cannot_be_is_refused_with_where_it_was_written(terminal: Terminal) -> None:
+    config = terminal.folder / "wrong.yaml"
+    config.write_text("masterJobExecutor:\n  database: oracle://h/d\n")
+    option = terminal.run("list", "--database", "oracle://h/d")
+    file = terminal.run("list", "--config", str(config), url="")
+    environment = terminal.run("list", url="oracle://h/d")
+    for result, where in (
+        (option, "option --database"),
+        (file, f"config file {config} line 2: masterJobExecutor.database"),
+        (environment, "environment MASTERJOB_DATABASE_URL"),
+    ):
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"masterjob: {where}: the database URL begins with oracle://")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["run", "x.yaml", "--database", "oracle://h/d"],
+            "option --database: the database URL begins with oracle://",
+        ),
+        (["run", "x.yaml", "--host", "0.0.0.0"], "host 0.0.0.0 can be reached by others"),
+        (["operator", "--port", "99999"], "option --port: '99999' is no port"),
+    ],
+)
+def test_what_was_typed_wrong_is_said_before_anything_begins(
+    words: list[str], sentence: str, terminal: Terminal
+) -> None:
+    result = terminal.process(*words)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"masterjob: {sentence}")
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

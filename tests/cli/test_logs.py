@@ -2,7 +2,7 @@
 
 import logging
 
-from masterjob.cli.logs import TextLines
+from masterjob.cli.staying.logs import TextLines
 
 
 def line(message: str) -> str:

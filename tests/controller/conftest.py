@@ -12,8 +12,8 @@ from masterjob.election.errors import SettingError
 from masterjob.election.ports import Job, Report
 from masterjob.election.term import LiveTerm
 from masterjob.jobs.crew import Crew
-from masterjob.process import Process
-from masterjob.resource.manifest import Resource
+from masterjob.process.process import Process
+from masterjob.resource.resource import Resource
 from masterjob.settings import Settings, resolve
 from masterjob.store.database import Database
 
@@ -32,6 +32,9 @@ class FakeJob:
         self.report = report
         self.log.note(f"{self.name} starts", term.number)
         report.started()
+
+    def stop_within(self, seconds: float) -> None:
+        pass
 
     def stop(self) -> None:
         if self.report is not None:

@@ -8,7 +8,7 @@ import pytest
 
 from masterjob.controller import sources
 from masterjob.election.errors import StoreUnavailable
-from masterjob.resource.manifest import Origin, Resource
+from masterjob.resource.resource import Origin, Resource
 from masterjob.store.switchboard import Switchboard
 from masterjob.store.verbs.declarations import Declaration
 from tests.controller.conftest import PATIENCE, Scene

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from masterjob.resource.files import Files
-from masterjob.resource.manifest import Resource
+from masterjob.resource.resource import Resource
 from tests.library.conftest import wait_until
 
 

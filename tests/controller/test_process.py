@@ -1,6 +1,7 @@
 """The end of a process, and who an instance is."""
 
-from masterjob.process import Process, identity
+from masterjob.process.identity import identity
+from masterjob.process.process import Process
 
 
 class Attendant:

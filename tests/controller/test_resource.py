@@ -7,7 +7,8 @@ import pytest
 
 from masterjob.documents import dotted, read_one
 from masterjob.election.errors import SettingError
-from masterjob.resource.manifest import Resource, parse
+from masterjob.resource.manifest import parse
+from masterjob.resource.resource import Resource
 
 
 def manifest(**spec: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import pytest
 
 from masterjob.controller import sources
 from masterjob.controller.sources import LAST_WORD, Sources
-from masterjob.resource.manifest import Origin, Resource
+from masterjob.resource.resource import Origin, Resource
 
 
 class Clock:

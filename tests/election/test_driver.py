@@ -117,6 +117,9 @@ class Notes:
         report.started()
         self.started.release()
 
+    def stop_within(self, seconds: float) -> None:
+        self.stop_timeout = seconds
+
     def stop(self) -> None:
         self.told_to_stop_at = clock()
         self.stopped.release()

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from masterjob.election.machine.actions import Abandon, Overrun, StartJob, StopJob
+from masterjob.election.machine.actions import Abandon, Overrun, StartJob, StopJob, StopWithin
 from masterjob.election.machine.commands import (
     Claim,
     Command,
@@ -622,6 +622,31 @@ def test_until_a_move_is_confirmed_the_trust_is_the_smaller_of_both() -> None:
     assert bench.elector.trusted_until(term) == pytest.approx(before)
     bench.settle()
     assert bench.elector.trusted_until(term) == pytest.approx(bench.now + SLOW.trust)
+
+
+def test_a_job_hears_of_a_shorter_stop_timeout_before_its_lease_is_shorter_and_of_a_longer_one_after() -> None:
+    bench = Bench()
+    long, short = SLOW, Timing.of(1.0, stop_timeout=0.1, check_master_interval=5.0)
+    bench.declare("a", timing=long)
+    bench.settle()
+    bench.pass_time(0.5)
+    assert [each.stop_timeout for each in bench.said(StopWithin)] == [0.5]
+    told = bench.actions.index(bench.said(StopWithin)[0])
+    assert told < bench.actions.index(only(bench.actions, StartJob))
+
+    bench.actions.clear()
+    bench.tell(Declare("a", short))
+    bench.settle()
+    assert {each.stop_timeout for each in bench.said(StopWithin)} == {0.1}
+    told = bench.actions.index(bench.said(StopWithin)[0])
+    assert told < bench.actions.index(only(bench.actions, Move))
+
+    bench.actions.clear()
+    bench.tell(Declare("a", long))
+    bench.settle(but=Move)
+    assert {each.stop_timeout for each in bench.said(StopWithin)} == {0.1}
+    bench.settle()
+    assert bench.said(StopWithin)[-1].stop_timeout == 0.5
 
 
 @pytest.mark.parametrize("happened", [True, False])

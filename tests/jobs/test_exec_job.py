@@ -9,10 +9,11 @@ import pytest
 from masterjob.election.clock import clock
 from masterjob.election.ports import Job
 from masterjob.jobs.command import run as commandrun
+from masterjob.jobs.command.command import Command
 from masterjob.jobs.command.job import ExecJob
 from masterjob.jobs.command.keeper import Order
 from masterjob.jobs.command.leash import Leash
-from masterjob.jobs.command.run import Command, CommandFailed
+from masterjob.jobs.command.run import CommandFailed
 from masterjob.jobs.crew import Crew
 from tests.jobs.shell import Life, Log
 from tests.jobs.stage import SOON, HandCrew, Notes, live_term
@@ -164,7 +165,39 @@ def test_who_ignores_sigterm_is_killed_with_its_children_before_the_stop_timeout
     job.stop()
     notes.wait_for("stopped")
     assert clock() - asked > 0.85
-    assert life.wait_gone() - asked < 10
+    life.wait_gone()
+
+
+def test_a_stop_timeout_that_is_shortened_counts_for_what_runs_already(life: Life) -> None:
+    job, notes = run(*life.script(f"trap '' TERM; echo up >&9; {LONG}"), stop_timeout=3600.0)
+    life.wait_for("up")
+    job.stop_within(0.5)
+    job.stop()
+    notes.wait_for("stopped")
+    life.wait_gone()
+
+
+def test_a_stop_timeout_that_is_lengthened_gives_what_runs_already_the_time(life: Life, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    save = f"echo asked >&9; read word < {go}; echo saved >&9; exit 0"
+    job, notes = run(*life.script(f"trap '{save}' TERM; echo up >&9; {LONG}"), stop_timeout=0.001)
+    life.wait_for("up")
+    job.stop_within(3600.0)
+    job.stop()
+    life.wait_for("asked")
+    go.write_text("go\n")
+    life.wait_for("saved")
+    notes.wait_for("stopped")
+
+
+def test_a_stop_timeout_that_changes_after_the_stop_changes_nothing_of_it(life: Life) -> None:
+    job, notes = run(*life.script(f"trap 'echo asked >&9' TERM; echo up >&9; {LONG}"), stop_timeout=1.0)
+    life.wait_for("up")
+    job.stop()
+    life.wait_for("asked")
+    job.stop_within(3600.0)
+    notes.wait_for("stopped")
 
 
 def test_a_child_that_left_the_group_is_ended_too(life: Life) -> None:

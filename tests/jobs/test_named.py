@@ -10,11 +10,13 @@ import pytest
 
 from masterjob.election.errors import SettingError
 from masterjob.jobs import entries
+from masterjob.jobs.command.command import Command
 from masterjob.jobs.command.job import ExecJob
-from masterjob.jobs.command.run import Command
+from masterjob.jobs.command.spec import ExecSpec
 from masterjob.jobs.crew import Crew
 from masterjob.jobs.http.job import HttpJob
-from masterjob.jobs.named import ExecSpec, HttpSpec, JobSpec, discovered, parse
+from masterjob.jobs.http.spec import HttpSpec
+from masterjob.jobs.named import JobSpec, discovered, parse
 from masterjob.jobs.python.job import PythonJob
 from tests.jobs import example_jobs
 from tests.jobs.stage import HandCrew, Notes, live_term

@@ -12,7 +12,8 @@ import yaml
 from masterjob.election.errors import SettingError
 from masterjob.kube.api import client as module
 from masterjob.kube.api import login
-from masterjob.kube.api.client import Api, ApiRefused, ApiUnavailable, Changed, DefinitionMissing, Reviewed
+from masterjob.kube.api.answers import ApiRefused, ApiUnavailable, Changed, DefinitionMissing
+from masterjob.kube.api.client import Api, Reviewed
 from tests.kube.stub import Stub, answer, hang, reset
 from tests.library.conftest import wait_until
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from masterjob.documents import dotted, read_one
 from masterjob.election.errors import SettingError
-from masterjob.resource import manifest as resource
+from masterjob.resource import manifest as reading
 from masterjob.resource.manifest import parse
+from masterjob.resource.resource import DURATIONS
 from masterjob.settings import resolve
 from tests.envtest.control_plane import ControlPlane
 from tests.envtest.daemons import Answer
@@ -217,7 +218,7 @@ def durations(least: int, most: int) -> st.SearchStrategy[str]:
 
 ANYTHING = st.one_of(
     st.fixed_dictionaries({"lockName": NAMES}, optional={"job": NAMES}),
-    st.sampled_from(list(resource.DURATIONS)).flatmap(lambda field: st.fixed_dictionaries({field: TEXTS})),
+    st.sampled_from(list(DURATIONS)).flatmap(lambda field: st.fixed_dictionaries({field: TEXTS})),
     st.fixed_dictionaries(
         {"leaseDuration": durations(180, 9000)},
         optional={
@@ -275,7 +276,7 @@ def test_every_field_says_what_it_is_and_how_much_it_may_hold() -> None:
 
 def test_the_definition_and_the_parser_know_the_same_fields() -> None:
     spec = schema()["properties"]["spec"]
-    assert set(spec["properties"]) == set(resource._SPEC)
+    assert set(spec["properties"]) == set(reading._SPEC)
 
 
 @pytest.mark.parametrize(

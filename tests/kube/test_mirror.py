@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from masterjob.kube.api.client import ApiUnavailable
-from masterjob.kube.follow.mirror import Mirror, Observed
-from masterjob.resource.manifest import Origin, Resource
+from masterjob.kube.api.answers import ApiUnavailable
+from masterjob.kube.follow.mirror import Mirror
+from masterjob.kube.follow.observed import Observed
+from masterjob.resource.resource import Origin, Resource
 
 
 def masterjob(name: str = "a", version: int | str = 1, uid: str = "", **more: Any) -> dict[str, Any]:

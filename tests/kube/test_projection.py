@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from masterjob.election.views import Disabled, LockStatus, MasterSeen
-from masterjob.kube.follow.mirror import Observed
+from masterjob.kube.follow.observed import Observed
 from masterjob.kube.status.conditions import REASONS, Condition, Kind, Reason, find
+from masterjob.kube.status.events import of_status
 from masterjob.kube.status.facts import Doing, Facts, Phase, Problem
 from masterjob.kube.status.projection import is_behind, is_for_its_master, may_be_told, project
-from masterjob.resource.manifest import Origin, Resource
+from masterjob.resource.resource import Origin, Resource
 
 THEN = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 NOW = datetime(2026, 1, 1, 13, 0, tzinfo=UTC)
@@ -249,6 +250,7 @@ def test_an_election_is_told_by_the_new_master_itself_for_a_moment() -> None:
     another = Facts(observed(), lock(MASTER))
     assert is_for_its_master(another, THEN + timedelta(seconds=1))
     assert not is_for_its_master(another, NOW)
+    assert not is_for_its_master(another, THEN - timedelta(hours=1)), "our clock is slow, and nothing is known"
     assert not is_for_its_master(ELECTED, THEN)
     assert not is_for_its_master(VACANT, THEN)
 
@@ -270,8 +272,16 @@ def test_a_disable_that_the_database_does_not_have_is_no_good_state() -> None:
     assert overlooked.overlooked
     assert told(overlooked, Kind.READY) == ("False", "Stopping")
     assert told(overlooked, Kind.ENABLED) == ("False", "DisabledBySpec")
+    assert of_status(observed(project(ELECTED, THEN)), project(overlooked, NOW)) == []
     assert not DISABLED.overlooked
     assert not ELECTED.overlooked
+
+
+def test_a_disable_is_an_event_once_the_database_has_it_however_it_was_told_before() -> None:
+    overlooked = Facts(observed(enabled=False), lock(MASTER), doing=Doing(5, Phase.RUNNING))
+    (event,) = of_status(observed(project(overlooked, THEN)), project(DISABLED, NOW))
+    assert event.reason == "Disabled"
+    assert of_status(observed(project(DISABLED, THEN)), project(DISABLED, NOW)) == []
 
 
 def test_a_reason_of_another_version_is_left_behind() -> None:

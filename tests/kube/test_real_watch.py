@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from masterjob.kube.api.client import Api, ApiRefused, Changed
+from masterjob.kube.api.answers import ApiRefused, Changed
+from masterjob.kube.api.client import Api
 from masterjob.kube.api.login import connect
+from masterjob.kube.follow.lister import Pace, Scope
 from masterjob.kube.follow.mirror import Mirror
-from masterjob.kube.follow.watcher import Pace, Scope, Watcher
-from masterjob.resource.manifest import Resource
+from masterjob.kube.follow.watcher import Watcher
+from masterjob.resource.resource import Resource
 from tests.envtest.control_plane import ControlPlane
 from tests.envtest.run import RIGHTS
 from tests.library.conftest import wait_until

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from masterjob.kube.api.client import Api, ApiUnavailable
+from masterjob.kube.api.answers import ApiUnavailable
+from masterjob.kube.api.client import Api
 from masterjob.kube.api.login import connect
 from masterjob.kube.cluster import Cluster
 from masterjob.kube.follow.lister import Scope

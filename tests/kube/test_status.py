@@ -15,8 +15,8 @@ from masterjob.election.observing import Seen
 from masterjob.election.values import Entry, Term
 from masterjob.election.values import Kind as Told
 from masterjob.election.views import Disabled, LockStatus, MasterSeen
-from masterjob.kube.api.client import ApiRefused, ApiUnavailable, Changed
-from masterjob.kube.follow.mirror import Observed
+from masterjob.kube.api.answers import ApiRefused, ApiUnavailable, Changed
+from masterjob.kube.follow.observed import Observed
 from masterjob.kube.status import teller
 from masterjob.kube.status.teller import Description, Pace
 from masterjob.kube.status.writer import StatusWriter

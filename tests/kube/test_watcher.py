@@ -11,10 +11,11 @@ from masterjob.election.clock import clock
 from masterjob.kube.api import login
 from masterjob.kube.api.client import Api
 from masterjob.kube.follow import session
-from masterjob.kube.follow.lister import MISSING
-from masterjob.kube.follow.mirror import Mirror, Observed
-from masterjob.kube.follow.watcher import Pace, Scope, Watcher
-from masterjob.resource.manifest import Resource
+from masterjob.kube.follow.lister import MISSING, Pace, Scope
+from masterjob.kube.follow.mirror import Mirror
+from masterjob.kube.follow.observed import Observed
+from masterjob.kube.follow.watcher import Watcher
+from masterjob.resource.resource import Resource
 from tests.kube.stub import Stub, answer, hang, reset
 from tests.library.conftest import PATIENCE, wait_until
 

@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 import threading
+import time
+from collections.abc import Callable
 from types import FrameType
 
 from masterjob import Master, MasterJob, Term, start_master
@@ -60,8 +62,21 @@ JOBS = {
 
 
 def own_handler(_number: int, _frame: FrameType | None) -> None:
-    tell("own handler")
+    tell("own handler", thread=threading.current_thread().name)
     sys.exit(7)
+
+
+def other_handler(_number: int, _frame: FrameType | None) -> None:
+    tell("other handler")
+
+
+done = threading.Event()
+
+WAITS: dict[str, Callable[[], object]] = {
+    "event": done.wait,
+    "sleep": lambda: time.sleep(3600),
+    "pause": signal.pause,
+}
 
 
 def take_part(options: argparse.Namespace) -> Master:
@@ -78,10 +93,12 @@ def take_part(options: argparse.Namespace) -> Master:
     )
 
 
-def listen(done: threading.Event) -> None:
+def listen() -> None:
     """Obey the lines of the standard input."""
     for line in sys.stdin:
         match line.strip():
+            case "take SIGTERM":  # as the kernel has a thread do whenever the main one has blocked its signals
+                signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
             case "ask":
                 number = master.term.number if master.term else None
                 tell("answer", is_master=master.is_master, why=master.why, term=number)
@@ -105,22 +122,29 @@ def main() -> None:
     parser.add_argument("--lease", default="2s")
     parser.add_argument("--lost-policy", default="stop")
     parser.add_argument("--own-handler", action="store_true")
+    parser.add_argument("--later-handler", action="store_true")
+    parser.add_argument("--ignores", action="store_true")
+    parser.add_argument("--wait", default="event", choices=WAITS)
     options = parser.parse_args()
     if options.own_handler:
         signal.signal(signal.SIGTERM, own_handler)
-    done = threading.Event()
+    if options.ignores:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, other_handler)
     if options.job == "coroutine":
-        asyncio.run(in_a_loop(options, done))
+        asyncio.run(in_a_loop(options))
         return
     master = take_part(options)
-    threading.Thread(target=listen, args=(done,), daemon=True).start()
-    done.wait()
+    if options.later_handler:
+        signal.signal(signal.SIGTERM, own_handler)
+    threading.Thread(target=listen, daemon=True).start()
+    WAITS[options.wait]()
 
 
-async def in_a_loop(options: argparse.Namespace, done: threading.Event) -> None:
+async def in_a_loop(options: argparse.Namespace) -> None:
     global master  # noqa: PLW0603
     master = take_part(options)
-    threading.Thread(target=listen, args=(done,), daemon=True).start()
+    threading.Thread(target=listen, daemon=True).start()
     while not done.is_set():
         await asyncio.sleep(0.01)
     await master.aclose()

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
 
-from masterjob.election.machine.actions import Action, Overrun, Say, StartJob, StopJob
+from masterjob.election.machine.actions import Action, Overrun, Say, StartJob, StopJob, StopWithin
+from masterjob.election.machine.book import Serving
 from masterjob.election.machine.commands import Command
 from masterjob.election.machine.elector import Elector
 from masterjob.election.machine.events import (
@@ -80,6 +81,7 @@ class Host:
         self.paused_until = 0.0
         self.last_pause = float("-inf")
         self.runs: dict[str, Run] = {}
+        self.stop_timeouts: dict[str, float] = {}
         self.wakes_at = float("inf")
         self._ids = 0
 
@@ -221,7 +223,17 @@ class World:
             return
         for action in host.elector.handle(event, host.clock(self.now)):
             self._do(host, action)
+        self._check_stop_timeouts(host)
         self._wake(host)
+
+    def _check_stop_timeouts(self, host: Host) -> None:
+        """Whatever session a served term stands on must leave its job the time that it was told to have."""
+        for name in host.runs:
+            lock = host.elector._book.locks.get(name)
+            if lock is not None and isinstance(lock.state, Serving):
+                least = min(lease.timing.stop_timeout for lease in lock.state.leases)
+                if host.stop_timeouts[name] > least:
+                    raise Violation(f"{host.name} lets {name} stop for longer than its lease leaves")
 
     def _wake(self, host: Host) -> None:
         if host.elector.next_time() <= host.clock(self.now):
@@ -246,6 +258,8 @@ class World:
                 self._transmit(host, action)
             case StartJob(term):
                 self._start(host, term)
+            case StopWithin(term, seconds):
+                host.stop_timeouts[term.lock_name] = seconds
             case StopJob(term, _):
                 self._stop(host, term)
             case Say(entry):
@@ -323,7 +337,7 @@ class World:
             raise Violation(f"{host.name} stops {term}, which it does not run")
         run.stopping = True
         self.trace(f"{host.name} stops {term}")
-        longest = self.timings[term.lock_name].stop_timeout if self.weather is Weather.WILD else 0.15
+        longest = host.stop_timeouts[term.lock_name] if self.weather is Weather.WILD else 0.15
         self.after(self.rng.uniform(0, longest), lambda: self._stopped(host, term))
 
     def _stopped(self, host: Host, term: Term) -> None:

@@ -2,11 +2,11 @@
 
     app.py       the commands by name, their exit codes, how errors are said
     options.py   the options that several commands share
-    run.py       the standalone controller: files in, elections out, until a signal comes
-    locks.py     list, status, history, enable, disable, step-down
-    checks.py    config, validate, db upgrade
+    locks.py     list, status, history
+    controls.py  enable, disable, step-down
+    checks.py    validate, config, db upgrade
+    staying/     run and operator, which stay until a signal comes
     shown.py     tables for people, JSON for programs
-    logs.py      the log as lines of text or of JSON
 
 Exit codes: 0 done; 1 refused, wrong, or not there; 2 mistyped; 3 the database did not answer.
 

@@ -4,11 +4,13 @@ import functools
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Annotated, ParamSpec
+from typing import Annotated, Any
 
 import typer
 
-from masterjob.cli import checks, locks, operator, run
+from masterjob.cli import checks, controls, locks
+from masterjob.cli.options import spread
+from masterjob.cli.staying import operator, run
 from masterjob.election.errors import MasterJobError, StoreUnavailable
 
 REFUSED = 1
@@ -30,16 +32,13 @@ Exit codes: 0 done; 1 refused, wrong, or not there; 2 mistyped; 3 the database d
 """
 
 
-P = ParamSpec("P")
-
-
-def in_sentences(command: Callable[P, None]) -> Callable[P, None]:
+def in_sentences(command: Callable[..., None]) -> Callable[..., None]:
     """Return the command with its expected errors said as sentences, each with its exit code."""
 
     @functools.wraps(command)
-    def said(*args: P.args, **kwargs: P.kwargs) -> None:
+    def said(**typed: Any) -> None:
         try:
-            command(*args, **kwargs)
+            command(**typed)
         except StoreUnavailable as error:
             _say(f"the database did not answer: {error}")
             raise typer.Exit(UNAVAILABLE) from None
@@ -79,17 +78,21 @@ def _options(
     pass
 
 
-app.command("run", help=run.HELP)(in_sentences(run.run))
-app.command("operator", help=operator.HELP)(in_sentences(operator.operator))
-app.command("list", help=locks.LIST)(in_sentences(locks.list_all))
-app.command("status", help=locks.STATUS)(in_sentences(locks.status))
-app.command("history", help=locks.HISTORY)(in_sentences(locks.history))
-app.command("enable", help=locks.ENABLE)(in_sentences(locks.enable))
-app.command("disable", help=locks.DISABLE)(in_sentences(locks.disable))
-app.command("step-down", help=locks.STEP_DOWN)(in_sentences(locks.step_down))
-app.command("validate", help=checks.VALIDATE)(in_sentences(checks.validate))
-app.command("config", help=checks.CONFIG)(in_sentences(checks.config))
+def _add(to: typer.Typer, name: str, text: str, command: Callable[..., None]) -> None:
+    to.command(name, help=text)(in_sentences(spread(command)))
+
+
+_add(app, "run", run.HELP, run.run)
+_add(app, "operator", operator.HELP, operator.operator)
+_add(app, "list", locks.LIST, locks.list_all)
+_add(app, "status", locks.STATUS, locks.status)
+_add(app, "history", locks.HISTORY, locks.history)
+_add(app, "enable", controls.ENABLE, controls.enable)
+_add(app, "disable", controls.DISABLE, controls.disable)
+_add(app, "step-down", controls.STEP_DOWN, controls.step_down)
+_add(app, "validate", checks.VALIDATE, checks.validate)
+_add(app, "config", checks.CONFIG, checks.config)
 
 db = typer.Typer(help="The tables in the database.", no_args_is_help=True, rich_markup_mode=None)
-db.command("upgrade", help=checks.UPGRADE)(in_sentences(checks.upgrade))
+_add(db, "upgrade", checks.UPGRADE, checks.upgrade)
 app.add_typer(db, name="db")

@@ -8,14 +8,13 @@ from typing import Any
 import typer
 
 from masterjob.cli import shown
-from masterjob.cli.options import ConfigFile, DatabaseUrl, Format, Output, database_of, no_manifest, options_of
-from masterjob.cli.run import Paths
+from masterjob.cli.options import ConfigFile, DatabaseOptions, Format, Output, Paths, no_manifest
 from masterjob.controller.participation import given_settings
 from masterjob.documents import Document
 from masterjob.election.errors import SettingError
 from masterjob.jobs import named
 from masterjob.resource.files import content_of, manifests
-from masterjob.resource.manifest import Resource
+from masterjob.resource.resource import Resource
 from masterjob.settings import config_document, config_section, resolve
 
 VALIDATE = """Check manifests, and the config file if one is named, without running anything.
@@ -119,9 +118,9 @@ def _json(resource: Resource) -> dict[str, Any]:
     }
 
 
-def config(database: DatabaseUrl = None, config: ConfigFile = None, output: Format = Output.TABLE) -> None:
+def config(database: DatabaseOptions, output: Format = Output.TABLE) -> None:
     """Show the settings in effect."""
-    settings = resolve(options_of(database), os.environ, config, demand_database=False)
+    settings = resolve(database.as_settings(), os.environ, database.config, demand_database=False)
     if output is Output.JSON:
         shown.as_json(
             [{"name": name, "value": value, "source": source} for name, value, source in settings.shown()]
@@ -130,8 +129,7 @@ def config(database: DatabaseUrl = None, config: ConfigFile = None, output: Form
         shown.table(("Setting", "Value", "Source"), settings.shown())
 
 
-def upgrade(database: DatabaseUrl = None, config: ConfigFile = None) -> None:
+def upgrade(database: DatabaseOptions) -> None:
     """Create the tables or bring them up to date."""
-    found = database_of(database, config)
-    found.prepare()
+    found = database.prepared()
     typer.echo(f"the tables in {found.shown} are up to date")

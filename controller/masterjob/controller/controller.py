@@ -23,8 +23,8 @@ from masterjob.controller.switches import Switches
 from masterjob.controller.workqueue import Workqueue
 from masterjob.election.errors import SettingError, StoreUnavailable
 from masterjob.jobs.named import JobSpec
-from masterjob.process import Process
-from masterjob.resource.manifest import Resource
+from masterjob.process.process import Process
+from masterjob.resource.resource import Resource
 from masterjob.settings import Settings
 from masterjob.store.database import Database
 from masterjob.store.verbs.declarations import Standing

@@ -14,8 +14,9 @@ from masterjob.election.machine.events import StepDown
 from masterjob.election.ports import Job, Report
 from masterjob.election.term import LiveTerm
 from masterjob.jobs.named import JobSpec
-from masterjob.process import Instance, Process
-from masterjob.resource.manifest import OPTIONS, Resource
+from masterjob.process.instance import Instance
+from masterjob.process.process import Process
+from masterjob.resource.resource import OPTIONS, Resource
 from masterjob.settings import Setting, Settings
 
 Resolve = Callable[[Mapping[str, object]], Settings]
@@ -44,6 +45,12 @@ class NextJob:
         self._running = self._next
         if self._running is not None:
             self._running.start(term, report)
+
+    def stop_within(self, seconds: float) -> None:
+        """Have a stop take so long at most, of the one that runs and of the one that is next."""
+        for job in (self._running, self._next):
+            if job is not None:
+                job.stop_within(seconds)
 
     def stop(self) -> None:
         """Stop the one that was started."""

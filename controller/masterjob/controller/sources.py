@@ -6,7 +6,7 @@ Source: design sections 3.1 and 6.2.
 """
 
 from masterjob.election.clock import clock
-from masterjob.resource.manifest import Resource
+from masterjob.resource.resource import Resource
 
 LAST_WORD = 10.0
 """Seconds for which a deleted object's disable stays: until instances whose watch lags have heard of it."""

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 
 from masterjob.election.clock import clock
-from masterjob.resource.manifest import Resource
+from masterjob.resource.resource import Resource
 from masterjob.store.database import Database
 from masterjob.store.verbs.declarations import Declaration, Standing
 

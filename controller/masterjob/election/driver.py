@@ -22,7 +22,7 @@ from masterjob.election.clock import clock
 from masterjob.election.errors import told
 from masterjob.election.guard import ExitTimer, Guard, exit_now
 from masterjob.election.lanes import Lanes
-from masterjob.election.machine.actions import Abandon, Action, Overrun, Say, StartJob, StopJob
+from masterjob.election.machine.actions import Abandon, Action, Overrun, Say, StartJob, StopJob, StopWithin
 from masterjob.election.machine.commands import Command, Record
 from masterjob.election.machine.elector import Elector
 from masterjob.election.machine.events import Event, Leave, Started, StartFailed, Stopped, Tick, Woken
@@ -253,6 +253,8 @@ class Driver:
                 self._lanes.abandon(command)
             case StartJob(term):
                 self._start_job(term)
+            case StopWithin(term, seconds):
+                self._jobs[term.lock_name].stop_within(seconds)
             case StopJob(term, _):
                 self._jobs[term.lock_name].stop()
                 self._terms.pop(term, None)

@@ -123,5 +123,8 @@ class Job(Protocol):
     def start(self, term: LiveTerm, report: Report) -> None:
         """Begin a run. Where the term is already lost, or `stop` was called before, nothing is started."""
 
+    def stop_within(self, seconds: float) -> None:
+        """Have a stop take so long at most, that of the run under way and of those to come."""
+
     def stop(self) -> None:
         """End the run that was begun last. Called again for the same run, it does nothing."""

@@ -1,10 +1,9 @@
-"""Reading one entry of a mapping that people wrote: every error is one sentence that names its place."""
+"""Reading what people wrote about a job: every error is one sentence that names its place."""
 
-import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
 
+from masterjob.documents import refuse_unknown
 from masterjob.election.errors import SettingError
 from masterjob.election.timing import duration, in_words
 
@@ -14,10 +13,8 @@ Where = Callable[[Sequence[str]], str]
 TEXT_LIMIT = 32_768
 """Characters of any text: an argument of a command can be 128 KiB on Linux."""
 
-_T = TypeVar("_T")
 
-
-class Place:
+class Field:
     """One value of the section, and where it stands."""
 
     def __init__(self, value: object, path: tuple[str, ...], where: Where) -> None:
@@ -34,10 +31,10 @@ class Place:
         """Return the error that says ``why`` this value cannot be."""
         return SettingError(f"{self.where} {why}")
 
-    def _below(self, name: str, value: object) -> "Place":
-        return Place(value, (*self._path, name), self._where)
+    def _below(self, name: str, value: object) -> "Field":
+        return Field(value, (*self._path, name), self._where)
 
-    def entries(self, limit: int, what: str) -> "dict[str, Place]":
+    def entries(self, limit: int, what: str) -> "dict[str, Field]":
         """Return the entries of a mapping whose names are people's own; of nothing at all, none."""
         if self.value is None:
             return {}
@@ -50,23 +47,18 @@ class Place:
                 raise self.wrong(f"has the name {name!r:.64}, which is not text: write it in quotes")
         return {name: self._below(name, value) for name, value in self.value.items()}
 
-    def fields(self, known: Sequence[str]) -> "dict[str, Place]":
+    def fields(self, known: Sequence[str], needed: Sequence[str] = ()) -> "dict[str, Field]":
         """Return the entries of a mapping whose names are ours, without those that are null."""
         fields = self.entries(1000, f"known are {', '.join(known)}")
-        for name, place in fields.items():
-            if name not in known:
-                nearest = difflib.get_close_matches(name[:64], known, 1)
-                hint = f"is {nearest[0]} meant?" if nearest else f"known are {', '.join(known)}"
-                raise place.wrong(f"is not known: {hint}")
-        return {name: place for name, place in fields.items() if place.value is not None}
+        for name, field in fields.items():
+            refuse_unknown(name, known, field.where)
+        there = {name: field for name, field in fields.items() if field.value is not None}
+        for name in needed:
+            if name not in there:
+                raise self.wrong(f"has no {name}, which it needs")
+        return there
 
-    def needed(self, fields: "dict[str, Place]", name: str) -> "Place":
-        """Return a field that must be there."""
-        if name not in fields:
-            raise self.wrong(f"has no {name}, which it needs")
-        return fields[name]
-
-    def items(self, limit: int, example: str) -> "list[Place]":
+    def items(self, limit: int, example: str) -> "list[Field]":
         """Return the items of a list that is not empty."""
         if not isinstance(self.value, list | tuple) or not self.value:
             raise self.wrong(f"must be a list such as {example}")

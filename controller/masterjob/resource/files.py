@@ -14,14 +14,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import watchfiles
 
 from masterjob.documents import read_all
 from masterjob.election.clock import clock
 from masterjob.election.errors import SettingError
-from masterjob.resource.manifest import Resource, parse
+from masterjob.resource.manifest import parse
+from masterjob.resource.resource import Follower, Resource
 
 logger = logging.getLogger("masterjob")
 
@@ -33,19 +33,6 @@ _GLANCE_MS = 1000
 _REPEAT = 300.0
 
 Signature = tuple[int, int, int]
-
-
-class Follower(Protocol):
-    """Who is told what the files say. No method blocks."""
-
-    def apply(self, source: str, resource: Resource) -> None:
-        """Say what is wanted."""
-
-    def remove(self, source: str) -> None:
-        """Say that it is wanted no more."""
-
-    def repeat(self) -> None:
-        """Have everything looked at again."""
 
 
 @dataclass(frozen=True, slots=True)

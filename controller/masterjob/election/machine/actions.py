@@ -21,6 +21,14 @@ class StartJob:
 
 
 @dataclass(frozen=True, slots=True)
+class StopWithin:
+    """From now on the stop of this term's job may take so many seconds: its timing has another margin."""
+
+    term: Term
+    stop_timeout: float
+
+
+@dataclass(frozen=True, slots=True)
 class StopJob:
     """Stop the job of the term's lock, and why, as the end of a sentence."""
 
@@ -43,4 +51,4 @@ class Say:
     entry: Entry
 
 
-Action = Command | Abandon | StartJob | StopJob | Overrun | Say
+Action = Command | Abandon | StartJob | StopWithin | StopJob | Overrun | Say

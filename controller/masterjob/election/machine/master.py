@@ -7,7 +7,7 @@ done since (design 3.2, renew).
 
 from collections import deque
 
-from masterjob.election.machine.actions import Overrun, StartJob, StopJob
+from masterjob.election.machine.actions import Overrun, StartJob, StopJob, StopWithin
 from masterjob.election.machine.book import Book, Held, Lock, Releasing, Serving, Stopping
 from masterjob.election.machine.book import Candidate as CandidateState
 from masterjob.election.machine.commands import AGAIN, ReadHeld, Release, TakeInventory
@@ -43,6 +43,7 @@ class Mastery:
         lock.doubtful.clear()
         self._book.retiming.add(lock.name)  # its timing may have changed while the claim was on its way
         lock.why = f"master since term {term.number}"
+        self._book.order(StopWithin(term, lease.timing.stop_timeout))
         self._book.order(StartJob(term))
         self._book.say(Kind.ELECTED, term, f"{self._book.identity.instance} became master of {lock.name}")
 

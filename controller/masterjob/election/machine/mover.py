@@ -1,8 +1,9 @@
 """A lock whose timing has changed goes to the session of the new timing; its term does not end (design 3.2, move).
 
-Until a move is confirmed the term stands on both sessions, and its trust is the smaller of both.
+Until a move is confirmed the term stands on both sessions; its trust and its stop timeout are the smaller of both.
 """
 
+from masterjob.election.machine.actions import StopWithin
 from masterjob.election.machine.book import Book, Lock, Serving
 from masterjob.election.machine.commands import AGAIN, Move
 from masterjob.election.machine.lease import LONG_AGO, NEVER, Lease
@@ -43,6 +44,8 @@ class Mover:
         command = Move(book.now, state.term, old.id, lease.id)
         book.become(lock, Serving(state.term, (old, lease), state.since, command))
         lock.touched = book.now
+        # Before it is sent: a shorter lease must not find a job that still believes in the longer stop timeout.
+        book.order(StopWithin(state.term, min(old.timing.stop_timeout, lease.timing.stop_timeout)))
         book.send(command)
 
     def moved(self, command: Move, holder: str | None) -> None:
@@ -56,6 +59,7 @@ class Mover:
             self._mastery.end(lock, "the database no longer names it master")
         else:
             self._book.become(lock, Serving(state.term, (lease,), state.since))
+            self._book.order(StopWithin(state.term, lease.timing.stop_timeout))
 
     def unanswered(self, command: Move) -> None:
         """It may be asked again: it names the exact term."""

@@ -20,7 +20,8 @@ Source: design section 3.4.
 
 from masterjob.election.ports import Report
 from masterjob.election.term import LiveTerm
-from masterjob.jobs.command.run import Command, CommandRun
+from masterjob.jobs.command.command import Command
+from masterjob.jobs.command.run import CommandRun
 from masterjob.jobs.crew import Crew
 
 
@@ -37,6 +38,12 @@ class ExecJob:
         """Begin a run: have the command started, if the term is still trusted right before that."""
         self._run = run = CommandRun(self._command, self._stop_timeout, term, report)
         self._crew.run(lambda: run.supervise(self._crew))
+
+    def stop_within(self, seconds: float) -> None:
+        """Have what runs killed so long after it was asked to stop, or after the end of its trust."""
+        self._stop_timeout = seconds
+        if self._run is not None:
+            self._run.stop_within(seconds)
 
     def stop(self) -> None:
         """End the run that was begun last. Called again for the same run, it does nothing."""

@@ -7,6 +7,7 @@ standard input, which only the controller can write to:
     8 bytes, the length of an order, and the order (see `Order`)
     end SECONDS     the trust's end now, by CLOCK_BOOTTIME
     stop SECONDS    stop the command; it was asked for at that time
+    patience SECONDS  what the order says of it is this from now on, unless the command was asked to end already
 
 and it writes lines to the file descriptor STATUS:
 
@@ -71,6 +72,7 @@ class Keeper:
         self.order = order
         self.status = status
         self.end = order.end
+        self.allowed = order.patience
         self.kill_at = NEVER
         self.stopping = False
         self.ended = False
@@ -156,12 +158,14 @@ class Keeper:
             word, seconds = line.split()
             if word == b"stop":
                 self.stop(float(seconds))
+            elif not self.stopping and word == b"patience":
+                self.allowed = float(seconds)
             elif not self.stopping:
                 self.end = float(seconds)
 
     def stop(self, since: float) -> None:
         """Ask the group to end, and set when it is made to."""
-        self.kill_at = min(self.kill_at, min(since, self.end) + self.order.patience)
+        self.kill_at = min(self.kill_at, min(since, self.end) + self.allowed)
         if not self.stopping:
             self.stopping = True
             self.signal_group(signal.SIGTERM)
@@ -176,7 +180,7 @@ class Keeper:
 
     def spawn(self) -> None:
         """Start the command as the leader of a session of its own."""
-        adopt_orphans()
+        prctl(PR_SET_CHILD_SUBREAPER, 1)  # whatever of it loses its own parent becomes our child
         me = os.getpid()
         self.problem, tell = os.pipe()
         self.command = os.fork()
@@ -260,11 +264,6 @@ def become(keeper: Keeper, parent: int, tell: int) -> NoReturn:
         os.write(tell, f"{what} {error.errno}".encode())
     finally:
         os._exit(127)
-
-
-def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent dies."""
-    prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def prctl(option: int, value: int) -> None:

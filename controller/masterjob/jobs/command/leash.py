@@ -85,6 +85,11 @@ class Leash:
         if not self._say(f"stop {at!r}\n"):
             self.let_go()
 
+    def be_patient(self, seconds: float) -> None:
+        """Have so long pass from SIGTERM to SIGKILL; where that cannot be told, all ends now."""
+        if not self._say(f"patience {seconds!r}\n"):
+            self.let_go()
+
     def let_go(self) -> None:
         """Close the pipe: what still runs is killed at once."""
         with self._lock:

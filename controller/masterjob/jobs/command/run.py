@@ -1,34 +1,24 @@
 """One run of a command: from the start of its keeper to the end of all that the command was.
 
-                    may begin                    gone
-    +---------+ --------------> +---------+ --------------> +-------+
-    | WAITING |                 | RUNNING |                 | ENDED |
-    +---------+                 +---------+                 +-------+
-         | stopped, or no trust      | gone, stopping           | stopped
-         +------------------------> OVER <----------------------+
-
 `supervise` stays on a thread of the crew for as long as the keeper is there, and reports what it hears from it.
 
 Source: design sections 3 (rule 3) and 3.4.
 """
 
-import enum
 import logging
 import os
 import signal
-import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from masterjob.election.clock import clock
 from masterjob.election.errors import MasterJobError
 from masterjob.election.ports import Report
 from masterjob.election.term import LiveTerm
 from masterjob.jobs.command import feeder as feeders
-from masterjob.jobs.command.keeper import Order
+from masterjob.jobs.command.command import Command
 from masterjob.jobs.command.leash import Leash, end_group
 from masterjob.jobs.command.output import Output
 from masterjob.jobs.crew import Crew
+from masterjob.jobs.run import Run, State
 
 _log = logging.getLogger("masterjob.jobs.exec")
 
@@ -41,57 +31,35 @@ RESERVE = 0.1
 DRAINING = 0.5
 """Seconds that the last words of a command that failed are waited for."""
 
-OWN_VARIABLES = ("MASTERJOB_LOCK_NAME", "MASTERJOB_TERM", "MASTERJOB_LEASE_ENDS")
-
 
 class CommandFailed(MasterJobError):
     """The command could not be started, or has ended in another way than with exit code 0."""
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """What to run: no shell is involved, unless ``argv`` names one."""
-
-    argv: tuple[str, ...]
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    directory: str | None = None
-
-
-class _State(enum.Enum):
-    WAITING = enum.auto()  # nothing was started yet
-    RUNNING = enum.auto()  # there is a keeper, or there is about to be one
-    ENDED = enum.auto()  # nothing runs any more, and stop was not asked for
-    OVER = enum.auto()
-
-
-class CommandRun:
+class CommandRun(Run):
     """One run of the command. `stop` may be called from any thread and never blocks."""
 
     def __init__(self, command: Command, stop_timeout: float, term: LiveTerm, report: Report) -> None:
+        super().__init__(term, report)
         self._command = command
-        self._patience = stop_timeout - min(RESERVE, stop_timeout * RESERVE)
-        self._term = term
-        self._report = report
-        self._state = _State.WAITING
-        self._stopping = False
+        self._patience = _patience(stop_timeout)
         self._started = False
         self._failed = False
         self._overdue = False
         self._leash: Leash | None = None
-        self._lock = threading.Lock()  # reports are made under it, so that they come in order
 
-    def stop(self) -> None:
-        """End the term, and have the command stopped. Called again, it does nothing."""
-        now = clock()
+    def stop_within(self, seconds: float) -> None:
+        """Have the command killed so long after it was asked to end; one that was asked has what it had."""
         with self._lock:
-            if self._stopping:
-                return
-            self._stopping = True
-            self._term.end()
-            if self._state is not _State.RUNNING:
-                self._finish()
-            elif self._leash is not None:
-                self._leash.stop(now)
+            self._patience = _patience(seconds)
+            if self._leash is not None and not self._stopping:
+                self._leash.be_patient(self._patience)
+
+    def _stop(self) -> None:
+        if self._state is State.ENDED:
+            self._finish()
+        elif self._leash is not None:
+            self._leash.stop(clock())
 
     # --- on a thread of the crew, for as long as the command runs
 
@@ -115,17 +83,6 @@ class CommandRun:
         finally:
             output.end()
             self._end()
-
-    def _may_begin(self) -> bool:
-        trusted = self._term.trust_left > 0  # outside the lock: whoever answers may have a lock of its own
-        with self._lock:
-            if self._state is not _State.WAITING:
-                return False
-            if not trusted:
-                self._finish()
-                return False
-            self._state = _State.RUNNING
-            return True
 
     def _watch(self, leash: Leash, output: Output) -> None:
         """Give the keeper its order, and hear from it until it is gone."""
@@ -153,23 +110,12 @@ class CommandRun:
         trust = self._term.trust_left
         if self._stopping:
             leash.let_go()
-        leash.order(self._order(now, trust))
+        leash.order(self._command.order(self._term, now, trust, self._patience))
         with self._lock:
             self._leash = leash
+            leash.be_patient(self._patience)  # it may have changed meanwhile
             if self._stopping:  # meanwhile
                 leash.stop(now)
-
-    def _order(self, now: float, trust: float) -> Order:
-        own = (self._term.lock_name, str(self._term.number), f"{trust:.3f}")
-        environment = {**os.environ, **self._command.environment, **dict(zip(OWN_VARIABLES, own, strict=True))}
-        return Order(
-            tuple(map(os.fsencode, self._command.argv)),
-            {os.fsencode(name): os.fsencode(value) for name, value in environment.items()},
-            None if self._command.directory is None else os.fsencode(self._command.directory),
-            self._patience,
-            now + trust,
-            os.getpid(),
-        )
 
     def _listen(self, leash: Leash, output: Output) -> bool:
         """Act on the keeper's news; return whether it has seen everything end."""
@@ -236,12 +182,12 @@ class CommandRun:
             if self._stopping:
                 self._finish()
             else:
-                self._state = _State.ENDED
+                self._state = State.ENDED
 
-    def _finish(self) -> None:
-        if self._state is not _State.OVER:
-            self._state = _State.OVER
-            self._report.stopped()
+
+def _patience(stop_timeout: float) -> float:
+    """Return the seconds from SIGTERM to SIGKILL, which needs some of the stop timeout itself."""
+    return stop_timeout - min(RESERVE, stop_timeout * RESERVE)
 
 
 def _signal_name(number: int) -> str:

@@ -1,7 +1,10 @@
 """HTTP hooks as a job.
 
-job.py       the job, behind the election's port: POST at the start, POST at the stop
-exchange.py  one POST that can be broken off from another thread
+    spec.py      the hooks as the config file names them, with their headers (headers.py)
+    job.py       the job, behind the election's port: POST at the start, POST at the stop
+    run.py       the course of one run
+    call.py      one call of a hook, with its further attempts
+    exchange.py  one POST that can be broken off from another thread
 
 What must not be here: what the service behind the hooks does. It keeps the term's number, and refuses older ones.
 """

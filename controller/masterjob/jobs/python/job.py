@@ -9,7 +9,7 @@ from masterjob.election.term import LiveTerm
 from masterjob.jobs.crew import Crew
 from masterjob.jobs.python.functions import accepts_term
 from masterjob.jobs.python.places import place_of
-from masterjob.jobs.python.run import Run
+from masterjob.jobs.python.run import PythonRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,15 @@ class PythonJob:
     ) -> None:
         self._start = place_of("start", start, crew, loop)
         self._stop = None if stop is None else place_of("stop", stop, crew, loop)
-        self._run: Run | None = None
+        self._run: PythonRun | None = None
 
     def start(self, term: LiveTerm, report: Report) -> None:
         """Begin a run: have the user's start called, if the term is still trusted right before that."""
-        self._run = Run(self._start, self._stop, term, report)
+        self._run = PythonRun(self._start, self._stop, term, report)
         self._run.begin()
+
+    def stop_within(self, seconds: float) -> None:
+        """Nothing: a function takes as long as it takes. What that is too long is for the election to see."""
 
     def stop(self) -> None:
         """End the run that was begun last. Called again for the same run, it does nothing."""

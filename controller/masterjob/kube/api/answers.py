@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kubernetes import client
+
 from masterjob.election.errors import MasterJobError
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import urllib3
+from kubernetes import client
 from kubernetes.config import ConfigException
 
-from kubernetes import client
 from masterjob.kube.api.answers import (
     ApiRefused,
     ApiUnavailable,
@@ -27,9 +27,7 @@ from masterjob.kube.api.answers import (
 )
 from masterjob.kube.api.login import Access
 from masterjob.kube.api.wires import Wires
-from masterjob.resource.manifest import API_VERSION, KIND
-
-__all__ = ["Api", "ApiRefused", "ApiUnavailable", "Changed", "DefinitionMissing", "Object", "Reviewed"]
+from masterjob.resource.resource import API_VERSION, KIND
 
 GROUP, VERSION = API_VERSION.split("/")
 PLURAL = f"{KIND.lower()}s"

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from masterjob.election.clock import clock
-from masterjob.kube.api.client import GROUP, PLURAL, Api, ApiRefused, ApiUnavailable, DefinitionMissing
+from masterjob.kube.api.answers import ApiRefused, ApiUnavailable, DefinitionMissing
+from masterjob.kube.api.client import GROUP, PLURAL, Api
 from masterjob.kube.follow.mirror import Mirror
 
 logger = logging.getLogger("masterjob")

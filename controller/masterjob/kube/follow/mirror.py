@@ -17,31 +17,16 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from masterjob.election.errors import MasterJobError
 from masterjob.kube.follow.knowledge import Knowledge
 from masterjob.kube.follow.observed import Observed, observe
-from masterjob.resource.manifest import Resource
-
-__all__ = ["Follower", "Mirror", "Observed"]
+from masterjob.resource.resource import Follower, Resource
 
 logger = logging.getLogger("masterjob")
 
 DELETED = "DELETED"
-
-
-class Follower(Protocol):
-    """Who does what the resources say. No method blocks."""
-
-    def apply(self, source: str, resource: Resource) -> None:
-        """Say what is wanted."""
-
-    def remove(self, source: str) -> None:
-        """Say that it is wanted no more."""
-
-    def repeat(self) -> None:
-        """Have everything looked at again."""
 
 
 @dataclass(slots=True)

@@ -11,7 +11,8 @@ from typing import Any
 
 from masterjob.documents import FieldPath, dotted
 from masterjob.election.errors import SettingError
-from masterjob.resource.manifest import API_VERSION, KIND, Origin, Resource, parse
+from masterjob.resource.manifest import parse
+from masterjob.resource.resource import API_VERSION, KIND, Origin, Resource
 
 
 @dataclass(frozen=True, slots=True)

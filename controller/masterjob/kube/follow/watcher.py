@@ -17,8 +17,6 @@ from masterjob.kube.follow.lister import Lister, Pace, Scope
 from masterjob.kube.follow.mirror import Mirror
 from masterjob.kube.follow.stream import Stream
 
-__all__ = ["Pace", "Scope", "Watcher"]
-
 logger = logging.getLogger("masterjob")
 
 _CUT_AFTER = 0.2

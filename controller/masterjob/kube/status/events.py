@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from masterjob.election.values import Entry
 from masterjob.election.values import Kind as Told
 from masterjob.kube.api.answers import ApiRefused, ApiUnavailable
-from masterjob.kube.follow.mirror import Observed
+from masterjob.kube.follow.observed import Observed
 from masterjob.kube.status.conditions import Kind, Reason, find
 
 logger = logging.getLogger("masterjob")
@@ -88,15 +88,14 @@ def of_status(observed: Observed, after: Mapping[str, Any]) -> list[Event]:
 
 
 def _switched(observed: Observed, after: Mapping[str, Any]) -> Event | None:
-    was, now = find(observed.status, Kind.ENABLED), find(after, Kind.ENABLED)
-    if now.get("status") == was.get("status") or now.get("status") == "Unknown":
-        return None
-    if now.get("status") == "False":
-        disabled = after["disabled"]
+    if (disabled := after.get("disabled")) is not None:
+        if "disabled" in observed.status:
+            return None
         note = f"disabled by {disabled['actor']}: {disabled['reason']}"
         return Event(observed, "Disabled", note, f"since {disabled['since']}")
-    if was.get("status") != "False":
-        return None  # it was never disabled
+    was, now = find(observed.status, Kind.ENABLED), find(after, Kind.ENABLED)
+    if (was.get("status"), now.get("status")) != ("False", "True"):
+        return None  # it was never disabled, or the database does not say
     return Event(observed, "Enabled", str(now["message"]), f"since {now['lastTransitionTime']}")
 
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from masterjob.election.views import LockStatus, MasterSeen
-from masterjob.kube.follow.mirror import Observed
+from masterjob.kube.follow.observed import Observed
 from masterjob.kube.status.conditions import Reason
 
 

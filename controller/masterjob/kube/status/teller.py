@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from masterjob.election.clock import clock
 from masterjob.election.views import LockStatus
 from masterjob.kube.api.answers import ApiRefused, Changed
-from masterjob.kube.follow.mirror import Observed
+from masterjob.kube.follow.observed import Observed
 from masterjob.kube.status import events
 from masterjob.kube.status.doings import Doings
 from masterjob.kube.status.events import EventApi, Post

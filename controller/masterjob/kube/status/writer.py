@@ -20,8 +20,8 @@ from masterjob.election.errors import StoreUnavailable
 from masterjob.election.machine.events import Woken
 from masterjob.election.observing import Seen
 from masterjob.election.views import LockStatus
-from masterjob.kube.api.client import ApiUnavailable
-from masterjob.kube.follow.mirror import Observed
+from masterjob.kube.api.answers import ApiUnavailable
+from masterjob.kube.follow.observed import Observed
 from masterjob.kube.status import events
 from masterjob.kube.status.agenda import Agenda
 from masterjob.kube.status.doings import Doings, answered, told

@@ -3,8 +3,12 @@
 import json
 import logging
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Annotated
+
+import typer
 
 _SHOWN = {"\n": "\n  ", "\t": "\t"}
 _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -26,12 +30,21 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-def set_up(look: LogFormat, level: LogLevel) -> None:
-    """Have everything that is logged written; of other packages warnings only."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if look is LogFormat.JSON else TextLines())
-    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    logging.getLogger("masterjob").setLevel(level.upper())
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """What is logged, and how."""
+
+    look: Annotated[LogFormat, typer.Option("--log-format", help="How a line of the log looks.")] = LogFormat.TEXT
+    level: Annotated[LogLevel, typer.Option("--log-level", help="From which level on lines are written.")] = (
+        LogLevel.INFO
+    )
+
+    def set_up(self) -> None:
+        """Have everything that is logged written; of other packages warnings only."""
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(JsonLines() if self.look is LogFormat.JSON else TextLines())
+        logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+        logging.getLogger("masterjob").setLevel(self.level.upper())
 
 
 class TextLines(logging.Formatter):

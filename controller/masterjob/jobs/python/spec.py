@@ -1,0 +1,95 @@
+"""A Python object as the config file or an installed package names it: ``package.module:object``.
+
+cleaner: {python: {entry: "shop.jobs:cleaner"}}
+"""
+
+import importlib
+import re
+from dataclasses import dataclass
+
+from masterjob.election.errors import SettingError
+from masterjob.election.ports import Job
+from masterjob.jobs.crew import Crew
+from masterjob.jobs.fields import Field
+from masterjob.jobs.python.job import MasterJob, PythonJob
+
+_ENTRY = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+
+
+@dataclass(frozen=True, slots=True)
+class PythonSpec:
+    """A `MasterJob`, or any object with ``start`` and perhaps ``stop``, imported when it is first asked for.
+
+    All locks that name the job call the same object.
+    """
+
+    entry: str
+    where: str
+    """Where the entry is written, as an error names it."""
+
+    kind = "python"
+
+    def check(self) -> None:
+        """Import it.
+
+        Raises:
+            SettingError: it cannot be imported, or is no job.
+        """
+        self._load()
+
+    def make(self, crew: Crew, stop_timeout: float) -> Job:
+        """Return a job of one lock.
+
+        Raises:
+            SettingError: as `check`.
+        """
+        job = self._load()
+        return PythonJob(job.start, job.stop, crew, None)
+
+    def _load(self) -> MasterJob:
+        try:
+            return _job_of(self._object())
+        except SettingError as error:
+            raise SettingError(f"{self.where}: {self.entry:.200} {error}") from error.__cause__
+
+    def _object(self) -> object:
+        if not _ENTRY.fullmatch(self.entry):
+            raise SettingError("is not of the form package.module:object")
+        name, _, path = self.entry.partition(":")
+        try:
+            found: object = importlib.import_module(name)
+        except (Exception, SystemExit) as error:  # the module's own code runs here
+            raise SettingError(f"cannot be imported: {type(error).__name__}: {error}") from error
+        for attribute in path.split("."):
+            try:
+                found = getattr(found, attribute)
+            except AttributeError:
+                raise SettingError(f"cannot be had: there is no {attribute} in {name}") from None
+        return found
+
+
+def _job_of(found: object) -> MasterJob:
+    if isinstance(found, MasterJob):
+        return found
+    if isinstance(found, type):
+        raise SettingError("is a class: name an object of it")
+    start, stop = getattr(found, "start", None), getattr(found, "stop", None)
+    if start is None:
+        raise SettingError("is no job: it has no start")
+    try:
+        return MasterJob(start, stop)
+    except SettingError as error:
+        raise SettingError(f"is no job: {error}") from None
+
+
+def read(field: Field) -> PythonSpec:
+    """Return what stands in the config file; nothing is imported yet.
+
+    Raises:
+        SettingError: it cannot be an entry.
+    """
+    entry = field.fields(["entry"], needed=["entry"])["entry"]
+    text = entry.some_text(512)
+    if not _ENTRY.fullmatch(text):
+        raise entry.wrong("must be of the form package.module:object")
+    return PythonSpec(text, entry.where)

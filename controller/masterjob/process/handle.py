@@ -1,0 +1,71 @@
+"""A handle: the part of one instance in one lock, as a library user holds it."""
+
+import asyncio
+import logging
+
+from masterjob.election.machine.events import StepDown
+from masterjob.election.term import LiveTerm
+from masterjob.process.instance import GRACE, Instance
+
+logger = logging.getLogger("masterjob")
+
+
+class Master:
+    """One instance's part in one lock. Made by `start_master`."""
+
+    def __init__(self, instance: Instance, lock_name: str, stop_timeout: float) -> None:
+        self._instance = instance
+        self._stop_timeout = stop_timeout
+        self._closed = False
+        self.lock_name = lock_name
+
+    @property
+    def instance(self) -> str:
+        """The id of this instance; new at every start of the process."""
+        return self._instance.driver.identity.instance
+
+    @property
+    def is_master(self) -> bool:
+        """Whether this instance is master right now. Reads the clock: true only as long as it can be trusted."""
+        return self.term is not None
+
+    @property
+    def term(self) -> LiveTerm | None:
+        """The term that this instance serves, or None."""
+        return self._instance.driver.term_of(self.lock_name)
+
+    @property
+    def why(self) -> str:
+        """One sentence: what this instance does about the lock, and why."""
+        return self._instance.why(self.lock_name)
+
+    def step_down(self, reason: str = "asked to") -> None:
+        """Stop the job, release the lock and sit out one heartbeat interval; nothing if not master."""
+        self._instance.driver.tell(StepDown(self.lock_name, reason))
+
+    def close(self) -> None:
+        """Stop the job if it runs here, release the lock and take part no more.
+
+        Waits for that, the stop timeout and a few seconds at most; where the job's ``stop`` takes longer, the
+        lock is kept until it returns.
+
+        Raises:
+            RuntimeError: called on the event loop that the job's coroutines need to stop; use `aclose`.
+        """
+        if self._instance.loop_is_here():
+            raise RuntimeError("close() would wait for the event loop that it stands on: await aclose()")
+        self._close()
+
+    async def aclose(self) -> None:
+        """Do what `close` does, from a coroutine."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        if self._closed:  # the lock may belong to another handle by now
+            return
+        self._closed = True
+        if not self._instance.close_lock(self.lock_name, self._stop_timeout + GRACE):
+            logger.warning("%s is not closed yet: %s", self.lock_name, self.why)
+
+    def __repr__(self) -> str:
+        return f"<master of {self.lock_name}: {self.why}>"
