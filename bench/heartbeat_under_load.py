@@ -1,7 +1,11 @@
 """A master's heartbeats while its control API answers a thousand requests a second, and while nobody asks it.
 
-The master, whoever asks it, and the database share this machine. A heartbeat is measured where the election
-measures it: from the decision to send it until its answer was taken in.
+The master, whoever asks it, and the database share this machine. So the heartbeats are also measured while another
+instance is asked the same: what that costs them is the machine's, and what comes on top when they are asked
+themselves is the process's, whose threads share one interpreter. Both are done in turns, as the machine may have
+more to do at one time than at another.
+
+A heartbeat is measured where the election measures it: from the decision to send it until its answer was taken in.
 """
 
 import argparse
@@ -12,7 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
+from typing import Any, Self
 
 from bench.figures import Figure
 from bench.world import Databases
@@ -25,67 +29,101 @@ from masterjob.main import this_process
 
 RATE = 1_000
 SECONDS = 10
+TURNS = 5
+"""Into how many parts the time of each is cut."""
 CONNECTIONS = 100
 TIMINGS = 10
 """Locks of as many timings, and so sessions: each has its own heartbeats, five times a second."""
 
 
 def load_on_heartbeats(databases: Databases, rounds: int) -> list[Figure]:
-    """Measure both, on each database."""
+    """Measure all three, on each database."""
     figures = []
     for kind in databases.KINDS:
-        with databases.world(kind) as world, Master(world.url) as master:
-            quiet = master.beats(lambda: time.sleep(min(SECONDS, rounds)))
-            asked: list[float] = []
-            loaded = master.beats(partial(load, master.port, min(SECONDS, rounds), asked))
-        figures += [
-            Figure("heartbeat, nobody asks", kind, "ms", quiet),
-            Figure(f"heartbeat, {RATE} requests a second", kind, "ms", loaded),
-            Figure(f"request, {RATE} a second", kind, "ms", asked),
-        ]
-        for figure in figures[-3:]:
+        with databases.world(kind) as world, Master(world.url) as master, Master(world.url) as other:
+            figures += measure(kind, master, other, min(SECONDS, rounds) / TURNS)
+        for figure in figures[-4:]:
             print(f"{figure.what}, {kind}: 99 % within {figure.quantile(0.99):.1f} ms of {len(figure.samples)}")
     return figures
 
 
-class Master:
-    """A process of `serve`, and the heartbeats that it tells."""
+def measure(kind: str, master: "Master", other: "Master", seconds: float) -> list[Figure]:
+    """Measure the heartbeats of a master in turns: nobody is asked, it is asked itself, another one is."""
+    quiet, asked_itself, asked_another, took = [], [], [], []
+    with Asker(master.port) as asker, Asker(other.port) as asker_of_another:
+        for _ in range(TURNS):
+            quiet += master.beats(lambda: time.sleep(seconds))
+            asked_itself += master.beats(lambda: took.extend(asker.ask(seconds)))
+            asked_another += master.beats(lambda: asker_of_another.ask(seconds))
+    return [
+        Figure("heartbeat, nobody asks", kind, "ms", quiet),
+        Figure(f"heartbeat, {RATE} requests a second", kind, "ms", asked_itself),
+        Figure(f"heartbeat, {RATE} requests a second to another instance", kind, "ms", asked_another),
+        Figure(f"request, {RATE} a second", kind, "ms", took),
+    ]
 
-    def __init__(self, url: str) -> None:
+
+class Process:
+    """One of the processes of this file, which says a line for each that it is told."""
+
+    def __init__(self, *arguments: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.heartbeat_under_load", url],
+            [sys.executable, "-m", "bench.heartbeat_under_load", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        self.port = int(self._hear())
+        self.first = self._hear()
 
     def _hear(self) -> str:
         assert self._process.stdout is not None
         return self._process.stdout.readline()
 
-    def _ask(self) -> list[float]:
+    def tell(self, line: str = "") -> Any:
+        """Say a line, and return the answer."""
         assert self._process.stdin is not None
-        self._process.stdin.write("\n")
+        self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
-        told = json.loads(self._hear())
-        if told["failed"]:
-            print(f"{told['failed']} heartbeats failed")
-        return [float(each) for each in told["beats"]]
+        return json.loads(self._hear())
 
-    def beats(self, meanwhile: Callable[[], object]) -> list[float]:
-        """Return how long each heartbeat took that was answered meanwhile, in milliseconds."""
-        self._ask()
-        meanwhile()
-        return self._ask()
-
-    def __enter__(self) -> "Master":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.wait()
+
+
+class Master(Process):
+    """A process of `serve`, and the heartbeats that it tells."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.port = int(self.first)
+
+    def beats(self, meanwhile: Callable[[], object]) -> list[float]:
+        """Return how long each heartbeat took that was answered meanwhile, in milliseconds."""
+        self.tell()
+        meanwhile()
+        told = self.tell()
+        if told["failed"]:
+            print(f"{told['failed']} heartbeats failed")
+        return [float(each) for each in told["beats"]]
+
+
+class Asker(Process):
+    """A process of `ask`, at a steady rate; it is there before it is needed, so that its start costs nobody."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__("--ask", str(port))
+
+    def ask(self, seconds: float) -> list[float]:
+        """Return how long each request took, in milliseconds."""
+        told = self.tell(str(seconds))
+        if set(told["answers"]) != {"200"}:
+            print(f"answers: {told['answers']}")
+        return [float(each) for each in told["took"]]
 
 
 def serve(url: str) -> None:
@@ -122,14 +160,6 @@ def serve(url: str) -> None:
         beats, failed = [], 0
 
 
-def load(port: int, seconds: float, took: list[float]) -> None:
-    """Ask from another process at a steady rate; ``took`` gets how long each request took, in milliseconds."""
-    command = [sys.executable, "-m", "bench.heartbeat_under_load", "--load", str(seconds), str(port)]
-    told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    print(f"answers: {told['answers']}, in {told['seconds']:.1f} s")
-    took += told["took"]
-
-
 async def ask(port: int, seconds: float) -> dict[str, object]:
     """Send each request at its time on one of the connections; who asks should need little of the machine."""
     paths = [f"/api/MasterLocks/lock-{number % TIMINGS}" for number in range(8)] + ["/healthz", "/metrics"]
@@ -151,19 +181,21 @@ async def ask(port: int, seconds: float) -> dict[str, object]:
         writer.close()
 
     await asyncio.gather(*(connection(first) for first in range(CONNECTIONS)))
-    return {"took": took, "answers": dict(answers), "seconds": time.monotonic() - began}
+    return {"took": took, "answers": dict(answers)}
 
 
 def main() -> None:
     """Be one of the processes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--load", type=float, help="ask the port for so many seconds")
+    parser.add_argument("--ask", action="store_true", help="ask, for as many seconds as each line says")
     parser.add_argument("target", help="the port, or else the database")
     options = parser.parse_args()
-    if options.load is None:
+    if not options.ask:
         serve(options.target)
-    else:
-        print(json.dumps(asyncio.run(ask(int(options.target), options.load))))
+        return
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(json.dumps(asyncio.run(ask(int(options.target), float(line)))), flush=True)
 
 
 if __name__ == "__main__":

@@ -225,6 +225,17 @@ def _scalar(node: yaml.ScalarNode) -> object:
     return text  # as are dates, 1:30 and whatever else YAML would make something of that nobody expects
 
 
+def unknown_names(document: "Document", known: Iterable[str]) -> list[str]:
+    """Return a sentence for each name at the top of a file that is not one of ``known``."""
+    sentences, data = [], document.data()
+    for name in data if isinstance(data, dict) else ():
+        try:
+            refuse_unknown(str(name), known, document.where((str(name),)))
+        except SettingError as error:
+            sentences.append(str(error))
+    return sentences
+
+
 def refuse_unknown(name: str, known: Iterable[str], where: str) -> None:
     """Raise `SettingError` where ``name`` is not one of ``known``, with the nearest of them."""
     known = list(known)

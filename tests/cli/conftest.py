@@ -114,6 +114,18 @@ class Controller:
             raise AssertionError("".join([f"{words!r} was not said:\n", *self.lines])) from None
         return said()[-1]
 
+    def send(self, number: int) -> None:
+        """Send a signal, if there is anybody left to hear it."""
+        self._process.send_signal(number)
+
+    def ended(self) -> bool:
+        """Whether it ends within a moment."""
+        try:
+            self._process.wait(0.1)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def end(self, number: int) -> int:
         """Send a signal and return the exit code."""
         self._process.send_signal(number)

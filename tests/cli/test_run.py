@@ -33,6 +33,50 @@ def test_a_signal_stops_the_job_releases_the_lock_and_ends_with_0(
     assert [each["kind"] for each in terminal.json("history", "BEEP")] == ["stepped down", "elected"]
 
 
+def test_a_signal_that_comes_twice_in_a_moment_counts_once(terminal: Terminal, run: Run) -> None:
+    """As from a terminal and from whoever started us, both: the job has its time to stop all the same."""
+    terminal.write("beep.yaml", manifest())
+    controller = run()
+    controller.hear("begins with")
+    controller.send(signal.SIGINT)
+    assert controller.end(signal.SIGTERM) == 0
+    assert [each["kind"] for each in terminal.json("history", "BEEP")] == ["stepped down", "elected"]
+
+
+def test_a_second_signal_later_on_ends_at_once(terminal: Terminal, run: Run) -> None:
+    config = terminal.folder / "config.yaml"
+    stubborn = "trap 'echo asked' TERM; echo begins with $MASTERJOB_TERM; while :; do sleep 0.1; done"
+    config.write_text(
+        f"masterJobExecutor:\n  database: {terminal.url}\n  initDelay: 0s\n"
+        f'jobs:\n  beep:\n    exec: {{command: [sh, -c, "{stubborn}"]}}\n'
+    )
+    terminal.write(
+        "beep.yaml",
+        manifest()
+        .replace("leaseDuration: 4s", "leaseDuration: 600s")
+        .replace("stopTimeout: 1s", "stopTimeout: 500s"),
+    )
+    controller = run()
+    controller.hear("begins with")
+    controller.send(signal.SIGTERM)
+    controller.hear("asked")
+    while not controller.ended():
+        controller.send(signal.SIGTERM)
+    assert controller.end(0) == 128 + signal.SIGTERM
+    controller.hear("SIGTERM again: ending at once")
+
+
+def test_a_name_in_the_config_file_that_is_not_known_is_told(terminal: Terminal, run: Run) -> None:
+    config = terminal.folder / "config.yaml"
+    config.write_text(config.read_text() + "masterJobExecuter:\n  lostPolicy: exit\n")
+    terminal.write("beep.yaml", manifest())
+    controller = run()
+    controller.hear("masterJobExecuter is not known: is masterJobExecutor meant?; it is passed over")
+    result = terminal.run("validate", str(terminal.manifests), "--config", str(config))
+    assert result.exit_code == 1
+    assert "masterJobExecuter is not known: is masterJobExecutor meant?" in result.stderr
+
+
 def test_an_edit_disables_with_its_reason_and_enables_again(terminal: Terminal, run: Run) -> None:
     terminal.write("beep.yaml", manifest())
     controller = run()

@@ -1,12 +1,15 @@
 """What `start_master` refuses, at the call and in words."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from masterjob import MasterJob, SettingError, TimingError, enable, start_master
+from masterjob import Master, MasterJob, SettingError, TimingError, enable, start_master
 from masterjob.main import _process
+from masterjob.process import handle
+from tests.library.conftest import PATIENCE, wait_until
 
 JOB = MasterJob(start=print)
 
@@ -77,3 +80,34 @@ def test_a_handle_that_was_closed_closes_nobody_elses_lock(tmp_path: Path) -> No
     assert new.why != "not taking part"
     new.close()
     keeper.close()
+
+
+def test_a_lock_whose_stop_outlasted_its_close_can_be_started_again_once_it_has_returned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, may_stop = threading.Semaphore(0), threading.Event()
+
+    def begin() -> Master:
+        return start_master(
+            lock_name="JOB",
+            master_job=MasterJob(start=started.release, stop=lambda: may_stop.wait(PATIENCE)),
+            database=f"sqlite:///{tmp_path}/db",
+            handle_signals=False,
+            init_delay="0s",
+            stop_timeout="10ms",
+        )
+
+    first = begin()
+    assert started.acquire(timeout=PATIENCE)
+    with monkeypatch.context() as impatient:
+        impatient.setattr(handle, "GRACE", 0.0)
+        first.close()
+    with pytest.raises(SettingError, match="already started"):
+        begin()
+    may_stop.set()
+    wait_until(lambda: first.why == "not taking part")
+    second = begin()
+    first.close()
+    assert started.acquire(timeout=PATIENCE), "the first handle has closed nothing of the second"
+    second.close()
+    assert not _process._instances

@@ -3,8 +3,10 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from masterjob.election.errors import StoreUnavailable
 from masterjob.store.database import Database
@@ -176,3 +178,23 @@ def test_renewals_leave_no_growing_table(on_postgresql: SqlBackend) -> None:
     )
     assert row.n_tup_upd >= 50
     assert row.n_tup_hot_upd >= 0.9 * row.n_tup_upd
+
+
+@pytest.mark.parametrize("then", ["deleted", "replaced"])
+def test_a_file_that_is_not_there_any_more_gives_no_answer(
+    then: str, on_sqlite: SqlBackend, tmp_path: Path
+) -> None:
+    """Whoever goes on with the old one is alone with it, and everybody else elects another."""
+    file = Path(str(make_url(on_sqlite.url).database))
+    store = on_sqlite.connect()
+    me = opened(store)
+    assert store.renew(me, "one") is not None
+    if then == "replaced":
+        (tmp_path / "another").write_bytes(b"")
+        (tmp_path / "another").replace(file)
+    else:
+        file.unlink()
+    with pytest.raises(StoreUnavailable, match="deleted or replaced"):
+        store.renew(me, "one")
+    with pytest.raises(StoreUnavailable, match="no such table"):
+        store.renew(me, "one")

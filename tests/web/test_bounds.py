@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import gzip
+import json
 import socket
 import threading
 from collections.abc import Callable
@@ -14,9 +15,10 @@ import pytest
 from masterjob.election.errors import StoreUnavailable
 from masterjob.web.access import gates
 from masterjob.web.api import asked
-from masterjob.web.api.rounds import Rounds
+from masterjob.web.api.rounds import Rounds, pause_after
 from masterjob.web.calls import Busy, Calls
 from masterjob.web.doors import UNREAD_SECONDS, Doors
+from tests.library.conftest import wait_until
 from tests.web.conftest import DISABLE, LOCK, PATIENCE, Client, HungBoard, Serve
 
 LOCKS = "/api/MasterLocks"
@@ -52,6 +54,7 @@ def test_a_body_that_unfolds_is_bounded_by_what_it_unfolds_to(client: Client) ->
         b"[" * 10_000,
         b"{",
         b"[]",
+        b'[["lockName", "A"], ["reason", "x"]]',
         b'"text"',
         b"1" * 10_000,
         b'{"lockName": "\xff"}',
@@ -97,6 +100,19 @@ def test_who_never_finishes_asking_is_hung_up_on(serve: Serve, monkeypatch: pyte
     with socket.create_connection(("127.0.0.1", client.port), PATIENCE) as line:
         line.sendall(b"GET /api/MasterLocks HTTP/1.1\r\nHost: loc")
         assert line.recv(1024) == b""
+
+
+def test_who_goes_away_while_sending_is_no_defect_of_ours(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    served = serve()
+    with socket.create_connection(("127.0.0.1", served.client.port), PATIENCE) as line:
+        line.sendall(
+            f"POST {DISABLE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            "Content-Length: 100\r\nExpect: 100-continue\r\n\r\n{".encode()
+        )
+        assert line.recv(1024).startswith(b"HTTP/1.1 100")  # it is waiting for the rest
+    counted = {"method": "POST", "route": DISABLE, "code": "400"}
+    wait_until(lambda: served.metrics.registry.get_sample_value("masterjob_api_requests_total", counted) == 1)
+    assert caplog.messages == []
 
 
 class Pipe(asyncio.Transport):
@@ -279,6 +295,35 @@ def test_readers_of_many_things_share_rounds_and_none_is_older_than_its_question
     assert asked == [["a"], ["a", "b", "bad"]]
     assert answers[:4] == [1, 2, 2, 2]
     assert isinstance(answers[4], KeyError)
+
+
+def test_an_answer_is_written_by_its_round_once_for_all_who_share_it(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of a thousand locks takes milliseconds: neither the event loop nor each reader is to have them."""
+    written_by: list[str] = []
+
+    def write(said: object) -> bytes:
+        written_by.append(threading.current_thread().name)
+        return json.dumps(said).encode()
+
+    monkeypatch.setattr("masterjob.web.api.locks._written", write)
+    board = HungBoard()
+    client = serve(board).client
+    threads, seen = ask_at_once(20, lambda: client.get(f"{LOCKS}?limit=10"))
+    assert board.asked.acquire(timeout=PATIENCE)
+    board.go_on.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert seen == [200] * 20
+    assert len(written_by) == board.calls < 20
+    assert "masterjob api" not in written_by
+
+
+def test_a_pause_is_longer_than_its_round_and_as_long_as_its_work_asks_for() -> None:
+    assert pause_after(took=0.01, worked=0.002) == pytest.approx(0.04)
+    assert pause_after(took=5.0, worked=0.002) == 0.05
+    assert pause_after(took=5.0, worked=0.5) == pytest.approx(2.0)
 
 
 def test_too_many_different_questions_are_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,18 @@ def test_a_parameter_in_json_that_is_no_text_is_a_400_with_its_name(value: objec
     assert (answer.status, "lockName" in answer.message) == (400, True)
 
 
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/json", b'{"lockName": "A", "lockName": "B"}'),
+        ("application/x-www-form-urlencoded", b"lockName=A&lockName=B"),
+    ],
+)
+def test_of_two_locks_in_one_request_neither_is_meant(kind: str, body: bytes, client: Client) -> None:
+    answer = client.ask("POST", ENABLE, body, Content_Type=kind)
+    assert (answer.status, answer.message) == (400, "lockName is given twice")
+
+
 def test_fields_that_nobody_knows_are_ignored(client: Client) -> None:
     assert client.json(DISABLE, {"lockName": LOCK, "reason": "x", "options": {"ctx": 1}}).status == 200
 

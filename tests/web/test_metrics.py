@@ -197,6 +197,15 @@ def test_requests_are_counted_by_their_pattern_never_by_what_was_asked(serve: Se
     assert value(served.metrics, "masterjob_api_requests_total", method="PATCH", route="other", code="405") == 1
 
 
+@pytest.mark.parametrize("version", ["1.0.1", "1.0.2", "0.0.1", "nonsense", ""])
+def test_whatever_version_is_asked_for_there_are_two_renderings(version: str, serve: Serve) -> None:
+    served = serve()
+    openmetrics = f"application/openmetrics-text; version={version}; escaping=dots"
+    for accept in (openmetrics, "*/*", f"text/plain; version={version}", f"{openmetrics}; q=0.5"):
+        assert served.client.get("/metrics", Accept=accept).status == 200
+    assert len(served.metrics._rendered) == 2
+
+
 def test_what_is_shown_can_be_read_by_prometheus_in_both_formats(serve: Serve) -> None:
     client = serve().client
     plain = client.get("/metrics")

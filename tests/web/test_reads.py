@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+import pytest
+
 from masterjob.web.ports import Board
 from tests.web.conftest import LOCK, Client
 
@@ -64,15 +66,30 @@ def test_the_history_comes_newest_first_and_in_pages(client: Client, board: Boar
     assert client.get(f"{path}?offset=1000").json == []
 
 
+WRONG = ("limit=0", "limit=1001", "limit=-1", "limit=x", "limit=", "limit=1e2", "limit=%D9%A3", "limit=1&limit=1")
+
+
 def test_a_page_that_cannot_be_is_a_400_with_the_parameters_name(client: Client) -> None:
-    for query in ("limit=0", "limit=1001", "limit=-1", "limit=x", "limit=", "limit=1e2", "limit=%D9%A3"):
+    for query in WRONG:
         answer = client.get(f"/api/MasterLocks?{query}")
         assert (answer.status, "limit" in answer.message) == (400, True)
     assert "offset" in client.get(f"/api/MasterLocks/{LOCK}/history?offset=1001").message
+    assert client.get("/api/MasterControls?after=A&after=B").message == "after is given twice"
 
 
 def test_what_is_not_there_is_said_in_the_same_form(client: Client) -> None:
-    assert client.get("/api/nothing").message == "Not Found"
+    missing = client.get("/api/nothing")
+    assert (missing.status, missing.message) == (404, "there is nothing at this path")
     wrong = client.get("/api/MasterControls/disable")
     assert (wrong.status, wrong.headers["allow"]) == (405, "POST")
-    assert wrong.message == "Method Not Allowed"
+    assert wrong.message == "this path takes POST, not GET"
+    assert client.ask("DELETE", "/api/MasterLocks").message == "this path takes GET and HEAD, not DELETE"
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/metrics", "/api/MasterLocks", "/explorer", "/api/masterlocks/NOBODY"]
+)
+def test_the_head_of_whatever_can_be_read_is_that_of_its_answer(path: str, client: Client) -> None:
+    head, answer = client.ask("HEAD", path), client.get(path)
+    assert (head.status, head.headers["content-type"]) == (answer.status, answer.headers["content-type"])
+    assert (head.body, head.headers.keys()) == (b"", answer.headers.keys())

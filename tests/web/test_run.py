@@ -20,9 +20,10 @@ from aiohttp.test_utils import TestClient, TestServer
 import masterjob
 from masterjob.election.errors import SettingError
 from masterjob.main import this_process
+from masterjob.web.options import Auth
 from tests.cli.conftest import Controller, Terminal, manifest, run, terminal  # noqa: F401 - fixtures
 from tests.library.conftest import wait_until
-from tests.web.conftest import DISABLE, ENABLE, Client
+from tests.web.conftest import DISABLE, ENABLE, Client, Serve
 
 Run = Callable[..., Controller]
 
@@ -76,6 +77,11 @@ def test_a_port_that_is_taken_is_an_error_in_the_log_and_the_election_goes_on(
         assert "Address already in use" in told
         controller.hear("became master of BEEP")
         assert controller.end(signal.SIGTERM) == 0
+
+
+def test_a_host_that_can_be_no_name_is_an_error_in_the_log(caplog: pytest.LogCaptureFixture, serve: Serve) -> None:
+    serve(host="no..name", auth=Auth.NONE)
+    assert "the control API cannot listen on no..name port 0, which is tried again: " in caplog.text
 
 
 def test_run_does_not_begin_where_everybody_would_be_let_in_without_a_word(terminal: Terminal) -> None:  # noqa: F811

@@ -8,9 +8,9 @@ from typing import Any
 import typer
 
 from masterjob.cli import shown
-from masterjob.cli.options import ConfigFile, DatabaseOptions, Format, Output, Paths, no_manifest
+from masterjob.cli.options import CONFIG_SECTIONS, ConfigFile, DatabaseOptions, Format, Output, Paths, no_manifest
 from masterjob.controller.participation import given_settings
-from masterjob.documents import Document
+from masterjob.documents import Document, unknown_names
 from masterjob.election.errors import SettingError
 from masterjob.jobs import named
 from masterjob.resource.files import content_of, manifests
@@ -45,7 +45,7 @@ def validate(paths: Paths, config: ConfigFile = None, output: Format = Output.TA
     resources, errors = _read(paths, no_manifest(config))
     document = config_document(os.environ, config)
     if document is not None:
-        errors += _wrong_jobs(document, resources)
+        errors += unknown_names(document, CONFIG_SECTIONS) + _wrong_jobs(document, resources)
     errors += _wrong_timings(document, resources) + _conflicts(resources)
     if output is Output.JSON:
         shown.as_json({"valid": not errors, "resources": [_json(each) for each in resources], "errors": errors})

@@ -14,9 +14,10 @@ import typer
 from masterjob.election.errors import SettingError, StoreUnavailable
 from masterjob.masking import masked
 from masterjob.process.identity import whoever_runs_this
-from masterjob.settings import Setting, Settings, config_path, resolve
+from masterjob.settings import SECTION, Setting, Settings, config_path, resolve
 from masterjob.store.database import Database
 from masterjob.store.switchboard import Switchboard
+from masterjob.web.options import SECTION as API_SECTION
 
 
 class Output(StrEnum):
@@ -39,6 +40,10 @@ Paths = Annotated[
 ConfigFile = Annotated[Path | None, option("--config", metavar="FILE", text="The config file, YAML or JSON.")]
 Format = Annotated[Output, typer.Option("--output", "-o", help="A table for people, or JSON for programs.")]
 Actor = Annotated[str | None, option("--actor", metavar="NAME", text="Who does this; default: user@host.")]
+
+
+CONFIG_SECTIONS = (SECTION, "jobs", API_SECTION)
+"""What a config file may have at its top, where it is for this program alone."""
 
 
 @dataclass(frozen=True, slots=True)

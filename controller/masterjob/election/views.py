@@ -7,6 +7,7 @@ Source: design sections 3.1 and 6.1.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from shlex import quote
 from typing import Literal
 
 State = Literal["Elected", "Vacant", "Stopping", "Disabled"]
@@ -93,10 +94,10 @@ def moment_text(at: datetime) -> str:
 
 def how_to_enable(lock: LockStatus) -> str:
     """Return what to do so that the newest disable ends: a command, or what to edit."""
-    command = f"masterjob enable {lock.lock_name}"
+    command = f"masterjob enable {quote(lock.lock_name)}"  # people paste it into a shell
     if lock.disabled is None or lock.disabled.source == "api":
         return command
-    gone = f"or, if that is gone for good: {command} --source {lock.disabled.source}"
+    gone = f"or, if that is gone for good: {command} --source {quote(lock.disabled.source)}"
     if not lock.disabled.resource:
         return f"set enabled: true where {lock.disabled.source} was read from, {gone}"
     namespace, _, name = lock.disabled.resource.partition("/")

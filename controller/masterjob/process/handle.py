@@ -16,7 +16,7 @@ class Master:
     def __init__(self, instance: Instance, lock_name: str, stop_timeout: float) -> None:
         self._instance = instance
         self._stop_timeout = stop_timeout
-        self._closed = False
+        self._part = instance.part_in(lock_name)
         self.lock_name = lock_name
 
     @property
@@ -47,7 +47,7 @@ class Master:
         """Stop the job if it runs here, release the lock and take part no more.
 
         Waits for that, the stop timeout and a few seconds at most; where the job's ``stop`` takes longer, the
-        lock is kept until it returns.
+        lock is kept until it returns. Called again, it goes on waiting.
 
         Raises:
             RuntimeError: called on the event loop that the job's coroutines need to stop; use `aclose`.
@@ -61,10 +61,7 @@ class Master:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
-        if self._closed:  # the lock may belong to another handle by now
-            return
-        self._closed = True
-        if not self._instance.close_lock(self.lock_name, self._stop_timeout + GRACE):
+        if not self._instance.close(self._part, self._stop_timeout + GRACE):
             logger.warning("%s is not closed yet: %s", self.lock_name, self.why)
 
     def __repr__(self) -> str:

@@ -101,7 +101,8 @@ def _add(app: web.Application, method: str, pattern: str, path: str, do: Answer)
         return await do(request)
 
     handler.route = path  # type: ignore[attr-defined]  # what metrics call it
-    app.router.add_route(method, pattern, handler)
+    for each in (method, "HEAD") if method == "GET" else (method,):  # who looks may look at the head alone
+        app.router.add_route(each, pattern, handler)
 
 
 def _behind(door: Doorman, do: Callable[[Asked], Awaitable[Any]]) -> Answer:

@@ -13,8 +13,6 @@ CONNECTIONS = 512
 UNREAD_SECONDS = 20.0
 """How long a client may leave unread what it asked for."""
 
-_SWEEP = 1.0
-
 
 class Doors:
     """The connections of one server; ``new`` makes the protocol that serves one."""
@@ -28,13 +26,6 @@ class Doors:
     def enter(self) -> asyncio.Protocol:
         """Make the protocol of a connection."""
         return _Turned() if len(self._open) >= self._most else _Counted(self._new(), self._open)
-
-    async def sweep(self, every: float = _SWEEP) -> None:
-        """Close who does not read, again and again, until cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(every)
-            self.close_unread(loop.time())
 
     def close_unread(self, now: float) -> None:
         """Close who has read nothing for too long."""

@@ -6,6 +6,7 @@ Every error is one sentence that says what is wrong and where it was written.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,6 +68,7 @@ class Listening:
             raise SettingError("TLS needs both a certificate and its key (--tls-cert, --tls-key)")
 
 
+@lru_cache(maxsize=256)  # each request asks it of the same few
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach this address; a name but ``localhost`` may be anything."""
     try:

@@ -8,17 +8,16 @@ import asyncio
 import contextlib
 import logging
 import os
-import ssl
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from masterjob.election.errors import SettingError
 from masterjob.web.access.auth import Bearer, Doorman, Everybody, Loopback
+from masterjob.web.access.certificates import Certificate
 from masterjob.web.access.tokens import TokenFile
 from masterjob.web.app import Parts, application, probes
 from masterjob.web.doors import Doors
@@ -37,6 +36,7 @@ AGAIN = 10.0
 
 _REQUEST_SECONDS = 15.0
 _HANDSHAKE_SECONDS = 10.0
+_SWEEP_SECONDS = 1.0
 
 
 class _Quietly(logging.LoggerAdapter[logging.Logger]):
@@ -54,7 +54,7 @@ class _Site:
     app: Callable[[], web.Application]
     host: str
     port: int
-    tls: ssl.SSLContext | None = None
+    certificate: Certificate | None = None
 
 
 class Server:
@@ -136,27 +136,35 @@ class Server:
         server: asyncio.Server | None = None
         try:
             server = await self._listen(site, doors, tried)
-            await doors.sweep()
+            await self._sweep(site, doors)
         finally:
             if server is not None:
                 server.close()
             await runner.cleanup()
             await doors.clear()
 
+    async def _sweep(self, site: _Site, doors: Doors) -> None:
+        """Close who does not read, and show a renewed certificate; again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            doors.close_unread(self._loop.time())
+            if site.certificate is not None:
+                site.certificate.take_renewed()
+
     async def _listen(self, site: _Site, doors: Doors, tried: asyncio.Event) -> asyncio.Server:
-        scheme = "http" if site.tls is None else "https"
-        handshake = None if site.tls is None else _HANDSHAKE_SECONDS
+        tls = None if site.certificate is None else site.certificate.context
+        scheme, handshake = ("http", None) if tls is None else ("https", _HANDSHAKE_SECONDS)
         while True:
             try:
                 server = await self._loop.create_server(
                     doors.enter,
                     site.host or None,
                     site.port,
-                    ssl=site.tls,
+                    ssl=tls,
                     ssl_handshake_timeout=handshake,
                     backlog=256,
                 )
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # the latter: a host that can be no name
                 if not tried.is_set():
                     _tell_in_vain(site, error)
                 tried.set()
@@ -169,9 +177,10 @@ class Server:
                 return server
 
 
-def _tell_in_vain(site: _Site, error: OSError) -> None:
+def _tell_in_vain(site: _Site, error: OSError | UnicodeError) -> None:
     words = "the %s cannot listen on %s port %s, which is tried again: %s"
-    logger.error(words, site.name, site.host or "*", site.port, os.strerror(error.errno) if error.errno else error)
+    number = error.errno if isinstance(error, OSError) else None
+    logger.error(words, site.name, site.host or "*", site.port, os.strerror(number) if number else error)
 
 
 def start(listening: Listening, parts: Parts, authenticator: Authenticator | None = None) -> Server:
@@ -182,24 +191,24 @@ def start(listening: Listening, parts: Parts, authenticator: Authenticator | Non
     Raises:
         SettingError: the certificates or the tokens cannot be used, or nobody was given to ask the cluster.
     """
-    sites = []
-    if listening.port is not None:
-        door = doorman(listening, authenticator)
-        tls = _tls(listening.tls_cert, listening.tls_key)
-        sites.append(
-            _Site(
-                API,
-                lambda: application(parts, door, listening.allowed_hosts),
-                listening.host,
-                listening.port,
-                tls,
-            )
-        )
+    sites = [] if listening.port is None else [_api(listening, parts, authenticator)]
     if listening.probe_port is not None:
         sites.append(_Site(PROBES, lambda: probes(parts), listening.probe_host, listening.probe_port))
     server = Server(sites)
     server.begin()
     return server
+
+
+def _api(listening: Listening, parts: Parts, authenticator: Authenticator | None) -> _Site:
+    door = doorman(listening, authenticator)
+    cert, key = listening.tls_cert, listening.tls_key
+    return _Site(
+        API,
+        lambda: application(parts, door, listening.allowed_hosts),
+        listening.host,
+        listening.port or 0,
+        None if cert is None or key is None else Certificate(cert, key),
+    )
 
 
 def doorman(listening: Listening, authenticator: Authenticator | None = None) -> Doorman:
@@ -216,14 +225,3 @@ def doorman(listening: Listening, authenticator: Authenticator | None = None) ->
             if authenticator is None:
                 raise SettingError("auth kubernetes is for masterjob operator, which runs in a cluster")
             return Bearer(authenticator, seconds=BELIEVED)
-
-
-def _tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    if cert is None or key is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(cert, key, password=lambda: "")  # never ask a terminal for one
-    except (OSError, ValueError) as error:
-        raise SettingError(f"the certificate {cert} with its key {key} cannot be used: {error}") from None
-    return context

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from masterjob.cli.options import DatabaseOptions, database_of
+from masterjob.cli.options import CONFIG_SECTIONS, DatabaseOptions, database_of
 from masterjob.cli.staying.api import ApiOptions
 from masterjob.cli.staying.logs import LogOptions
 from masterjob.controller.catalogue import known_jobs
+from masterjob.documents import unknown_names
 from masterjob.main import this_process
 from masterjob.masking import masked
 from masterjob.settings import Settings, config_document, resolve
@@ -36,6 +37,8 @@ class Ground:
         self._document = config_document(os.environ, database.config)
         self._listening = api.listening(self._document)
         self.jobs = known_jobs(self._document)
+        for each in () if self._document is None else unknown_names(self._document, CONFIG_SECTIONS):
+            logger.warning("%s; it is passed over", each)
         database_of(self.settings({}))  # one that cannot be is refused here, with where it was written
 
     def settings(self, options: Mapping[str, object]) -> Settings:

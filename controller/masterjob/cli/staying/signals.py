@@ -1,14 +1,23 @@
 """The signals that end a command which stays."""
 
 import logging
+import os
 import signal
 import socket
+import threading
+
+from masterjob.election.clock import clock
 
 logger = logging.getLogger("masterjob")
 
 
+AGAIN = 1.0
+"""Seconds within which a second signal is taken for the first: Ctrl-C reaches a whole process group, `timeout` and
+others signal both the group and the process, and nobody can have changed their mind so soon."""
+
+
 class Signals:
-    """SIGTERM and SIGINT, waited for; a second one ends the process as if we were not there.
+    """SIGTERM and SIGINT, waited for; one that comes later than a moment ends the process as if we were not there.
 
     The kernel may give a signal to any thread, and Python runs handlers in the main one alone, once it does
     anything. So the main thread waits for the byte that Python writes in whichever thread it was.
@@ -27,8 +36,15 @@ class Signals:
         """Wait for the first one; return its name, as the reason for what follows."""
         while (number := self._receiver.recv(1)[0]) not in self._OURS:
             pass
-        for each in self._OURS:
-            signal.signal(each, signal.SIG_DFL)
+        threading.Thread(target=self._be_impatient, name="masterjob signals", daemon=True).start()
         name = signal.Signals(number).name
         logger.info("%s: stopping the jobs and releasing the locks", name)
         return name
+
+    def _be_impatient(self) -> None:
+        """End the process by a second signal; on a thread, while the first one is acted on."""
+        heard_at = clock()
+        while (number := self._receiver.recv(1)[0]) not in self._OURS or clock() - heard_at < AGAIN:
+            pass
+        logger.warning("%s again: ending at once", signal.Signals(number).name)
+        os._exit(128 + number)

@@ -8,6 +8,7 @@ Source: design sections 3.1 and 3.2.
 """
 
 import math
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -46,6 +47,10 @@ class Dialect:
     def arguments(self, url: URL, timeout: float) -> dict[str, Any]:
         """Return what the driver is told when it connects."""
         raise NotImplementedError
+
+    def file(self, url: URL) -> str | None:
+        """Return the path of the database's file, where it is one."""
+        return None
 
     def settle(self, connection: Connection, timeout: float) -> None:
         """Say to a new connection how long it may wait for what."""
@@ -180,6 +185,11 @@ class SQLite(Dialect):
         "these_free": "lock_name IN :names",
         "in_order": "",
     }
+
+    def file(self, url: URL) -> str | None:
+        """Return its path; what is no plain path is not watched."""
+        name = url.database or ""
+        return None if not name or name.startswith((":", "file:")) else os.path.abspath(name)  # noqa: PTH100 - as SQLite
 
     def arguments(self, url: URL, timeout: float) -> dict[str, Any]:
         """Wait for other writers; a store is used by one thread at a time, but not always the same one."""

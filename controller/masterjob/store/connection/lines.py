@@ -93,6 +93,7 @@ class Line:
 
     def _open(self) -> Connection:
         if self._link is not None and self._link.connection is not None:
+            self._link.check()
             return self._link.connection
         self._link = Link(self._url, self.dialect, self.timeout)
         if not self.dialect.remote:

@@ -38,6 +38,8 @@ class Link:
         self._timeout = timeout
         self._guard = threading.Lock()
         self._raw: Any = None
+        self._file = dialect.file(url)
+        self._opened: tuple[int, int] | None = None
         self._socket: socket.socket | None = None
         self.shut = False
         self.connection: Connection | None = None
@@ -47,7 +49,17 @@ class Link:
         """Connect and set the session's limits."""
         self.connection = self._engine.connect()
         self._dialect.settle(self.connection, self._timeout)
+        self._opened = _which(self._file)
         return self.connection
+
+    def check(self) -> None:
+        """See that the file that is open is still the one of its name, or nobody else would see what is written.
+
+        Raises:
+            OSError: it was deleted or replaced.
+        """
+        if _which(self._file) != self._opened:
+            raise OSError("the database's file was deleted or replaced while it was open")
 
     def _dial(self, dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
         """Connect through the driver; know the socket before the first statement, which may hang already."""
@@ -88,6 +100,17 @@ class Link:
             if self._socket is not None:
                 self._socket.close()
             self._socket = self._raw = self.connection = None
+
+
+def _which(file: str | None) -> tuple[int, int] | None:
+    """Return what tells a file from another one of its name; None where there is none."""
+    if file is None:
+        return None
+    try:
+        status = os.stat(file)  # noqa: PTH116 - before every call, and pathlib would cost more than that
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 class Dialling(threading.Thread):

@@ -9,6 +9,7 @@ import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Generic, Protocol, TypeVar
 
@@ -81,12 +82,15 @@ class Loopback(Everybody):
 def _address(request: web.Request, which: str) -> str:
     """Return one end of the connection without its port; an IPv4 address in IPv6 is an IPv4 address."""
     found = None if request.transport is None else request.transport.get_extra_info(which)
-    if not isinstance(found, tuple):  # as of a Unix socket
-        return ""
+    return _plain(str(found[0])) if isinstance(found, tuple) else ""  # as of a Unix socket
+
+
+@lru_cache(maxsize=256)
+def _plain(text: str) -> str:
     try:
-        address = ip_address(str(found[0]).partition("%")[0])
+        address = ip_address(text.partition("%")[0])
     except ValueError:
-        return str(found[0])
+        return text
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 

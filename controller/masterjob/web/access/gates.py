@@ -131,10 +131,16 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
         if raised.status < 400:
             raise
         allow = raised.headers.get("Allow")
-        return error(raised.status, raised.reason, {"Allow": allow} if allow else None)
+        return error(raised.status, _sentence(raised), {"Allow": allow} if allow else None)
     except Exception:
         logger.exception("the control API has failed")
         return error(500, "this is a defect of MasterJob's own; its log says more")
+
+
+def _sentence(raised: web.HTTPException) -> str:
+    if isinstance(raised, web.HTTPMethodNotAllowed):
+        return f"this path takes {' and '.join(sorted(raised.allowed_methods))}, not {raised.method}"
+    return "there is nothing at this path" if raised.reason == HTTPStatus.NOT_FOUND.phrase else raised.reason
 
 
 def _refusal(refused: MasterJobError) -> web.Response:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from masterjob.documents import Document, Where, read_one, refuse_unknown
 from masterjob.election.errors import SettingError
+from masterjob.web.access.changes import mark
 from masterjob.web.ports import Actor, Verb
 
 logger = logging.getLogger("masterjob")
@@ -50,7 +51,7 @@ class TokenFile:
     def __init__(self, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._path = path
         self._now = now
-        self._seen = _mark(path)
+        self._seen = mark(path)
         self._tokens = read(path)
 
     def authenticate(self, token: str) -> Actor | None:
@@ -72,10 +73,10 @@ class TokenFile:
         return None if found is None or (found.expires and found.expires <= self._now()) else found
 
     def _read_again(self) -> None:
-        mark = _mark(self._path)
-        if mark == self._seen:
+        found = mark(self._path)
+        if found == self._seen:
             return
-        self._seen = mark
+        self._seen = found
         try:
             self._tokens = read(self._path)
         except SettingError as error:
@@ -83,15 +84,6 @@ class TokenFile:
             logger.warning("nobody is let in to the control API until the file of tokens is right: %s", error)
         else:
             logger.info("the file of tokens was read again; it has %s", len(self._tokens))
-
-
-def _mark(path: Path) -> tuple[int, ...] | None:
-    """What changes whenever the file does, also where a link is pointed elsewhere as mounted secrets are."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev
 
 
 def read(path: Path) -> Sequence[Token]:

@@ -6,7 +6,7 @@ Fields that nobody knows are ignored, as the clients of the existing system may 
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -39,6 +39,8 @@ class Wrong:
     why: str
 
 
+_TWICE = Wrong("is given twice")
+
 Fields = Mapping[str, str | Wrong]
 
 
@@ -61,12 +63,19 @@ class Asked:
 
     def number(self, name: str, default: int, least: int, most: int) -> int:
         """Return a number of the query."""
-        text = self.request.query.get(name)
+        text = self.queried(name)
         if text is None:
             return default
         if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or not least <= int(text) <= most:
             raise SettingError(f"{name} must be a whole number from {least} to {most}")
         return int(text)
+
+    def queried(self, name: str) -> str | None:
+        """Return a parameter of the query, if it is there."""
+        found = self.request.query.getall(name, [])
+        if len(found) > 1:
+            raise SettingError(f"{name} {_TWICE.why}")
+        return found[0] if found else None
 
     async def fields(self) -> Fields:
         """Return what the body says, text by name.
@@ -97,7 +106,7 @@ class Asked:
                 parts += part
                 if len(parts) > BODY_LIMIT:
                     raise _too_large()
-        except (web.RequestPayloadError, ValueError):
+        except (web.RequestPayloadError, ValueError, ConnectionError):  # the last: who sent it has gone away
             raise SettingError("the body is broken") from None
         return bytes(parts)
 
@@ -113,20 +122,24 @@ def _form(text: str) -> Fields:
         raise SettingError("the form is not UTF-8") from None
     except ValueError:
         raise SettingError(f"the form may have {_FIELDS} fields") from None
-    fields: dict[str, str | Wrong] = {}
-    for name, value in pairs:
-        fields[name] = Wrong("is given twice") if name in fields else value
-    return fields
+    return _by_name(pairs)
 
 
 def _json(text: str) -> Fields:
     try:
-        said: Any = json.loads(text)
+        said: Any = json.loads(text, object_pairs_hook=tuple)  # a list is an array then, and a tuple an object
     except (ValueError, RecursionError):
         raise SettingError("the body is not JSON") from None
-    if not isinstance(said, dict):
+    if not isinstance(said, tuple):
         raise SettingError("the body must be a JSON object")
-    return {name: value if isinstance(value, str) else Wrong("must be a text") for name, value in said.items()}
+    return _by_name((name, value if isinstance(value, str) else Wrong("must be a text")) for name, value in said)
+
+
+def _by_name(pairs: Iterable[tuple[str, str | Wrong]]) -> Fields:
+    fields: dict[str, str | Wrong] = {}
+    for name, value in pairs:
+        fields[name] = _TWICE if name in fields else value
+    return fields
 
 
 def text_of(fields: Fields, name: str) -> str:

@@ -4,15 +4,19 @@ The names that clients of the existing system know (instanceID, ipPort, version,
 stand beside our own.
 """
 
+import json
 import time
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
 from masterjob.asjson import disabled_json, event_json, lock_json
 from masterjob.election.errors import SettingError
 from masterjob.election.values import LOCK_NAME_LIMIT
-from masterjob.election.views import Event, LockStatus, how_to_enable
+from masterjob.election.views import LockStatus, how_to_enable
 from masterjob.web.access.auth import Denied
 from masterjob.web.api.asked import Asked
 from masterjob.web.api.rounds import Rounds
@@ -30,67 +34,108 @@ def unknown(lock_name: str) -> Denied:
     return Denied(404, f"no lock {lock_name} is known: nobody has used it yet")
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An answer as it is sent, and where the next page begins, if there is one."""
+
+    body: bytes
+    next: Mapping[str, str] = field(default_factory=dict)
+
+
+class _Wanted(NamedTuple):
+    """A page of locks: those after a name, so many, and what is told of each."""
+
+    after: str
+    limit: int
+    told: Callable[[LockStatus], dict[str, Any] | None]
+
+
 class Locks:
-    """Each method takes what was asked and returns the JSON that is the answer."""
+    """Each method takes what was asked and returns the answer.
+
+    An answer is written by the round that read it, once for all who share it, so that large ones hold up neither
+    the event loop nor, but for the part of the time that rounds may have, the heartbeats.
+    """
 
     def __init__(self, board: Board, calls: Calls) -> None:
         self._board = board
-        self._all = Rounds(calls, lambda asked: dict.fromkeys(asked, board.status()))
-        self._some = Rounds(calls, lambda names: {**dict.fromkeys(names), **board.status_of(names)})
-        self._histories = Rounds(calls, self._read)
-
-    def _read(self, asked: list[tuple[str, int]]) -> dict[tuple[str, int], list[Event]]:
-        return {(name, wanted): self._board.history(name, wanted) for name, wanted in asked}
+        self._pages = Rounds(calls, self._read_pages)
+        self._some = Rounds(calls, self._read_some)
+        self._histories = Rounds(calls, self._read_histories)
 
     async def all(self, asked: Asked) -> web.Response:
         """Return the locks in the order of their names, a page at a time."""
-        return await self._page(asked, await self._locks(asked), _lock)
+        return await self._page(asked, _lock)
 
     async def controls(self, asked: Asked) -> web.Response:
         """Return what disables locks, a page at a time."""
-        disabled = [lock for lock in await self._locks(asked) if lock.disabled is not None]
-        return await self._page(asked, disabled, _control)
+        return await self._page(asked, _control)
 
-    async def one(self, asked: Asked) -> dict[str, Any]:
+    async def one(self, asked: Asked) -> web.Response:
         """Return one lock."""
         name = asked.lock_name
         await asked.may(Verb.READ, name)
-        found: LockStatus | None = await self._some.ask(name)
+        found: Page | None = await self._some.ask(name)
         if found is None:
             raise unknown(name)
-        return _lock(found)
+        return _answer(asked, found)
 
     async def history(self, asked: Asked) -> web.Response:
         """Return what happened to a lock, the newest first, a page at a time."""
         name = asked.lock_name
         limit, offset = asked.number("limit", HISTORY_PAGE, 1, PAGE), asked.number("offset", 0, 0, PAGE)
         await asked.may(Verb.READ, name)
-        events: list[Event] = await self._histories.ask((name, min(limit + offset + 1, PAGE)))
-        if not events and await self._some.ask(name) is None:
+        found: Page | None = await self._histories.ask((name, limit, offset))
+        if found is None:
             raise unknown(name)
-        more = {"offset": str(offset + limit)} if len(events) > offset + limit else None
-        return _answer(asked, [event_json(each) for each in events[offset : offset + limit]], more)
+        return _answer(asked, found)
 
-    async def _locks(self, asked: Asked) -> list[LockStatus]:
-        await asked.may(Verb.READ)
-        after = asked.request.query.get("after", "")
+    async def _page(self, asked: Asked, told: Callable[[LockStatus], dict[str, Any] | None]) -> web.Response:
+        limit, after = asked.number("limit", PAGE, 1, PAGE), asked.queried("after") or ""
         if len(after) > LOCK_NAME_LIMIT:
             raise SettingError(f"after has {len(after)} characters: {LOCK_NAME_LIMIT} are the most")
-        found: list[LockStatus] = await self._all.ask("all")
-        return sorted((lock for lock in found if lock.lock_name > after), key=lambda lock: lock.lock_name)
+        await asked.may(Verb.READ)
+        found: Page = await self._pages.ask(_Wanted(after, limit, told))
+        return _answer(asked, found)
 
-    async def _page(self, asked: Asked, locks: list[LockStatus], told: Any) -> web.Response:
-        limit = asked.number("limit", PAGE, 1, PAGE)
-        more = {"after": locks[limit - 1].lock_name} if len(locks) > limit else None
-        return _answer(asked, [told(lock) for lock in locks[:limit]], more)
+    # --- what rounds read, on a thread that may block
+
+    def _read_pages(self, wanted: list[_Wanted]) -> dict[_Wanted, Page]:
+        locks = sorted(self._board.status(), key=lambda lock: lock.lock_name)
+        return {each: _page_of(locks, each) for each in wanted}
+
+    def _read_some(self, names: list[str]) -> dict[str, Page | None]:
+        found = self._board.status_of(names)
+        return {name: Page(_written(_lock(found[name]))) if name in found else None for name in names}
+
+    def _read_histories(self, wanted: list[tuple[str, int, int]]) -> dict[tuple[str, int, int], Page | None]:
+        return {each: self._history_of(*each) for each in wanted}
+
+    def _history_of(self, name: str, limit: int, offset: int) -> Page | None:
+        events = self._board.history(name, min(limit + offset + 1, PAGE))
+        if not events and not self._board.status(name):
+            return None
+        more = {"offset": str(offset + limit)} if len(events) > offset + limit else {}
+        return Page(_written([event_json(each) for each in events[offset : offset + limit]]), more)
 
 
-def _answer(asked: Asked, items: list[Any], more: dict[str, str] | None) -> web.Response:
-    headers = {}
-    if more is not None:  # relative, so that it is right behind a proxy too
-        url = asked.request.rel_url.update_query(more)
+def _page_of(locks: list[LockStatus], wanted: _Wanted) -> Page:
+    after = (lock for lock in locks if lock.lock_name > wanted.after)
+    told = (each for each in map(wanted.told, after) if each is not None)
+    page = list(islice(told, wanted.limit))
+    return Page(_written(page), {"after": page[-1]["lockName"]} if next(told, None) is not None else {})
+
+
+def _written(said: Any) -> bytes:
+    return json.dumps(said).encode()
+
+
+def _answer(asked: Asked, page: Page) -> web.Response:
+    headers = {"Content-Type": "application/json; charset=utf-8"}
+    if page.next:  # relative, so that it is right behind a proxy too
+        url = asked.request.rel_url.update_query(page.next)
         headers["Link"] = f'<?{url.raw_query_string}>; rel="next"'
-    return web.json_response(items, headers=headers)
+    return web.Response(body=page.body, headers=headers)
 
 
 def _lock(lock: LockStatus) -> dict[str, Any]:
@@ -105,8 +150,10 @@ def _lock(lock: LockStatus) -> dict[str, Any]:
     }
 
 
-def _control(lock: LockStatus) -> dict[str, Any]:
-    assert lock.disabled is not None  # noqa: S101 - for the type checker
+def _control(lock: LockStatus) -> dict[str, Any] | None:
+    """Return what disables the lock, if anything does."""
+    if lock.disabled is None:
+        return None
     return {
         "lockName": lock.lock_name,
         "lastUpdatedTime": int(lock.disabled.since.timestamp() * 1000),

@@ -6,6 +6,7 @@ is older than its question.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -13,7 +14,10 @@ from masterjob.election.clock import clock
 from masterjob.web.calls import Busy, Calls
 
 PAUSES, LONGEST_PAUSE = 4.0, 0.05
-"""How much longer a pause is than the round before it; and its most seconds: a slow round mostly waits itself."""
+"""How much longer a pause is than the round before it; and its most seconds, since a slow round mostly waits.
+
+What this process worked in the round counts in full, however long that was, as with thousands of locks.
+"""
 
 MOST = 256
 """How many different questions may wait; one more is told to come back."""
@@ -35,6 +39,8 @@ class Rounds:
         self._timeout = timeout
         self._waiting: dict[Question, asyncio.Future[Any]] = {}
         self._runner: asyncio.Task[None] | None = None
+        self._worked = 0.0
+        """Seconds for which the last round needed a processor."""
 
     async def ask(self, question: Question) -> Any:
         """Return the answer.
@@ -61,13 +67,13 @@ class Rounds:
                 began = clock()
                 asked = {each: self._waiting.pop(each) for each in list(self._waiting)[:IN_ROUND]}
                 await self._round(asked)
-                await asyncio.sleep(min(LONGEST_PAUSE, PAUSES * (clock() - began)))
+                await asyncio.sleep(pause_after(clock() - began, self._worked))
         finally:
             self._runner = None
 
     async def _round(self, asked: dict[Question, "asyncio.Future[Any]"]) -> None:
         try:
-            answers = await self._calls.run(lambda: self._read(list(asked)))
+            answers = await self._calls.run(lambda: self._answers(list(asked)))
         except Exception as error:  # each of them is told
             answers = dict.fromkeys(asked, error)
         for question, future in asked.items():
@@ -77,3 +83,15 @@ class Rounds:
                 future.exception()  # whoever asked may be gone
             else:
                 future.set_result(answer)
+
+    def _answers(self, asked: list[Question]) -> dict[Question, Any]:
+        began = time.thread_time()
+        try:
+            return self._read(asked)
+        finally:
+            self._worked = time.thread_time() - began
+
+
+def pause_after(took: float, worked: float) -> float:
+    """Return how long nobody reads after a round that took so long, and that this process worked for so long."""
+    return max(min(LONGEST_PAUSE, PAUSES * took), PAUSES * worked)

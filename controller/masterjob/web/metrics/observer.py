@@ -27,6 +27,11 @@ from masterjob.web.ports import Members
 
 _FRESH = 0.5  # seconds for which a rendering is good: many scrapes at once cost no more than one
 
+_OPENMETRICS = "application/openmetrics-text"
+_PLAIN_FORMAT = choose_encoder("")
+_OPEN_FORMAT = choose_encoder(f"{_OPENMETRICS}; version=1.0.0")
+"""One version of each, whichever is asked for: whoever asks can think of any number, and each would be kept."""
+
 
 class Metrics:
     """Everything that this process counts. `see` is the observer; the other methods are for whoever does things.
@@ -42,7 +47,7 @@ class Metrics:
         self._vacant_since: dict[str, float] = {}
         self._silent_for: dict[str, float] = {}
         self._abandoned: set[Command] = set()
-        self._rendered: dict[str, tuple[float, bytes, str]] = {}
+        self._rendered: dict[str, tuple[float, bytes]] = {}
         self._series = Series(self.registry)
         self.registry.register(_Trust(members))
         ProcessCollector(registry=self.registry)
@@ -64,13 +69,11 @@ class Metrics:
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Return all numbers in the format that is asked for, and its content type."""
-        encode, content_type = choose_encoder(accept)
-        at, text, _ = self._rendered.get(content_type, (float("-inf"), b"", ""))
+        encode, content_type = _OPEN_FORMAT if _OPENMETRICS in accept else _PLAIN_FORMAT
+        at, text = self._rendered.get(content_type, (float("-inf"), b""))
         if clock() - at > _FRESH:
             text = encode(_Shown(self.registry))
-            self._rendered = {content_type: (clock(), text, content_type)} | {
-                kind: kept for kind, kept in self._rendered.items() if kind != content_type
-            }
+            self._rendered[content_type] = clock(), text
         return text, content_type
 
     # --- the observer
