@@ -14,15 +14,17 @@ help: ## What there is to type
 
 install: .venv/.installed ## Set up .venv with everything in it
 
-.venv/.installed: requirements-dev.lock pyproject.toml
+.venv/bin/activate: # What venv writes last: without it the setting up was interrupted, and begins anew
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PYTHON) -m venv --clear .venv
+
+.venv/.installed: requirements-dev.lock pyproject.toml | .venv/bin/activate
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 run: install ## Three controllers and their master, on this machine (FOR=20s: end by itself)
-	@$(BIN)/python examples/three_instances.py --for $(FOR)
+	@$(BIN)/python -m examples.three_instances --for "$(FOR)"
 
 disable: install ## Stop the job of `make run`: make disable REASON='trying it out'
 	@$(BIN)/masterjob disable TICKER --reason "$${REASON:-trying it out}" --config examples/config.yaml
@@ -34,7 +36,7 @@ status: install ## Who is master of it, or why nobody is
 	@$(BIN)/masterjob status TICKER --config examples/config.yaml
 
 run-kube: install envtest ## The same with MasterJobs on a real Kubernetes API server, on this machine
-	@$(BIN)/python -m tests.envtest.run --for $(FOR)
+	@$(BIN)/python -m tests.envtest.run --for "$(FOR)"
 
 test: install databases ## All tests; PostgreSQL and MariaDB are started as needed, Kubernetes where `make envtest` got it
 	$(BIN)/python -m pytest -n 3 --dist loadfile

@@ -1,13 +1,13 @@
 """Plots as SVG, drawn by ourselves: strips of samples for distributions, bars for what grows with the locks."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from html import escape
 from pathlib import Path
 
 from bench.figures import Figure
 
-WIDTH, LEFT, ROW, TOP = 760, 190, 34, 56
+WIDTH, LEFT, ROW, TOP = 760, 215, 34, 56
 COLOURS = {"postgresql": "#336791", "sqlite": "#0f7b6c", "mariadb": "#b5651d"}
 
 STRIPS = {
@@ -16,6 +16,9 @@ STRIPS = {
     "disable": ("disable to stop", 100.0),
     "enable": ("enable to start", 100.0),
 }
+POLLED = dict.fromkeys(("handover", "disable", "enable"), ("mariadb",))
+"""What is bound by a poll each second there, so that the expectation is not of these cases."""
+
 BARS = {
     "statements": "statements a second, all instances together",
     "processor": "processor of each instance",
@@ -28,24 +31,29 @@ def draw(figures: Sequence[Figure], directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for name, (what, expected) in STRIPS.items():
         if chosen := [figure for figure in figures if figure.what == what]:
-            (directory / f"{name}.svg").write_text(strips(what, chosen, expected))
+            (directory / f"{name}.svg").write_text(strips(what, chosen, expected, POLLED.get(name, ())))
     for name, what in BARS.items():
         if chosen := [figure for figure in figures if figure.what == what]:
             (directory / f"{name}.svg").write_text(bars(what, chosen))
 
 
-def strips(title: str, figures: Sequence[Figure], expected: float) -> str:
-    """One row a case: each sample a dot, the median a line; dashed, what is expected. The axis is logarithmic."""
+def strips(title: str, figures: Sequence[Figure], expected: float, unexpected: Collection[str] = ()) -> str:
+    """One row a case: each sample a dot, the median a line; dashed, what is expected. The axis is logarithmic.
+
+    Of the cases ``unexpected`` something else is expected, or nothing.
+    """
     samples = [max(1.0, sample) for figure in figures for sample in figure.samples]
     low, high = math.log10(min([*samples, expected]) * 0.8), math.log10(max([*samples, expected]) * 1.25)
     scale = _scale(low, high)
     bottom = TOP + ROW * len(figures)
-    parts = [_dashed(scale(math.log10(expected)), bottom)]
+    parts = []
     for tick in _ticks(low, high):
         parts += [_text(scale(math.log10(tick)), bottom + 16, f"{tick:g}", "middle")]
     for row, figure in enumerate(figures):
+        if figure.case not in unexpected:
+            parts += [_dashed(scale(math.log10(expected)), TOP + ROW * row)]
         parts += _strip(figure, TOP + ROW * (row + 0.5), lambda value: scale(math.log10(max(1.0, value))))
-    return _svg(f"{title} ({figures[0].unit}; dashed: expected, {expected:g})", parts, bottom + 30)
+    return _svg(f"{title} ({figures[0].unit}, logarithmic; dashed: expected, {expected:g})", parts, bottom + 30)
 
 
 def _strip(figure: Figure, y: float, place: Callable[[float], float]) -> list[str]:
@@ -61,17 +69,19 @@ def _strip(figure: Figure, y: float, place: Callable[[float], float]) -> list[st
 
 
 def bars(title: str, figures: Sequence[Figure]) -> str:
-    """One bar a case, as long as the largest sample."""
-    scale = _scale(0.0, max(max(figure.samples) for figure in figures) * 1.15)
+    """One bar a case, as long as its median."""
+    scale = _scale(0.0, max(figure.median for figure in figures) * 1.15)
     parts = []
     for row, figure in enumerate(figures):
-        y, value = TOP + ROW * (row + 0.5), max(figure.samples)
+        y, value = TOP + ROW * (row + 0.5), figure.median
+        case = figure.case.replace("1 locks", "1 lock") if figure.case.startswith("1 ") else figure.case
         parts += [
-            _text(LEFT - 12, y + 4, figure.case, "end"),
+            _text(LEFT - 12, y + 4, case, "end"),
             f'<rect x="{LEFT}" y="{y - 10}" width="{scale(value) - LEFT:.1f}" height="20" fill="#336791"/>',
             _text(scale(value) + 6, y + 4, f"{value:.2f}" if value < 10 else f"{value:.0f}", "start"),
         ]
-    return _svg(f"{title} ({figures[0].unit})", parts, TOP + ROW * len(figures) + 12)
+    middle = ", median" if any(len(figure.samples) > 1 for figure in figures) else ""
+    return _svg(f"{title} ({figures[0].unit}{middle})", parts, TOP + ROW * len(figures) + 12)
 
 
 def _scale(low: float, high: float) -> Callable[[float], float]:
@@ -83,10 +93,9 @@ def _ticks(low: float, high: float) -> list[float]:
     return [tick for power in powers for tick in (10.0**power, 3 * 10.0**power) if low <= math.log10(tick) <= high]
 
 
-def _dashed(x: float, bottom: float) -> str:
-    return (
-        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 8}" y2="{bottom}" stroke="#b00020" stroke-dasharray="5 4"/>'
-    )
+def _dashed(x: float, top: float) -> str:
+    ends = f'y1="{top + 2}" y2="{top + ROW - 2}"'
+    return f'<line x1="{x:.1f}" x2="{x:.1f}" {ends} stroke="#b00020" stroke-dasharray="5 4"/>'
 
 
 def _text(x: float, y: float, words: str, anchor: str) -> str:

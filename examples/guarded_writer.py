@@ -3,16 +3,31 @@
 MASTERJOB_DATABASE_URL=sqlite:////tmp/demo.sqlite3 python examples/guarded_writer.py
 """
 
+import contextlib
 import os
 import threading
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import URL, create_engine, make_url, text
 
 from masterjob import MasterJob, Term, TermLost, start_master
 
-# The job's own connection to the same database; SQLAlchemy wants the driver in the URL.
-URL = os.environ["MASTERJOB_DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://", 1)
-engine = create_engine(URL)
+DRIVERS = {
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",
+}
+"""The drivers that MasterJob brings along; SQLAlchemy would take others, or know no database of that name."""
+
+
+def with_driver(text: str) -> URL:
+    """Return the URL as SQLAlchemy wants it, where MasterJob understands it as it is."""
+    url = make_url(text)
+    return url.set(drivername=DRIVERS.get(url.drivername, url.drivername))
+
+
+# The job's own connections, to the same database.
+engine = create_engine(with_driver(os.environ["MASTERJOB_DATABASE_URL"]))
 
 
 def write(term: Term) -> None:
@@ -27,8 +42,13 @@ def write(term: Term) -> None:
         print(f"written in term {term.number}", flush=True)
 
 
-if __name__ == "__main__":
+def main() -> None:
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE IF NOT EXISTS report (term BIGINT NOT NULL)"))
     start_master(lock_name="REPORT", master_job=MasterJob(start=write), init_delay="100ms")
     threading.Event().wait()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C: the job is stopped and the lock released on the way out
+        main()

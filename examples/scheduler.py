@@ -3,6 +3,7 @@
 MASTERJOB_DATABASE_URL=sqlite:////tmp/demo.sqlite3 python examples/scheduler.py [SECONDS BETWEEN]
 """
 
+import contextlib
 import sys
 import threading
 import time
@@ -26,5 +27,6 @@ def schedule(term: Term) -> None:
 
 
 if __name__ == "__main__":
-    start_master(lock_name="SCHEDULER", master_job=MasterJob(start=schedule), init_delay="100ms")
-    threading.Event().wait()
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C: the job is stopped and the lock released on the way out
+        start_master(lock_name="SCHEDULER", master_job=MasterJob(start=schedule), init_delay="100ms")
+        threading.Event().wait()

@@ -6,8 +6,8 @@ In a project of your own, call `start_master` where the server's worker process 
 configuration, or the end of `wsgi.py`) rather than in `AppConfig.ready`, which every management command runs too.
 """
 
+import contextlib
 import sys
-import threading
 from wsgiref.simple_server import make_server
 
 import django
@@ -41,8 +41,8 @@ def main() -> None:
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 8080
     with make_server("127.0.0.1", port, get_wsgi_application()) as server:
         master = start_master(lock_name="TICK", master_job=MasterJob(start=tick))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        threading.Event().wait()
+        with contextlib.suppress(KeyboardInterrupt):  # the job is stopped and the lock released on the way out
+            server.serve_forever()
 
 
 if __name__ == "__main__":

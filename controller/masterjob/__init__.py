@@ -1,4 +1,4 @@
-"""Run a job on exactly one of many instances, elected through the database that you already have.
+"""Run a job on one of many instances at a time, elected through the database that you already have.
 
     from masterjob import MasterJob, start_master
 

@@ -5,6 +5,7 @@ import { createServer } from "node:http";
 
 const port = Number(process.argv[2] ?? 8099);
 let ticking = null;
+let newest = 0; // the highest term that was seen; where it must outlive this process, keep it in a database
 
 function start({ lockName, term }) {
   let beats = 0;
@@ -24,13 +25,23 @@ const hooks = {
   "/stop": (told) => ticking !== null && stop(told),
 };
 
+// A smaller term is that of a former master, which was frozen and has not noticed: it changes nothing any more.
+function obey(hook, told) {
+  if (told.term < newest) return [409, `term ${told.term} is over: term ${newest} was seen\n`];
+  if (told.term > newest && ticking !== null) stop({ ...told, term: newest }); // its own stop never came
+  newest = told.term;
+  hook(told);
+  return [204];
+}
+
 const server = createServer(async (request, response) => {
   const hook = request.method === "POST" && hooks[request.url];
   if (!hook) return response.writeHead(404).end();
   let body = "";
   for await (const part of request) body += part;
-  hook(JSON.parse(body));
-  response.writeHead(204).end();
+  const [status, words] = obey(hook, JSON.parse(body));
+  if (status === 409) console.log(`refused: ${words.trim()}`);
+  response.writeHead(status).end(words);
 });
 
 server.listen(port, "127.0.0.1", () => console.log(`listens on ${port}`));

@@ -21,9 +21,10 @@ PATIENCE = 30.0
 class Example:
     """One running example; its lines arrive in a queue."""
 
-    def __init__(self, url: str, command: list[str]) -> None:
+    def __init__(self, url: str, command: list[str], folder: Path | None = None) -> None:
         self._process = subprocess.Popen(
             command,
+            cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -47,6 +48,17 @@ class Example:
             if words in line:
                 return line
         raise AssertionError(f"ended without a word of {words!r}: {self.seen}")
+
+    def rest(self) -> list[str]:
+        """Wait for its end, and return all that it said since it was last listened to."""
+        lines: list[str] = []
+        while (line := self._lines.get(timeout=PATIENCE)) is not None:
+            lines.append(line)
+        return lines
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
@@ -75,9 +87,11 @@ def url(tmp_path: Path) -> str:
 def start(url: str) -> Iterator[Start]:
     running: list[Example] = []
 
-    def begin(name: str, *arguments: str) -> Example:
-        command = {".py": [sys.executable], ".mjs": ["node"], "": [sys.executable, "-m"]}[Path(name).suffix]
-        example = Example(url, [*command, str(EXAMPLES / name) if Path(name).suffix else name, *arguments])
+    def begin(name: str, *arguments: str, folder: Path | None = None) -> Example:
+        suffix = Path(name).suffix
+        command = {".py": [sys.executable], ".mjs": ["node"]}.get(suffix, [sys.executable, "-m"])
+        place = str(EXAMPLES / name) if suffix in (".py", ".mjs") else name
+        example = Example(url, [*command, place, *arguments], folder)
         running.append(example)
         return example
 

@@ -1,7 +1,11 @@
 """Every example runs, and does what its first line says."""
 
+import importlib
+import json
 import shutil
 import signal
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -43,6 +47,47 @@ def test_a_web_application_runs_the_job_beside_its_pages(start: Start, name: str
     assert application.wait() in (0, -signal.SIGTERM)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ticker.py", "master of TICKER"),
+        ("scheduler.py", "report 1"),
+        ("guarded_writer.py", "written in term"),
+        ("with_aiohttp.py", "tick in term"),
+        ("with_fastapi.py", "tick in term"),
+        ("with_django.py", "tick in term"),
+    ],
+)
+def test_ctrl_c_ends_an_example_without_a_traceback_and_frees_its_lock(
+    start: Start, url: str, name: str, words: str
+) -> None:
+    example = start(name, *([str(free_port())] if name.startswith("with_") else []))
+    example.says(words)
+    example.signal(signal.SIGINT)
+    assert "Traceback" not in "\n".join(example.rest())
+    example.wait()
+    assert [lock.master for lock in masterjob.status(database=url)] == [None]
+
+
+@pytest.mark.parametrize(
+    ("written", "understood"),
+    [
+        ("postgres://user:word@host/app", "postgresql+psycopg://user:word@host/app"),
+        ("postgresql://user:word@host/app", "postgresql+psycopg://user:word@host/app"),
+        ("mysql://user:word@host/app", "mysql+pymysql://user:word@host/app"),
+        ("mariadb://user:word@host/app", "mysql+pymysql://user:word@host/app"),
+        ("mysql+mysqldb://user:word@host/app", "mysql+mysqldb://user:word@host/app"),
+        ("sqlite:////tmp/app.sqlite3", "sqlite:////tmp/app.sqlite3"),
+    ],
+)
+def test_the_guarded_writer_takes_every_url_that_we_take(
+    monkeypatch: pytest.MonkeyPatch, url: str, written: str, understood: str
+) -> None:
+    monkeypatch.setenv("MASTERJOB_DATABASE_URL", url)
+    found = importlib.import_module("examples.guarded_writer").with_driver(written)
+    assert found.render_as_string(hide_password=False) == understood
+
+
 def test_a_shell_command_runs_under_the_controllers_of_make_run(start: Start, url: str) -> None:
     paths = [str(EXAMPLES / "manifests"), "--config", str(EXAMPLES / "config.yaml")]
     controller = start("masterjob", "run", *paths, "--database", url)
@@ -68,3 +113,28 @@ def test_a_job_in_another_language_is_told_over_http(start: Start, url: str, tmp
     controller.signal(signal.SIGTERM)
     server.says("NODE-TICKER: stopped in term")
     assert controller.wait() == 0
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_a_job_in_another_language_refuses_who_was_master_before(start: Start) -> None:
+    port = free_port()
+    server = start("http_job/server.mjs", str(port))
+    server.says("listens on")
+    assert _told(port, "start", 2) == (204, "")
+    assert _told(port, "start", 1) == (409, "term 1 is over: term 2 was seen\n")
+    assert _told(port, "stop", 1) == (409, "term 1 is over: term 2 was seen\n")
+    server.says("refused: term 1 is over: term 2 was seen")
+    assert _told(port, "start", 3) == (204, "")
+    server.says("NODE: stopped in term 2")
+    server.says("NODE: tick 1 in term 3")
+    assert [_told(port, "stop", 3), _told(port, "stop", 3)] == [(204, ""), (204, "")]
+
+
+def _told(port: int, event: str, term: int) -> tuple[int, str]:
+    said = json.dumps({"lockName": "NODE", "term": term, "event": event}).encode()
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{event}", said, timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()

@@ -16,7 +16,7 @@ from masterjob.election.errors import MasterJobError, StoreUnavailable
 REFUSED = 1
 UNAVAILABLE = 3
 
-HELP = """Run a job on exactly one of many instances, elected through the database you already have.
+HELP = """Run a job on one of many instances at a time, elected through the database you already have.
 
 \b
   masterjob run manifests/ --config config.yaml     take part in the elections

@@ -13,7 +13,7 @@ from masterjob.election.observing import Seen
 from masterjob.web.ports import Check, Members
 
 LATE = 1.0
-"""Seconds for which the elector may be late: it only ever decides, which takes no time. Less than any lease."""
+"""Seconds for which the elector may be late: it only ever decides, which takes no time."""
 
 OVERRUN = 0.5
 """Seconds that trust may be over before the guard has dealt with it."""

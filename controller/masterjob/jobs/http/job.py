@@ -8,10 +8,10 @@
 
 The deadline is the moment until which the mastership is certain now (every heartbeat prolongs it, silently), and
 with ``stop`` the moment by which all must have stopped. 2xx means done. At the start everything else gives the
-lock to another instance; at the stop it is logged, and the lock is released all the same when the stop timeout is
-over: who must never run twice compares the fencing token. What cannot be reached, or answers 502, 503 or 504, is
-tried again a few times, at the start while the trust lasts and at the stop within the stop timeout. Redirects are
-not followed, nor are proxies of the environment used.
+lock to another instance; at the stop it is logged, and the lock is released all the same, when the stop timeout is
+over at the latest: who must never run twice compares the fencing token. What cannot be reached, or answers 502,
+503 or 504, is tried again a few times, at the start while the trust lasts and at the stop within the stop timeout.
+Redirects are not followed, nor are proxies of the environment used.
 
 Source: design section 3.4.
 """

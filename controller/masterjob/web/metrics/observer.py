@@ -58,10 +58,6 @@ class Metrics:
         """Count a write of a resource's status; ``result`` is one of a few words, such as written or refused."""
         self._series.status_writes.labels(result).inc()
 
-    def woken(self, source: str) -> None:
-        """Count a wake-up that the database did not send; ``source`` is one of a few words, such as resource."""
-        self._series.wakeups.labels(source).inc()
-
     def answered(self, method: str, route: str, code: int, seconds: float) -> None:
         """Count a request; ``route`` is its pattern, never what was asked."""
         self._series.requests.labels(method, route, str(code)).inc()
@@ -88,19 +84,24 @@ class Metrics:
         match seen.event:
             case Declare(lock_name):
                 self._declare(lock_name)
+                self._woken("resource")
             case Withdraw(lock_name):
                 self._declared.discard(lock_name)
                 self._set_vacant(lock_name, since=None)
+                self._woken("resource")
             case Started(term):
                 self._series.started.labels(self._labels.of(term.lock_name)).inc()
             case StartFailed(term):
                 self._series.start_failures.labels(self._labels.of(term.lock_name)).inc()
             case Woken(lock_names):
-                self.woken("poll" if lock_names is None else "notification")
+                self._woken("poll" if lock_names is None else "notification")
             case Reply(command, answer):
                 self._answered(seen, command, answer)
             case Failure(command):
                 self._failed(command, "error")
+
+    def _woken(self, source: str) -> None:
+        self._series.wakeups.labels(source).inc()
 
     def _declare(self, lock_name: str) -> None:
         self._declared.add(lock_name)
@@ -153,7 +154,7 @@ class Metrics:
                 if len(self._abandoned) < 1000:
                     self._abandoned.add(command)
             case LookForFree() if isinstance(seen.event, Tick):
-                self.woken("timer")
+                self._woken("timer")
 
     def _transition(self, lock_name: str, kind: Kind) -> None:
         self._series.transitions.labels(
