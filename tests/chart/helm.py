@@ -35,7 +35,7 @@ class Helm:
             env={"PATH": os.environ.get("PATH", ""), "HOME": str(self._folder), **homes},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
         )
         assert bool(done.returncode) == expect_failure, f"helm {words}: {done.stdout}{done.stderr}"
         return done.stderr if expect_failure else done.stdout

@@ -133,7 +133,7 @@ def cluster(plane: ControlPlane) -> ControlPlane:
     """A cluster that knows all kinds, with a namespace that demands the standard `restricted`."""
     plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds" / "masterjobs.yaml"))
     plane.kubectl("apply", "-f", "-", given=SERVICE_MONITOR)
-    plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
+    plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=120s")
     plane.kubectl("create", "namespace", "strict")
     plane.kubectl("label", "namespace", "strict", "pod-security.kubernetes.io/enforce=restricted")
     plane.kubectl("create", "serviceaccount", "default", "-n", "strict")

@@ -47,11 +47,11 @@ class Release:
         return self.plane.kubectl(*words, "-n", self.helm.namespace, **more).stdout
 
     def wait(self, condition: str) -> None:
-        self.kubectl("wait", f"--for=condition={condition}", "mj/report", "--timeout=40s")
+        self.kubectl("wait", f"--for=condition={condition}", "mj/report", "--timeout=120s")
 
     def wait_all_running(self, pods: Kubelet) -> None:
         try:
-            self.kubectl("wait", "--for=condition=JobRunning", "mj", "--all", "--timeout=40s")
+            self.kubectl("wait", "--for=condition=JobRunning", "mj", "--all", "--timeout=120s")
         except AssertionError as error:
             said = [f"{pod.name}: {pod.log.read_text()}" for pod in pods.pods]
             raise AssertionError("\n".join([str(error), self.kubectl("get", "mj", "-o", "yaml"), *said])) from None
@@ -270,14 +270,14 @@ def test_an_uninstall_leaves_what_was_to_be_kept_and_nothing_else(
         release.upgrade(values)
     release.uninstall()
     if not keep:
-        release.kubectl("wait", "--for=delete", "crd/masterjobs.masterjob.io", "--timeout=20s")
+        release.kubectl("wait", "--for=delete", "crd/masterjobs.masterjob.io", "--timeout=120s")
     assert release.names() == left
 
 
 def test_masterjobs_of_others_outlive_a_release_that_keeps_the_definition(release: Release) -> None:
     release.install({})
     sample = (ROOT / "crds" / "samples" / "minimal.yaml").read_text()
-    release.kubectl("wait", "--for=condition=Established", "crd/masterjobs.masterjob.io", "--timeout=20s")
+    release.kubectl("wait", "--for=condition=Established", "crd/masterjobs.masterjob.io", "--timeout=120s")
     release.kubectl("apply", "-f", "-", given=sample)
     release.uninstall()
     assert spec_of(release)["lockName"] == "REPORT"

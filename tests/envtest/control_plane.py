@@ -24,6 +24,9 @@ from tests.envtest.daemons import ApiServer, Etcd
 from tests.envtest.programs import find
 from tests.servers import Unavailable
 
+PATIENCE = 180.0
+"""Seconds that kubectl may take, on a machine that is busy: it waits for what it deletes."""
+
 Rule = Mapping[str, Sequence[str]]
 """One rule of a Role: apiGroups, resources and verbs."""
 
@@ -91,7 +94,7 @@ class ControlPlane:
             input=given,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
         assert bool(done.returncode) == expect_failure, (
             f"kubectl {' '.join(arguments)}: {done.stdout}{done.stderr}"

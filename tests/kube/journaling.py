@@ -1,6 +1,6 @@
 """The job of these tests, a command: it writes down when it starts and when it stops.
 
-    python -S -E journaling.py FOLDER [SECONDS]        SECONDS: how long it takes to stop
+    python -S -E journaling.py FOLDER [when-it-may]     it stops when LOCK.may-stop is in the folder
 
 Into the journal of its lock it writes lines like `start 17 pod-a` and `stop 17 pod-a`. Two at once are found out
 by nothing of ours: who runs holds a lock of the kernel's, which ends with its process, and who does not get it
@@ -15,7 +15,7 @@ import time
 
 
 def main() -> None:
-    folder, stop_takes = sys.argv[1], float((sys.argv[2:] or ["0"])[0])
+    folder, patient = sys.argv[1], sys.argv[2:] == ["when-it-may"]
     place = os.path.join(folder, os.environ["MASTERJOB_LOCK_NAME"])  # noqa: PTH118 - pathlib takes longer to load
     journal = os.open(f"{place}.journal", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     alone = os.open(f"{place}.alone", os.O_WRONLY | os.O_CREAT)
@@ -30,7 +30,8 @@ def main() -> None:
         note("overlap")
     note("start")
     signal.sigwait({signal.SIGTERM})
-    time.sleep(stop_takes)
+    while patient and not os.path.exists(f"{place}.may-stop"):  # noqa: PTH110
+        time.sleep(0.01)
     note("stop")
 
 

@@ -388,6 +388,10 @@ class Resource:
         said = [body.get("status", {}) for body in self.versions]
         return next((status for status in said if all(each.is_in(status) for each in wanted)), None)
 
+    def let_stop(self) -> None:
+        """Have the job that is called slow return from its stop."""
+        (self.fleet.folder / f"{self.lock_name}.may-stop").touch()
+
     def wait_said(self, *conditions: str) -> Mapping[str, Any]:
         """Wait until a status has said these, be it for a moment; return it."""
         self.fleet.wait(lambda: self.said(*conditions) is not None, f"{self.name} to have said {conditions}")

@@ -9,8 +9,6 @@ from tests.envtest.control_plane import ControlPlane
 from tests.kube.operators import QUICK, Fleet, Resource, fleet, new_database
 from tests.servers import Server
 
-pytestmark = pytest.mark.timeout(300)  # a machine may be busy, and an API server is no small thing to start
-
 PODS = ("pod-a", "pod-b", "pod-c")
 
 

@@ -15,8 +15,6 @@ from tests.kube.conftest import CRDS, GROUP
 from tests.kube.operators import QUICK, Fleet, fleet
 from tests.servers import Unavailable
 
-pytestmark = pytest.mark.timeout(300)  # a machine may be busy, and an API server is no small thing to start
-
 Staged = Callable[..., Fleet]
 
 
