@@ -86,7 +86,7 @@ simulate: install ## Random faults on virtual time: SEEDS=100000, or SEED=17 WEA
 faults: install databases ## Random faults on real processes and a real PostgreSQL: FOR=2h SEED=7
 	$(BIN)/python -m tests.faults --for $(if $(filter-out 0s,$(FOR)),$(FOR),2m) $(if $(SEED),--seed $(SEED))
 
-bench: install databases ## Measure everything again, and draw it under docs/benchmarks
+bench: install databases envtest ## Measure everything again, and draw it under docs/benchmarks
 	$(BIN)/python -m bench
 
 lock: ## Pin the newest versions of all dependencies (needs uv)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import crowd, handover, heartbeat_under_load, plots
+from bench import cluster, crowd, handover, heartbeat_under_load, plots
 from bench.figures import Figure, load, save, table
 from bench.world import Databases
 
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[Databases, int], list[Figure]]] = {
     "share": crowd.share,
     "cost": crowd.cost,
     "load": heartbeat_under_load.load_on_heartbeats,
+    "cluster": cluster.cluster,
 }
 
 

@@ -104,6 +104,10 @@ class Pod:
     def alive(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def says(self, words: str) -> bool:
         return words in self.log.read_text()
 
