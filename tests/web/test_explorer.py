@@ -42,11 +42,12 @@ async def try_out(browser: Browser, call: str, values: dict[str, str]) -> tuple[
     await browser.run(f"{block}.querySelector('.opblock-summary-control').click()")
     await browser.until(f"{block}.querySelector('.btn.execute')")
     for name, value in values.items():
+        named = f"row.querySelector('.parameter__name')?.innerText.startsWith({json.dumps(name)})"
+        row = f"[...{block}.querySelectorAll('tr')].find(row => {named})"
+        field = f"{row}?.querySelector('input[type=text], textarea')"
+        await browser.until(field)  # the page draws its rows when it comes round to it
         await browser.run(f"""(() => {{
-            const rows = [...{block}.querySelectorAll('tr[data-param-name], tr')];
-            const named = row => row.querySelector('.parameter__name')?.innerText.startsWith({json.dumps(name)});
-            const row = rows.find(named);
-            const field = row.querySelector('input[type=text], textarea');
+            const field = {field};
             const set = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(field), 'value').set;
             set.call(field, {json.dumps(value)});
             field.dispatchEvent(new Event('input', {{bubbles: true}}));
