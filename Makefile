@@ -68,7 +68,7 @@ databases: # On Debian as root, what the tests need is installed; elsewhere they
 	@sh tests/web/install
 
 check: lint ## What every commit has to pass: lint, types, rooms, and the tests that need no server
-	$(BIN)/python -m pytest -q tests/election tests/jobs tests/controller tests/cli tests/test_settings.py
+	$(BIN)/python -m pytest -q tests/election tests/jobs tests/controller tests/runtime tests/resources tests/concurrency tests/config tests/cli
 
 lint: install ## Format, lint, types, and the doors between the rooms
 	$(BIN)/ruff format --check .

@@ -19,7 +19,7 @@ BENCHMARKS: dict[str, Callable[[Databases, int], list[Figure]]] = {
     "evict": crowd.evict,
     "share": crowd.share,
     "cost": crowd.cost,
-    "load": heartbeat_under_load.load_on_heartbeats,
+    "load": heartbeat_under_load.measure_heartbeats_under_load,
     "cluster": cluster.cluster,
 }
 
@@ -36,9 +36,9 @@ def main() -> None:
     databases = Databases()
     try:
         for name in options.names or BENCHMARKS:
-            began = time.monotonic()
+            started_at = time.monotonic()
             figures = BENCHMARKS[name](databases, options.rounds)
-            print(f"\n{name}, {time.monotonic() - began:.0f} s\n{table(figures)}", flush=True)
+            print(f"\n{name}, {time.monotonic() - started_at:.0f} s\n{table(figures)}", flush=True)
             save(figures, options.out / "results.json")
     finally:
         databases.close()

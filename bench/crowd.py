@@ -5,14 +5,14 @@ import time
 from collections import Counter
 
 from bench.figures import Figure
-from bench.world import SCALED, Databases, Member, World, wait_until
-from masterjob.election.clock import clock
+from bench.world import SCALED_TIMING, BenchEnvironment, Databases, InstanceProcess, wait_until
+from masterjob.concurrency.clock import clock
 
 SIZES = (1, 100, 1_000, 10_000)
 WINDOW = 64.0
 """Seconds of rest that are measured: eight heartbeats at default timing, and two checks of free locks."""
 
-_COUNTED = """
+_COUNT_STATEMENTS = """
     SELECT COALESCE(SUM(calls), 0) FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid
     WHERE d.datname = current_database() AND s.query NOT LIKE '%pg_stat_statements%'
 """
@@ -22,64 +22,76 @@ def cost(databases: Databases, _rounds: int) -> list[Figure]:
     """Statements a second, processor and memory at default timing and at rest, on PostgreSQL."""
     figures = []
     for instances, size in [*((3, size) for size in SIZES), (1, SIZES[-1])]:
-        with databases.world("postgresql") as world:
-            figures += _at_rest(world, instances, size)
+        with databases.environment("postgresql") as environment:
+            figures += _measure_at_rest(environment, instances, size)
     return figures
 
 
-def _at_rest(world: World, instances: int, size: int) -> list[Figure]:
+def _measure_at_rest(environment: BenchEnvironment, instances: int, size: int) -> list[Figure]:
     for _ in range(instances):
-        world.enter("--locks", str(size), "--init-delay", "2s")
-    world.hear("up", 0.0, instances)
-    world.hear("start", 0.0, size)
-    wait_until(lambda: world.held() == size)
+        environment.start_instance("--locks", str(size), "--init-delay", "2s")
+    environment.wait_for_events("up", 0.0, instances)
+    environment.wait_for_events("start", 0.0, size)
+    wait_until(lambda: environment.count_held_locks() == size)
     time.sleep(12)  # the inventory after the claims, and the history, are part of the start
-    world.ask("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
-    before, cpu, since = _counted(world), [member.cpu() for member in world.members], clock()
+    environment.fetch_value("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+    before, cpu, started_at = (
+        _count_statements(environment),
+        [instance.cpu_seconds() for instance in environment.instances],
+        clock(),
+    )
     time.sleep(WINDOW)
-    passed = clock() - since
-    statements = (_counted(world) - before) / passed
-    shares = [100 * (member.cpu() - was) / passed for member, was in zip(world.members, cpu, strict=True)]
-    memory = [member.memory() for member in world.members]
+    elapsed = clock() - started_at
+    statements = (_count_statements(environment) - before) / elapsed
+    shares = [
+        100 * (member.cpu_seconds() - cpu_before) / elapsed
+        for member, cpu_before in zip(environment.instances, cpu, strict=True)
+    ]
+    memory = [member.memory_mib() for member in environment.instances]
     case = f"{size:,} locks in {instances} instance{'s' if instances > 1 else ''}"
     return [
         Figure("statements a second, all instances together", case, "/s", [statements]),
         Figure("processor of each instance", case, "% of a core", shares),
         Figure("memory of each instance", case, "MiB", memory),
-        Figure("memory of each instance, highest", case, "MiB", [each.memory("VmHWM") for each in world.members]),
+        Figure(
+            "memory of each instance, highest",
+            case,
+            "MiB",
+            [each.memory_mib("VmHWM") for each in environment.instances],
+        ),
     ]
 
 
-def _counted(world: World) -> float:
-    return float(world.ask(_COUNTED))
+def _count_statements(environment: BenchEnvironment) -> float:
+    return float(environment.fetch_value(_COUNT_STATEMENTS))
 
 
 def claim(databases: Databases, rounds: int) -> list[Figure]:
     """How long one instance takes to start 1,000 jobs whose locks are free and have their rows."""
     figures = []
     for kind in databases.KINDS:
-        with databases.world(kind) as world:
-            spans = [_claimed(world) for _ in range(max(3, rounds // 4))]
-        figures.append(Figure("claim of 1,000 free locks: last start", kind, "ms", spans))
+        with databases.environment(kind) as environment:
+            durations = [_measure_claim(environment) for _ in range(max(3, rounds // 4))]
+        figures.append(Figure("claim of 1,000 free locks: last start", kind, "ms", durations))
     return figures
 
 
-def _claimed(world: World) -> float:
+def _measure_claim(environment: BenchEnvironment) -> float:
     """From the moment at which all may be claimed to the last start; the rows are there but in the first round."""
-    member = world.enter("--locks", "1000", "--init-delay", "3s", *SCALED)
-    free_at = world.hear("up", 0.0)[0].at + 3.0
-    starts = world.hear("start", 0.0, 1000)
-    world.leave(member, signal.SIGTERM)
-    world.forget()
-    return 1000 * (max(said.at for said in starts) - free_at)
+    instance = environment.start_instance("--locks", "1000", "--init-delay", "3s", *SCALED_TIMING)
+    free_at = environment.wait_for_events("up", 0.0)[0].at + 3.0
+    starts = environment.wait_for_events("start", 0.0, 1000)
+    environment.stop_instance(instance, signal.SIGTERM)
+    environment.clear_events()
+    return 1000 * (max(event.at for event in starts) - free_at)
 
 
 def evict(databases: Databases, rounds: int) -> list[Figure]:
     """From the end of a dead instance's lease to the last of its 1,000 jobs started by another."""
     figures = []
     for kind in databases.KINDS:
-        with databases.world(kind) as world:
-            pairs = [_evicted(world) for _ in range(max(3, rounds // 4))]
+        with databases.environment(kind) as environment:
+            pairs = [_measure_eviction(environment) for _ in range(max(3, rounds // 4))]
         firsts, lasts = zip(*pairs, strict=True)
         figures += [
             Figure(
@@ -92,20 +104,20 @@ def evict(databases: Databases, rounds: int) -> list[Figure]:
     return figures
 
 
-def _evicted(world: World) -> tuple[float, float]:
-    first = world.enter("--locks", "1000", *SCALED)
-    world.hear("start", 0.0, 1000)
-    wait_until(lambda: world.held() == 1000)
-    second = world.enter("--locks", "1000", *SCALED)
-    world.hear("up", 0.0, 2)
-    world.await_sessions(2)
+def _measure_eviction(environment: BenchEnvironment) -> tuple[float, float]:
+    first = environment.start_instance("--locks", "1000", *SCALED_TIMING)
+    environment.wait_for_events("start", 0.0, 1000)
+    wait_until(lambda: environment.count_held_locks() == 1000)
+    second = environment.start_instance("--locks", "1000", *SCALED_TIMING)
+    environment.wait_for_events("up", 0.0, 2)
+    environment.wait_for_sessions(2)
     time.sleep(2.0)
-    at = world.leave(first, signal.SIGKILL)
-    expires = at + 2.0 - (world.beat_age(first) - (clock() - at))
-    starts = [said.at for said in world.hear("start", at, 1000)]
-    world.leave(second, signal.SIGTERM)
-    world.forget()
-    return 1000 * (min(starts) - expires), 1000 * (max(starts) - expires)
+    killed_at = environment.stop_instance(first, signal.SIGKILL)
+    lease_expires_at = killed_at + 2.0 - (environment.heartbeat_age(first) - (clock() - killed_at))
+    starts = [event.at for event in environment.wait_for_events("start", killed_at, 1000)]
+    environment.stop_instance(second, signal.SIGTERM)
+    environment.clear_events()
+    return 1000 * (min(starts) - lease_expires_at), 1000 * (max(starts) - lease_expires_at)
 
 
 def share(databases: Databases, rounds: int) -> list[Figure]:
@@ -115,8 +127,8 @@ def share(databases: Databases, rounds: int) -> list[Figure]:
         for tables, case in ((True, kind), (False, f"{kind}, no tables yet")):
             pairs = []
             for _ in range(max(5, rounds // 3)):
-                with databases.world(kind, tables=tables) as world:
-                    pairs.append(_shared(world))
+                with databases.environment(kind, tables=tables) as environment:
+                    pairs.append(_measure_share(environment))
             starts, deaths = zip(*pairs, strict=True)
             figures += [
                 Figure("4 instances at once, 100 locks: furthest from its share", case, "%", list(starts)),
@@ -125,25 +137,27 @@ def share(databases: Databases, rounds: int) -> list[Figure]:
     return figures
 
 
-def _shared(world: World) -> tuple[float, float]:
+def _measure_share(environment: BenchEnvironment) -> tuple[float, float]:
     for _ in range(4):
-        world.enter("--wait", "--locks", "100", "--init-delay", "1s", *SCALED)
-    world.hear("imported", 0.0, 4)
-    for member in world.members:
-        member.go()
-    world.hear("start", 0.0, 100)
-    holders = {said.lock: said.member for said in world.said("start")}
-    off = _furthest(holders, world.members)
+        environment.start_instance("--wait", "--locks", "100", "--init-delay", "1s", *SCALED_TIMING)
+    environment.wait_for_events("imported", 0.0, 4)
+    for instance in environment.instances:
+        instance.proceed()
+    environment.wait_for_events("start", 0.0, 100)
+    holders = {event.lock: event.instance for event in environment.events("start")}
+    deviation = _largest_deviation(holders, environment.instances)
     time.sleep(1.0)
-    victim = world.members[0]
+    victim = environment.instances[0]
     lost = [lock for lock, member in holders.items() if member is victim]
-    at = world.leave(victim, signal.SIGKILL)
+    killed_at = environment.stop_instance(victim, signal.SIGKILL)
     if lost:
-        holders |= {said.lock: said.member for said in world.hear("start", at, len(lost))}
-    return off, _furthest(holders, world.members)
+        holders |= {
+            said.lock: said.instance for said in environment.wait_for_events("start", killed_at, len(lost))
+        }
+    return deviation, _largest_deviation(holders, environment.instances)
 
 
-def _furthest(holders: dict[str, Member], members: list[Member]) -> float:
-    fair = len(holders) / len(members)
-    counted = Counter(holders.values())
-    return max(100 * abs(counted[member] - fair) / fair for member in members)
+def _largest_deviation(holders: dict[str, InstanceProcess], instances: list[InstanceProcess]) -> float:
+    fair = len(holders) / len(instances)
+    locks_per_instance = Counter(holders.values())
+    return max(100 * abs(locks_per_instance[instance] - fair) / fair for instance in instances)

@@ -31,30 +31,36 @@ class Figure:
 
 def table(figures: Sequence[Figure]) -> str:
     """Return the figures as text in columns."""
-    head = ("what", "case", "n", "median", "90 %", "least", "most", "unit")
-    rows = [head, *(_row(figure) for figure in figures)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    header = ("what", "case", "n", "median", "90 %", "least", "most", "unit")
+    rows = [header, *(_format_row(figure) for figure in figures)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
 
 
-def _row(figure: Figure) -> tuple[str, ...]:
+def _format_row(figure: Figure) -> tuple[str, ...]:
     values = (figure.median, figure.quantile(0.9), min(figure.samples), max(figure.samples))
-    return (figure.what, figure.case, str(len(figure.samples)), *(_short(value) for value in values), figure.unit)
+    return (
+        figure.what,
+        figure.case,
+        str(len(figure.samples)),
+        *(_format_number(value) for value in values),
+        figure.unit,
+    )
 
 
-def _short(value: float) -> str:
+def _format_number(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def save(figures: Sequence[Figure], path: Path) -> None:
     """Add the figures to the file; those of the same name and case are replaced."""
-    known = {(figure.what, figure.case): figure for figure in [*load(path), *figures]}
-    said = {
+    by_key = {(figure.what, figure.case): figure for figure in [*load(path), *figures]}
+    document = {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-        "figures": [asdict(figure) for figure in known.values()],
+        "figures": [asdict(figure) for figure in by_key.values()],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(said, indent=1) + "\n")
+    path.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def load(path: Path) -> list[Figure]:

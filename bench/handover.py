@@ -6,88 +6,92 @@ import threading
 
 import masterjob
 from bench.figures import Figure
-from bench.world import SCALED, Databases, Member, World
-from masterjob.election.clock import clock
+from bench.world import SCALED_TIMING, BenchEnvironment, Databases, InstanceProcess
+from masterjob.concurrency.clock import clock
 
 LEASE = 2.0
 LOCK = "lock-00000"
-MEMBERS = 3
+INSTANCES = 3
 
 
 def hand_over(databases: Databases, rounds: int) -> list[Figure]:
     """From SIGTERM, sent to the master, to the next ``start``."""
-    return [_ends(databases, kind, rounds) for kind in databases.KINDS]
+    return [_handover_figure(databases, kind, rounds) for kind in databases.KINDS]
 
 
 def fail_over(databases: Databases, rounds: int) -> list[Figure]:
     """From kill -9 to the next ``start``, and how much of that is not the rest of the lease."""
     figures = []
     for kind in databases.KINDS:
-        with databases.world(kind) as world:
-            pairs = [_killed(world) for _ in range(rounds)]
-        whole, beyond = zip(*pairs, strict=True)
+        with databases.environment(kind) as environment:
+            pairs = [_measure_failover(environment) for _ in range(rounds)]
+        totals, beyond_lease = zip(*pairs, strict=True)
         figures += [
-            Figure("kill -9 to the next start", kind, "ms", list(whole)),
-            Figure("kill -9 to the next start, less what was left of the lease", kind, "ms", list(beyond)),
+            Figure("kill -9 to the next start", kind, "ms", list(totals)),
+            Figure("kill -9 to the next start, less what was left of the lease", kind, "ms", list(beyond_lease)),
         ]
     return figures
 
 
 def switch(databases: Databases, rounds: int) -> list[Figure]:
-    """From the call of `disable` and `enable` to the ``stop`` and ``start`` that come of it."""
+    """From the call of `disable` and `enable` to the ``stopped_at`` and ``start`` that come of it."""
     figures = []
     for kind in databases.KINDS:
-        with databases.world(kind) as world:
-            _crew(world)
-            pairs = [_switched(world) for _ in range(rounds)]
-        stops, starts = zip(*pairs, strict=True)
+        with databases.environment(kind) as environment:
+            _start_instances(environment)
+            pairs = [_measure_switch(environment) for _ in range(rounds)]
+        stop_times, start_times = zip(*pairs, strict=True)
         figures += [
-            Figure("disable to stop", kind, "ms", list(stops)),
-            Figure("enable to start", kind, "ms", list(starts)),
+            Figure("disable to stop", kind, "ms", list(stop_times)),
+            Figure("enable to start", kind, "ms", list(start_times)),
         ]
     return figures
 
 
-def _ends(databases: Databases, kind: str, rounds: int) -> Figure:
-    with databases.world(kind) as world:
-        return Figure("SIGTERM to the next start", kind, "ms", [_ended(world) for _ in range(rounds)])
+def _handover_figure(databases: Databases, kind: str, rounds: int) -> Figure:
+    with databases.environment(kind) as environment:
+        return Figure(
+            "SIGTERM to the next start", kind, "ms", [_measure_handover(environment) for _ in range(rounds)]
+        )
 
 
-def _crew(world: World) -> Member:
+def _start_instances(environment: BenchEnvironment) -> InstanceProcess:
     """Have three members, all with a session; return the master among them."""
-    while len(world.members) < MEMBERS:
-        world.enter(*SCALED)
-    world.hear("start", 0.0)
-    world.await_sessions(MEMBERS)
-    _any_time()
-    return [said for said in world.said("start") if said.member in world.members][-1].member
+    while len(environment.instances) < INSTANCES:
+        environment.start_instance(*SCALED_TIMING)
+    environment.wait_for_events("start", 0.0)
+    environment.wait_for_sessions(INSTANCES)
+    _sleep_randomly()
+    return [event for event in environment.events("start") if event.instance in environment.instances][-1].instance
 
 
-def _ended(world: World) -> float:
-    master = _crew(world)
-    at = world.leave(master, signal.SIGTERM)
-    return 1000 * (world.hear("start", at)[0].at - at)
+def _measure_handover(environment: BenchEnvironment) -> float:
+    master = _start_instances(environment)
+    signalled_at = environment.stop_instance(master, signal.SIGTERM)
+    return 1000 * (environment.wait_for_events("start", signalled_at)[0].at - signalled_at)
 
 
-def _killed(world: World) -> tuple[float, float]:
-    master = _crew(world)
-    at = world.leave(master, signal.SIGKILL)
-    age = world.beat_age(master) - (clock() - at)
-    took = world.hear("start", at)[0].at - at
-    return 1000 * took, 1000 * (took - (LEASE - age))
+def _measure_failover(environment: BenchEnvironment) -> tuple[float, float]:
+    master = _start_instances(environment)
+    killed_at = environment.stop_instance(master, signal.SIGKILL)
+    age = environment.heartbeat_age(master) - (clock() - killed_at)
+    duration = environment.wait_for_events("start", killed_at)[0].at - killed_at
+    return 1000 * duration, 1000 * (duration - (LEASE - age))
 
 
-def _switched(world: World) -> tuple[float, float]:
-    _any_time()
-    off = clock()
-    masterjob.disable(LOCK, "a benchmark", "bench", database=world.url)
-    stop = world.hear("stop", off)[0].at
-    _any_time()
-    on = clock()
-    masterjob.enable(LOCK, "bench", database=world.url)
-    return 1000 * (stop - off), 1000 * (world.hear("start", on)[0].at - on)
+def _measure_switch(environment: BenchEnvironment) -> tuple[float, float]:
+    _sleep_randomly()
+    disabled_at = clock()
+    masterjob.disable(LOCK, "a benchmark", "bench", database=environment.url)
+    stopped_at = environment.wait_for_events("stop", disabled_at)[0].at
+    _sleep_randomly()
+    enabled_at = clock()
+    masterjob.enable(LOCK, "bench", database=environment.url)
+    return 1000 * (stopped_at - disabled_at), 1000 * (
+        environment.wait_for_events("start", enabled_at)[0].at - enabled_at
+    )
 
 
-def _any_time() -> None:
+def _sleep_randomly() -> None:
     """Let some part of two heartbeats pass, so that rounds do not all meet the same moment of one."""
     threading.Event().wait(random.uniform(0.3, 1.3))

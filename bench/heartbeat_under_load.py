@@ -21,11 +21,11 @@ from typing import Any, Self
 from bench.figures import Figure
 from bench.world import Databases
 from masterjob import MasterJob, start_api, start_master
-from masterjob.election.machine.actions import Abandon
-from masterjob.election.machine.commands import Renew
-from masterjob.election.machine.events import Failure, Reply
-from masterjob.election.observing import Seen
-from masterjob.main import this_process
+from masterjob.app.library import current_runtime
+from masterjob.election.core.actions import Abandon
+from masterjob.election.core.commands import Renew
+from masterjob.election.core.events import Failure, Reply
+from masterjob.election.observers import Step
 
 RATE = 1_000
 SECONDS = 10
@@ -36,34 +36,38 @@ TIMINGS = 10
 """Locks of as many timings, and so sessions: each has its own heartbeats, five times a second."""
 
 
-def load_on_heartbeats(databases: Databases, rounds: int) -> list[Figure]:
+def measure_heartbeats_under_load(databases: Databases, rounds: int) -> list[Figure]:
     """Measure all three, on each database."""
     figures = []
     for kind in databases.KINDS:
-        with databases.world(kind) as world, Master(world.url) as master, Master(world.url) as other:
+        with (
+            databases.environment(kind) as environment,
+            MasterProcess(environment.url) as master,
+            MasterProcess(environment.url) as other,
+        ):
             figures += measure(kind, master, other, min(SECONDS, rounds) / TURNS)
         for figure in figures[-4:]:
             print(f"{figure.what}, {kind}: 99 % within {figure.quantile(0.99):.1f} ms of {len(figure.samples)}")
     return figures
 
 
-def measure(kind: str, master: "Master", other: "Master", seconds: float) -> list[Figure]:
+def measure(kind: str, master: "MasterProcess", other: "MasterProcess", seconds: float) -> list[Figure]:
     """Measure the heartbeats of a master in turns: nobody is asked, it is asked itself, another one is."""
-    quiet, asked_itself, asked_another, took = [], [], [], []
-    with Asker(master.port) as asker, Asker(other.port) as asker_of_another:
+    idle, under_load, other_under_load, request_durations = [], [], [], []
+    with LoadGenerator(master.port) as load, LoadGenerator(other.port) as load_on_other:
         for _ in range(TURNS):
-            quiet += master.beats(lambda: time.sleep(seconds))
-            asked_itself += master.beats(lambda: took.extend(asker.ask(seconds)))
-            asked_another += master.beats(lambda: asker_of_another.ask(seconds))
+            idle += master.measure_heartbeats(lambda: time.sleep(seconds))
+            under_load += master.measure_heartbeats(lambda: request_durations.extend(load.send_requests(seconds)))
+            other_under_load += master.measure_heartbeats(lambda: load_on_other.send_requests(seconds))
     return [
-        Figure("heartbeat, nobody asks", kind, "ms", quiet),
-        Figure(f"heartbeat, {RATE} requests a second", kind, "ms", asked_itself),
-        Figure(f"heartbeat, {RATE} requests a second to another instance", kind, "ms", asked_another),
-        Figure(f"request, {RATE} a second", kind, "ms", took),
+        Figure("heartbeat, nobody asks", kind, "ms", idle),
+        Figure(f"heartbeat, {RATE} requests a second", kind, "ms", under_load),
+        Figure(f"heartbeat, {RATE} requests a second to another instance", kind, "ms", other_under_load),
+        Figure(f"request, {RATE} a second", kind, "ms", request_durations),
     ]
 
 
-class Process:
+class ChildProcess:
     """One of the processes of this file, which says a line for each that it is told."""
 
     def __init__(self, *arguments: str) -> None:
@@ -74,18 +78,18 @@ class Process:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        self.first = self._hear()
+        self.first_line = self._read_line()
 
-    def _hear(self) -> str:
+    def _read_line(self) -> str:
         assert self._process.stdout is not None
         return self._process.stdout.readline()
 
-    def tell(self, line: str = "") -> Any:
+    def request(self, line: str = "") -> Any:
         """Say a line, and return the answer."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
-        return json.loads(self._hear())
+        return json.loads(self._read_line())
 
     def __enter__(self) -> Self:
         return self
@@ -95,54 +99,56 @@ class Process:
         self._process.wait()
 
 
-class Master(Process):
+class MasterProcess(ChildProcess):
     """A process of `serve`, and the heartbeats that it tells."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self.port = int(self.first)
+        self.port = int(self.first_line)
 
-    def beats(self, meanwhile: Callable[[], object]) -> list[float]:
+    def measure_heartbeats(self, workload: Callable[[], object]) -> list[float]:
         """Return how long each heartbeat took that was answered meanwhile, in milliseconds."""
-        self.tell()
-        meanwhile()
-        told = self.tell()
-        if told["failed"]:
-            print(f"{told['failed']} heartbeats failed")
-        return [float(each) for each in told["beats"]]
+        self.request()
+        workload()
+        answer = self.request()
+        if answer["failed"]:
+            print(f"{answer['failed']} heartbeats failed")
+        return [float(each) for each in answer["beats"]]
 
 
-class Asker(Process):
-    """A process of `ask`, at a steady rate; it is there before it is needed, so that its start costs nobody."""
+class LoadGenerator(ChildProcess):
+    """A process of `generate_load`, at a steady rate; it is there before it is needed, so that its start costs
+    nobody.
+    """
 
     def __init__(self, port: int) -> None:
-        super().__init__("--ask", str(port))
+        super().__init__("--load", str(port))
 
-    def ask(self, seconds: float) -> list[float]:
+    def send_requests(self, seconds: float) -> list[float]:
         """Return how long each request took, in milliseconds."""
-        told = self.tell(str(seconds))
-        if set(told["answers"]) != {"200"}:
-            print(f"answers: {told['answers']}")
-        return [float(each) for each in told["took"]]
+        answer = self.request(str(seconds))
+        if set(answer["answers"]) != {"200"}:
+            print(f"answers: {answer['answers']}")
+        return [float(each) for each in answer["took"]]
 
 
 def serve(url: str) -> None:
     """Be master of some locks, serve the control API, and tell the heartbeats whenever a line comes."""
-    beats: list[float] = []
+    heartbeats: list[float] = []
     failed = 0
 
-    def see(seen: Seen) -> None:
+    def observe_step(step: Step) -> None:
         nonlocal failed
-        match seen.event:
+        match step.event:
             case Reply(Renew() as command):
-                beats.append(1000 * (seen.at - command.sent))
+                heartbeats.append(1000 * (step.time - command.sent))
             case Failure(Renew()):
                 failed += 1
-        failed += sum(isinstance(each, Abandon) and isinstance(each.command, Renew) for each in seen.actions)
+        failed += sum(isinstance(each, Abandon) and isinstance(each.command, Renew) for each in step.actions)
 
-    this_process().observe(see)
+    current_runtime().add_observer(observe_step)
     api = start_api(port=0, database=url)
-    api.wait_tried()
+    api.wait_for_bind_attempt()
     for number in range(TIMINGS):
         start_master(
             lock_name=f"lock-{number}",
@@ -156,46 +162,46 @@ def serve(url: str) -> None:
     time.sleep(1.0)
     print(api.port, flush=True)
     for _ in sys.stdin:
-        print(json.dumps({"beats": beats, "failed": failed}), flush=True)
-        beats, failed = [], 0
+        print(json.dumps({"beats": heartbeats, "failed": failed}), flush=True)
+        heartbeats, failed = [], 0
 
 
-async def ask(port: int, seconds: float) -> dict[str, object]:
+async def generate_load(port: int, seconds: float) -> dict[str, object]:
     """Send each request at its time on one of the connections; who asks should need little of the machine."""
     paths = [f"/api/MasterLocks/lock-{number % TIMINGS}" for number in range(8)] + ["/healthz", "/metrics"]
     heads = [f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() for path in paths]
-    took: list[float] = []
+    durations: list[float] = []
     answers: Counter[str] = Counter()
-    began = time.monotonic()
+    started_at = time.monotonic()
 
     async def connection(first: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for number in range(first, int(RATE * seconds), CONNECTIONS):
-            due = began + number / RATE
+            due = started_at + number / RATE
             await asyncio.sleep(due - time.monotonic())
             writer.write(heads[number % len(heads)])
             head = await reader.readuntil(b"\r\n\r\n")
             await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]))
-            took.append(1000 * (time.monotonic() - due))
+            durations.append(1000 * (time.monotonic() - due))
             answers[head[9:12].decode()] += 1
         writer.close()
 
     await asyncio.gather(*(connection(first) for first in range(CONNECTIONS)))
-    return {"took": took, "answers": dict(answers)}
+    return {"took": durations, "answers": dict(answers)}
 
 
 def main() -> None:
     """Be one of the processes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ask", action="store_true", help="ask, for as many seconds as each line says")
+    parser.add_argument("--load", action="store_true", help="ask, for as many seconds as each line says")
     parser.add_argument("target", help="the port, or else the database")
     options = parser.parse_args()
-    if not options.ask:
+    if not options.load:
         serve(options.target)
         return
     print("ready", flush=True)
     for line in sys.stdin:
-        print(json.dumps(asyncio.run(ask(int(options.target), float(line)))), flush=True)
+        print(json.dumps(asyncio.run(generate_load(int(options.target), float(line)))), flush=True)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 from masterjob import MasterJob, Term
-from masterjob.election.clock import clock
+from masterjob.concurrency.clock import clock
 
 
-def _mark(what: str, term: Term) -> None:
-    line = f"{what} {term.lock_name} {clock()}\n".encode()
+def _mark(kind: str, term: Term) -> None:
+    line = f"{kind} {term.lock_name} {clock()}\n".encode()
     file = os.open(Path(os.environ["FOLDER"]) / "marks", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
         os.write(file, line)

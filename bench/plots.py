@@ -51,19 +51,19 @@ def strips(title: str, figures: Sequence[Figure], expected: float, unexpected: C
         parts += [_text(scale(math.log10(tick)), bottom + 16, f"{tick:g}", "middle")]
     for row, figure in enumerate(figures):
         if figure.case not in unexpected:
-            parts += [_dashed(scale(math.log10(expected)), TOP + ROW * row)]
+            parts += [_dashed_line(scale(math.log10(expected)), TOP + ROW * row)]
         parts += _strip(figure, TOP + ROW * (row + 0.5), lambda value: scale(math.log10(max(1.0, value))))
     return _svg(f"{title} ({figures[0].unit}, logarithmic; dashed: expected, {expected:g})", parts, bottom + 30)
 
 
-def _strip(figure: Figure, y: float, place: Callable[[float], float]) -> list[str]:
+def _strip(figure: Figure, y: float, x_of: Callable[[float], float]) -> list[str]:
     colour = COLOURS.get(figure.case, "#555555")
     dots = [
-        f'<circle cx="{place(sample):.1f}" cy="{y + 7 * math.sin(number):.1f}" r="3" fill="{colour}" '
+        f'<circle cx="{x_of(sample):.1f}" cy="{y + 7 * math.sin(number):.1f}" r="3" fill="{colour}" '
         f'fill-opacity="0.5"/>'
         for number, sample in enumerate(figure.samples)
     ]
-    at = place(figure.median)
+    at = x_of(figure.median)
     line = f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{y - 13}" y2="{y + 13}" stroke="{colour}" stroke-width="2"/>'
     return [_text(LEFT - 12, y + 4, f"{figure.case}, {figure.median:.0f}", "end"), *dots, line]
 
@@ -93,18 +93,18 @@ def _ticks(low: float, high: float) -> list[float]:
     return [tick for power in powers for tick in (10.0**power, 3 * 10.0**power) if low <= math.log10(tick) <= high]
 
 
-def _dashed(x: float, top: float) -> str:
+def _dashed_line(x: float, top: float) -> str:
     ends = f'y1="{top + 2}" y2="{top + ROW - 2}"'
     return f'<line x1="{x:.1f}" x2="{x:.1f}" {ends} stroke="#b00020" stroke-dasharray="5 4"/>'
 
 
-def _text(x: float, y: float, words: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="#222222">{escape(words)}</text>'
+def _text(x: float, y: float, content: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="#222222">{escape(content)}</text>'
 
 
 def _svg(title: str, parts: Sequence[str], height: float) -> str:
-    head = (
+    header = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" font-family="sans-serif" '
         f'font-size="13"><title>{escape(title)}</title><rect width="100%" height="100%" fill="white"/>'
     )
-    return "\n".join([head, _text(16, 28, title, "start"), *parts, "</svg>"]) + "\n"
+    return "\n".join([header, _text(16, 28, title, "start"), *parts, "</svg>"]) + "\n"

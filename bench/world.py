@@ -18,14 +18,14 @@ from sqlalchemy import NullPool, create_engine, text
 from tests.servers import MariaDB, PostgreSQL
 
 import masterjob
-from masterjob.election.clock import clock
+from masterjob.concurrency.clock import clock
 
-PATIENCE = 120.0
-SCALED = ("--heartbeat", "500ms", "--lease", "2s", "--stop-timeout", "300ms", "--check-interval", "30s")
+TIMEOUT = 120.0
+SCALED_TIMING = ("--heartbeat", "500ms", "--lease", "2s", "--stop-timeout", "300ms", "--check-interval", "30s")
 """The default timing, scaled down to a sixteenth or so: a heartbeat, four of them as the lease."""
 
-_TICK = os.sysconf("SC_CLK_TCK")
-_AGE = {
+_CLOCK_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_HEARTBEAT_AGE_SQL = {
     "postgresql": "extract(epoch FROM statement_timestamp()) * 1000 - heartbeat_ms",
     "mariadb": "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) / 1000 - heartbeat_ms",
     "sqlite": "(julianday('now') - 2440587.5) * 86400000 - heartbeat_ms",
@@ -41,156 +41,159 @@ class CountingPostgreSQL(PostgreSQL):
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class OutputEvent:
     """A line of a member's."""
 
-    member: "Member"
-    what: str
+    instance: "InstanceProcess"
+    kind: str
     at: float
     lock: str
 
 
-class Member:
-    """One process of member.py."""
+class InstanceProcess:
+    """One process of instance_process.py."""
 
-    def __init__(self, world: "World", arguments: Sequence[str]) -> None:
-        self._world = world
+    def __init__(self, environment: "BenchEnvironment", arguments: Sequence[str]) -> None:
+        self._environment = environment
         self.imported_kib = 0
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.member", "--database", world.url, *arguments],
+            [sys.executable, "-m", "bench.instance_process", "--database", environment.url, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        self._reader = threading.Thread(target=self._listen, daemon=True)
+        self._reader = threading.Thread(target=self._read_output, daemon=True)
         self._reader.start()
 
-    def _listen(self) -> None:
+    def _read_output(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            said: dict[str, Any] = json.loads(line)
-            self.imported_kib = said.get("kib", self.imported_kib)
-            self._world.take(Said(self, said["what"], said["at"], said["lock"]))
+            message: dict[str, Any] = json.loads(line)
+            self.imported_kib = message.get("kib", self.imported_kib)
+            self._environment.record(OutputEvent(self, message["what"], message["at"], message["lock"]))
 
-    def go(self) -> None:
+    def proceed(self) -> None:
         """Let a member begin that was told to wait."""
         assert self.process.stdin is not None
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
 
-    def end(self, number: int) -> float:
+    def send_signal(self, signal_number: int) -> float:
         """Send a signal; return when."""
-        at = clock()
-        self.process.send_signal(number)
-        return at
+        sent_at = clock()
+        self.process.send_signal(signal_number)
+        return sent_at
 
     def wait(self) -> None:
         """Wait until the process is gone, and has been heard to its end."""
-        self.process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
+        self.process.wait(TIMEOUT)
+        self._reader.join(TIMEOUT)
         for stream in (self.process.stdin, self.process.stdout):
             assert stream is not None
             stream.close()
 
-    def cpu(self) -> float:
+    def cpu_seconds(self) -> float:
         """Seconds of processor time so far."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / _TICK
+        return (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS_PER_SECOND
 
-    def memory(self, what: str = "VmRSS") -> float:
+    def memory_mib(self, field: str = "VmRSS") -> float:
         """Resident memory in MiB, now or at its highest (``VmHWM``)."""
-        found = re.search(rf"{what}:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text())
+        found = re.search(rf"{field}:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text())
         return int(found[1]) / 1024 if found else 0.0
 
 
-class World:
+class BenchEnvironment:
     """One database and the members on it."""
 
     def __init__(self, kind: str, url: str) -> None:
         self.kind = kind
         self.url = url
-        self.members: list[Member] = []
-        self._said: list[Said] = []
+        self.instances: list[InstanceProcess] = []
+        self._events: list[OutputEvent] = []
         self._changed = threading.Condition()
         scheme = {"postgresql": "postgresql+psycopg", "mariadb": "mysql+pymysql", "sqlite": "sqlite"}[kind]
         self._engine = create_engine(scheme + url[url.index("://") :], poolclass=NullPool)
 
-    def enter(self, *arguments: str) -> Member:
+    def start_instance(self, *arguments: str) -> InstanceProcess:
         """Start a member."""
-        member = Member(self, arguments)
-        self.members.append(member)
-        return member
+        instance = InstanceProcess(self, arguments)
+        self.instances.append(instance)
+        return instance
 
-    def leave(self, member: Member, number: int) -> float:
+    def stop_instance(self, instance: InstanceProcess, signal_number: int) -> float:
         """End a member by a signal, and forget it; return when that was sent."""
-        at = member.end(number)
-        member.wait()
-        self.members.remove(member)
-        return at
+        sent_at = instance.send_signal(signal_number)
+        instance.wait()
+        self.instances.remove(instance)
+        return sent_at
 
     def close(self) -> None:
         """Kill all members."""
-        for member in list(self.members):
-            self.leave(member, 9)
+        for instance in list(self.instances):
+            self.stop_instance(instance, 9)
 
-    def take(self, said: Said) -> None:
+    def record(self, event: OutputEvent) -> None:
         """Note what a member says."""
         with self._changed:
-            self._said.append(said)
+            self._events.append(event)
             self._changed.notify_all()
 
-    def said(self, what: str, after: float = 0.0) -> list[Said]:
+    def events(self, kind: str, after: float = 0.0) -> list[OutputEvent]:
         """All that was said of this, later than a time."""
         with self._changed:
-            return [said for said in self._said if said.what == what and said.at > after]
+            return [event for event in self._events if event.kind == kind and event.at > after]
 
-    def hear(self, what: str, after: float, count: int = 1) -> list[Said]:
+    def wait_for_events(self, kind: str, after: float, count: int = 1) -> list[OutputEvent]:
         """Wait until this was said so often after that time, and return it."""
         with self._changed:
-            if not self._changed.wait_for(lambda: len(self.said(what, after)) >= count, PATIENCE):
-                raise TimeoutError(f"{what} was said {len(self.said(what, after))} times, not {count}")
-            return self.said(what, after)
+            if not self._changed.wait_for(lambda: len(self.events(kind, after)) >= count, TIMEOUT):
+                raise TimeoutError(f"{kind} was said {len(self.events(kind, after))} times, not {count}")
+            return self.events(kind, after)
 
-    def forget(self) -> None:
+    def clear_events(self) -> None:
         """Forget what was said, so that waiting stays cheap."""
         with self._changed:
-            self._said.clear()
+            self._events.clear()
 
     # --- the database, past the library
 
-    def ask(self, statement: str) -> Any:
+    def fetch_value(self, statement: str) -> Any:
         """Return the first value of the answer."""
         with self._engine.begin() as connection:
-            answer = connection.execute(text(statement))
-            row = answer.first() if answer.returns_rows else None
+            result = connection.execute(text(statement))
+            row = result.first() if result.returns_rows else None
             return row[0] if row else None
 
-    def sessions(self) -> int:
+    def count_sessions(self) -> int:
         """How many instances have a session."""
-        return int(self.ask("SELECT COUNT(*) FROM master_session"))
+        return int(self.fetch_value("SELECT COUNT(*) FROM master_session"))
 
-    def held(self) -> int:
+    def count_held_locks(self) -> int:
         """How many locks are held."""
-        return int(self.ask("SELECT COUNT(*) FROM master_lock WHERE holder IS NOT NULL"))
+        return int(self.fetch_value("SELECT COUNT(*) FROM master_lock WHERE holder IS NOT NULL"))
 
-    def beat_age(self, member: Member) -> float:
+    def heartbeat_age(self, instance: InstanceProcess) -> float:
         """Seconds since the last heartbeat of a member that is dead or about to be, by the database's clock."""
-        where = f"instance LIKE '%-{member.process.pid}-%'"
-        return float(self.ask(f"SELECT {_AGE[self.kind]} FROM master_session WHERE {where}")) / 1000
+        where = f"instance LIKE '%-{instance.process.pid}-%'"
+        return (
+            float(self.fetch_value(f"SELECT {_HEARTBEAT_AGE_SQL[self.kind]} FROM master_session WHERE {where}"))
+            / 1000
+        )
 
-    def await_sessions(self, count: int) -> None:
+    def wait_for_sessions(self, count: int) -> None:
         """Wait until so many instances have a session."""
-        wait_until(lambda: self.sessions() == count)
+        wait_until(lambda: self.count_sessions() == count)
 
 
-def wait_until(true: Callable[[], bool], pulse: float = 0.05) -> None:
+def wait_until(condition: Callable[[], bool], interval: float = 0.05) -> None:
     """Look again and again, for a bounded time."""
-    until = time.monotonic() + PATIENCE
-    while not true():
-        if time.monotonic() > until:
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        if time.monotonic() > deadline:
             raise TimeoutError("it did not come true")
-        time.sleep(pulse)
+        time.sleep(interval)
 
 
 class Databases:
@@ -204,17 +207,17 @@ class Databases:
         self._files = 0
 
     @contextmanager
-    def world(self, kind: str, *, tables: bool = True) -> Iterator[World]:
+    def environment(self, kind: str, *, tables: bool = True) -> Iterator[BenchEnvironment]:
         """Give a database of its own, without the tables if so wanted, and end all members on it afterwards."""
-        world = World(kind, self._fresh(kind))
+        environment = BenchEnvironment(kind, self._new_database_url(kind))
         if tables:
-            masterjob.status(database=world.url)
+            masterjob.status(database=environment.url)
         try:
-            yield world
+            yield environment
         finally:
-            world.close()
+            environment.close()
 
-    def _fresh(self, kind: str) -> str:
+    def _new_database_url(self, kind: str) -> str:
         if kind == "sqlite":
             self._files += 1
             return f"sqlite:///{self._directory.name}/{self._files}.sqlite3"
@@ -222,7 +225,7 @@ class Databases:
             server = CountingPostgreSQL() if kind == "postgresql" else MariaDB()
             server.start()
             self._servers[kind] = server
-        return self._servers[kind].fresh()
+        return self._servers[kind].create_database()
 
     def close(self) -> None:
         """Stop what was started."""

@@ -16,14 +16,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Self
 
-from masterjob.election.errors import SettingError, StoreUnavailable
-from masterjob.election.timing import duration
-from masterjob.election.views import Event
+from masterjob.election.timing import parse_duration
+from masterjob.errors import SettingError, StoreUnavailable
+from masterjob.lock_status import HistoryEvent
 from masterjob.store.database import Database
 
 ROOT = Path(__file__).parent.parent
-REPLACED_AFTER = 5.0
-FIRST_MASTER_WITHIN = 60.0
+RESTART_DELAY = 5.0
+FIRST_MASTER_TIMEOUT = 60.0
 FIRST_PORT = 3000
 
 Process = subprocess.Popen[bytes]
@@ -32,7 +32,7 @@ Process = subprocess.Popen[bytes]
 # --- when it ends
 
 
-class Ending:
+class ShutdownSignals:
     """Ctrl-C, SIGTERM and a closed terminal: each asks for the end.
 
     They are only noted. An exception could come anywhere, also in the middle of the end, and Python loses one that
@@ -40,36 +40,36 @@ class Ending:
     """
 
     def __init__(self) -> None:
-        self.asked = False
-        self._breaks_off = False
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
-                signal.signal(number, self._note)
+        self.requested = False
+        self._is_interruptible = False
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN:  # nohup
+                signal.signal(signum, self._on_signal)
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        self.asked = True
-        self._break_off()
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.requested = True
+        self._interrupt_if_requested()
 
-    def _break_off(self) -> None:
-        if self.asked and self._breaks_off:
+    def _interrupt_if_requested(self) -> None:
+        if self.requested and self._is_interruptible:
             raise KeyboardInterrupt
 
     @contextlib.contextmanager
-    def breaks_off(self) -> Iterator[None]:
+    def interruptible(self) -> Iterator[None]:
         """Have them break off what is done meanwhile, by KeyboardInterrupt."""
         try:
-            self._breaks_off = True
-            self._break_off()
+            self._is_interruptible = True
+            self._interrupt_if_requested()
             yield
         except Exception:
-            if not self.asked:
+            if not self.requested:
                 raise
             raise KeyboardInterrupt from None  # Ctrl-C has also ended what was waited for, like kubectl
         finally:
-            self._breaks_off = False
+            self._is_interruptible = False
 
 
-def seconds_of(text: str) -> float:
+def parse_seconds(text: str) -> float:
     """Return the seconds to run. A bare number would be milliseconds, which nobody means here.
 
     Raises:
@@ -77,13 +77,13 @@ def seconds_of(text: str) -> float:
     """
     if text.strip().replace(".", "", 1).isdecimal():
         raise SettingError(f"FOR={text} has no unit: write FOR={text}s for seconds, or FOR={text}m for minutes")
-    return duration(text)
+    return parse_duration(text)
 
 
 # --- one at a time
 
 
-class OnlyRun:
+class RunLock:
     """The only run of its kind in this clone: a locked file.
 
     The processes of the run inherit the lock. So it is held until the last of them has ended, also where whoever
@@ -97,8 +97,8 @@ class OnlyRun:
         except BlockingIOError:
             with self._file:
                 self._file.seek(0)
-                sys.exit(_taken(name, [int(pid) for pid in self._file.read().split()]))
-        self.note(())
+                sys.exit(_describe_conflict(name, [int(pid) for pid in self._file.read().split()]))
+        self.record_pids(())
 
     def __enter__(self) -> Self:
         return self
@@ -110,21 +110,21 @@ class OnlyRun:
     def descriptor(self) -> int:
         return self._file.fileno()
 
-    def note(self, pids: Sequence[int]) -> None:
+    def record_pids(self, pids: Sequence[int]) -> None:
         """Write down who holds it, for the next run to say."""
         self._file.truncate(0)
         self._file.write(" ".join(map(str, (os.getpid(), *pids))))
         self._file.flush()
 
 
-def _taken(name: str, pids: Sequence[int]) -> str:
-    if not pids or _lives(pids[0]):
+def _describe_conflict(name: str, pids: Sequence[int]) -> str:
+    if not pids or _is_alive(pids[0]):
         return f"{name} is running already{f' (pid {pids[0]})' if pids else ''}: end it with Ctrl-C"
-    living = " ".join(str(pid) for pid in pids[1:] if _lives(pid))
-    return f"{name} was killed, and what it had started still runs: end that with kill {living}"
+    live_pids = " ".join(str(pid) for pid in pids[1:] if _is_alive(pid))
+    return f"{name} was killed, and what it had started still runs: end that with kill {live_pids}"
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -136,13 +136,13 @@ def _lives(pid: int) -> bool:
 
 def free_ports(count: int, first: int = FIRST_PORT) -> list[int]:
     """Return the first ports that nobody listens on."""
-    found: list[int] = []
+    ports: list[int] = []
     port = first
-    while len(found) < count:
+    while len(ports) < count:
         if _is_free(port):
-            found.append(port)
+            ports.append(port)
         port += 1
-    return found
+    return ports
 
 
 def _is_free(port: int) -> bool:
@@ -159,89 +159,100 @@ def _is_free(port: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class ProcessSpec:
     """What to start, and what it finds in its environment beside ours."""
 
-    words: Sequence[str]
+    argv: Sequence[str]
     environment: Mapping[str, str]
 
 
-class Masters:
+class MasterPrinter:
     """Says who became master, at every election."""
 
     def __init__(self, url: str, *locks: str) -> None:
-        self._board = Database(url).switchboard()
-        self._told = dict.fromkeys(locks, 0)
+        self._admin = Database(url).lock_admin()
+        self._printed_terms = dict.fromkeys(locks, 0)
 
-    def tell(self) -> bool:
+    def print_new_masters(self) -> bool:
         """Say who became master since the last time; return whether there was ever one."""
-        for lock in self._told:
-            for event in reversed(self._events(lock)):
-                if event.kind == "elected" and event.term and event.instance and event.term > self._told[lock]:
-                    self._told[lock] = event.term
-                    pid = event.instance.rsplit("-", 2)[-2]
-                    print(f"master of {lock}: {event.instance} (pid {pid})", flush=True)
-        return any(self._told.values())
+        for lock in self._printed_terms:
+            for history_event in reversed(self._history(lock)):
+                if (
+                    history_event.kind == "elected"
+                    and history_event.term
+                    and history_event.instance
+                    and history_event.term > self._printed_terms[lock]
+                ):
+                    self._printed_terms[lock] = history_event.term
+                    pid = history_event.instance.rsplit("-", 2)[-2]
+                    print(f"master of {lock}: {history_event.instance} (pid {pid})", flush=True)
+        return any(self._printed_terms.values())
 
-    def _events(self, lock: str) -> list[Event]:
+    def _history(self, lock: str) -> list[HistoryEvent]:
         try:
-            return self._board.history(lock)
+            return self._admin.history(lock)
         except StoreUnavailable:
             return []  # there are no tables yet; or it is busy: next time
 
 
-class Deployment:
-    """Processes by name, each replaced some time after it has died. ``ended`` says that it has, to people."""
+class ProcessSupervisor:
+    """Processes by name, each replaced some time after it has died. ``exit_message`` says that it has, to
+    people.
+    """
 
-    def __init__(self, only: OnlyRun, command: Callable[[str], Command], ended: str) -> None:
-        self._only = only
-        self._command = command
-        self._ended = ended
+    def __init__(self, run_lock: RunLock, process_spec: Callable[[str], ProcessSpec], exit_message: str) -> None:
+        self._run_lock = run_lock
+        self._process_spec = process_spec
+        self._exit_message = exit_message
         self._processes: dict[str, Process] = {}
-        self._died_at: dict[str, float] = {}
+        self._exited_at: dict[str, float] = {}
 
-    def run(self, names: Sequence[str], seconds: float, ending: Ending, look: Callable[[], bool]) -> None:
-        """Have them run for so many seconds from the first master on, which ``look`` sees; 0 is until Ctrl-C."""
-        latest, until = time.monotonic() + FIRST_MASTER_WITHIN, float("inf")
+    def run(
+        self, names: Sequence[str], seconds: float, signals: ShutdownSignals, has_had_master: Callable[[], bool]
+    ) -> None:
+        """Have them run for so many seconds from the first master on, which ``has_had_master`` sees; 0 is
+        until Ctrl-C.
+        """
+        first_master_deadline, ends_at = time.monotonic() + FIRST_MASTER_TIMEOUT, float("inf")
         try:
-            while not ending.asked and time.monotonic() < until:
+            while not signals.requested and time.monotonic() < ends_at:
                 for name in names:
-                    self._look_after(name)
-                counts = look() or time.monotonic() > latest
-                if seconds and counts and until == float("inf"):
-                    until = time.monotonic() + seconds
+                    self._restart_if_exited(name)
+                is_counting = has_had_master() or time.monotonic() > first_master_deadline
+                if seconds and is_counting and ends_at == float("inf"):
+                    ends_at = time.monotonic() + seconds
                 time.sleep(0.1)
         finally:
-            if ending.asked:
+            if signals.requested:
                 print(flush=True)  # after the ^C of the terminal
-            self._end()
+            self._stop_all()
 
-    def _look_after(self, name: str) -> None:
+    def _restart_if_exited(self, name: str) -> None:
         process = self._processes.get(name)
         if process is None:
             self._start(name)
-        elif process.poll() is not None and name not in self._died_at:
-            self._died_at[name] = time.monotonic()
-            ended = self._ended.format(name=name, pid=process.pid)
-            print(f"   {ended} in {REPLACED_AFTER:.0f} s", flush=True)
-        elif name in self._died_at and time.monotonic() > self._died_at[name] + REPLACED_AFTER:
-            del self._died_at[name]
+        elif process.poll() is not None and name not in self._exited_at:
+            self._exited_at[name] = time.monotonic()
+            message = self._exit_message.format(name=name, pid=process.pid)
+            print(f"   {message} in {RESTART_DELAY:.0f} s", flush=True)
+        elif name in self._exited_at and time.monotonic() > self._exited_at[name] + RESTART_DELAY:
+            del self._exited_at[name]
             self._start(name)
 
     def _start(self, name: str) -> None:
         """In a process group of its own: the terminal's Ctrl-C is for us, and a second signal would be deadly."""
-        command = self._command(name)
+        spec = self._process_spec(name)
         self._processes[name] = Process(
-            command.words,
+            spec.argv,
             cwd=ROOT,
-            env={**os.environ, **command.environment},
+            env={**os.environ, **spec.environment},
             stdin=subprocess.DEVNULL,
             process_group=0,
-            pass_fds=[self._only.descriptor],
+            pass_fds=[self._run_lock.descriptor],
         )
-        self._only.note([process.pid for process in self._processes.values()])
+        self._run_lock.record_pids([process.pid for process in self._processes.values()])
 
-    def _end(self) -> None:
+    def _stop_all(self) -> None:
         for process in self._processes.values():
             process.terminate()
         for process in self._processes.values():
@@ -254,33 +265,41 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """What `demonstration` has found out and set up."""
+    """What `set_up_demonstration` has found out and set up."""
 
-    only: OnlyRun
-    ending: Ending
+    run_lock: RunLock
+    signals: ShutdownSignals
     seconds: float
 
-    def run(self, names: Sequence[str], command: Callable[[str], Command], ended: str, masters: Masters) -> None:
+    def run(
+        self,
+        names: Sequence[str],
+        process_spec: Callable[[str], ProcessSpec],
+        exit_message: str,
+        master_printer: MasterPrinter,
+    ) -> None:
         """Have these run for as long as it shall last."""
-        Deployment(self.only, command, ended).run(names, self.seconds, self.ending, masters.tell)
+        ProcessSupervisor(self.run_lock, process_spec, exit_message).run(
+            names, self.seconds, self.signals, master_printer.print_new_masters
+        )
 
 
 @contextlib.contextmanager
-def demonstration(name: str, what: str | None, folder: Path) -> Iterator[Demonstration]:
+def set_up_demonstration(name: str, description: str | None, directory: Path) -> Iterator[Demonstration]:
     """Set up the only run of this name, with a folder that begins empty and ends with it."""
-    parser = argparse.ArgumentParser(description=what)
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--for", dest="seconds", default="0s", help="end by itself, like 20s")
-    typed = parser.parse_args()
+    arguments = parser.parse_args()
     try:
-        seconds = seconds_of(typed.seconds)
+        seconds = parse_seconds(arguments.seconds)
     except SettingError as error:
         sys.exit(str(error))
-    with OnlyRun(name, folder.with_name(f"{folder.name}.lock")) as only:
-        ending = Ending()
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+    with RunLock(name, directory.with_name(f"{directory.name}.lock")) as run_lock:
+        signals = ShutdownSignals()
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir()
         try:
             with contextlib.suppress(KeyboardInterrupt):
-                yield Demonstration(only, ending, seconds)
+                yield Demonstration(run_lock, signals, seconds)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(directory, ignore_errors=True)

@@ -10,7 +10,7 @@ import time
 
 from masterjob import MasterJob, Term, start_master
 
-EVERY = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
+INTERVAL = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
 
 
 def report(number: int) -> None:
@@ -21,7 +21,7 @@ def schedule(term: Term) -> None:
     """Be on time for as long as the term lasts: between the reports it waits for the term's end, not for sleep."""
     number, due = 0, time.monotonic()
     while not term.wait(max(0.0, due - time.monotonic())):
-        number, due = number + 1, due + EVERY
+        number, due = number + 1, due + INTERVAL
         report(number)
         term.raise_if_lost()  # before each further step that must not come from a former master
 

@@ -8,11 +8,11 @@ if __name__ == "__main__":  # as long as nothing is begun there is nothing to en
 import sys
 from collections.abc import Sequence
 
-from examples.demonstration import ROOT, Command, Masters, demonstration, free_ports
+from examples.demonstration import ROOT, MasterPrinter, ProcessSpec, free_ports, set_up_demonstration
 
-RUN = ROOT / ".run"
+RUN_DIRECTORY = ROOT / ".run"
 CONFIG = "examples/config.yaml"
-URL = f"sqlite:///{RUN}/demo.sqlite3"
+URL = f"sqlite:///{RUN_DIRECTORY}/demo.sqlite3"
 LOCK = "TICKER"
 
 GUIDE = """
@@ -38,20 +38,20 @@ Ctrl-C ends all.
 """
 
 
-def guide(ports: Sequence[str]) -> str:
+def format_guide(ports: Sequence[str]) -> str:
     return GUIDE.format(lock=LOCK, config=CONFIG, ports=", ".join(ports), first=ports[0], second=ports[1])
 
 
-def controller(port: str) -> Command:
-    run = [sys.executable, "-m", "masterjob", "run", "examples/manifests", "--config", CONFIG, "--port", port]
-    return Command(run, {"MASTERJOB_DATABASE_URL": URL})
+def controller_process(port: str) -> ProcessSpec:
+    argv = [sys.executable, "-m", "masterjob", "run", "examples/manifests", "--config", CONFIG, "--port", port]
+    return ProcessSpec(argv, {"MASTERJOB_DATABASE_URL": URL})
 
 
 def main() -> None:
-    with demonstration("make run", __doc__, RUN) as shown:
+    with set_up_demonstration("make run", __doc__, RUN_DIRECTORY) as demo:
         ports = [str(port) for port in free_ports(3)]
-        print(guide(ports), flush=True)
-        shown.run(ports, controller, "pid {pid} has ended; another starts", Masters(URL, LOCK))
+        print(format_guide(ports), flush=True)
+        demo.run(ports, controller_process, "pid {pid} has ended; another starts", MasterPrinter(URL, LOCK))
 
 
 if __name__ == "__main__":

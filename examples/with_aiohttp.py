@@ -21,25 +21,25 @@ async def tick(term: Term) -> None:
         print(f"tick in term {term.number}", flush=True)
 
 
-async def take_part(app: web.Application) -> AsyncIterator[None]:
+async def run_election(app: web.Application) -> AsyncIterator[None]:
     app[master_key] = start_master(lock_name="TICK", master_job=MasterJob(start=tick), handle_signals=False)
     yield
     await app[master_key].aclose()
 
 
-async def show(request: web.Request) -> web.Response:
+async def show_status(request: web.Request) -> web.Response:
     master = request.app[master_key]
     why = await asyncio.to_thread(lambda: master.why)  # it may ask the database
     return web.json_response({"isMaster": master.is_master, "why": why})
 
 
-def application() -> web.Application:
+def create_application() -> web.Application:
     app = web.Application()
-    app.cleanup_ctx.append(take_part)
-    app.router.add_get("/", show)
+    app.cleanup_ctx.append(run_election)
+    app.router.add_get("/", show_status)
     return app
 
 
 if __name__ == "__main__":
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 8080
-    web.run_app(application(), host="127.0.0.1", port=port)
+    web.run_app(create_application(), host="127.0.0.1", port=port)

@@ -28,11 +28,11 @@ def tick(term: Term) -> None:
         print(f"tick in term {term.number}", flush=True)
 
 
-def show(_request: HttpRequest) -> JsonResponse:
+def show_status(_request: HttpRequest) -> JsonResponse:
     return JsonResponse({"isMaster": master.is_master, "why": master.why})
 
 
-urlpatterns = [path("", show)]
+urlpatterns = [path("", show_status)]
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ app = FastAPI(lifespan=lifespan)
 
 
 @app.get("/")
-def show(request: Request) -> dict[str, object]:  # a plain function, since asking why may ask the database
+def show_status(request: Request) -> dict[str, object]:  # a plain function, since asking why may ask the database
     master = request.app.state.master
     return {"isMaster": master.is_master, "why": master.why}
 

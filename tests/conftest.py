@@ -7,52 +7,52 @@ from typing import Any
 import pytest
 
 from tests.servers import MariaDB, PostgreSQL, Server, Unavailable
-from tests.servers.outcome import outcome as _outcome
+from tests.servers.outcome import server_outcomes as _outcome
 
-_unavailable: dict[str, str] = {}
+_skip_reasons: dict[str, str] = {}
 
 
-def _start(kind: type[Server]) -> Iterator[Server | None]:
+def _run_server(server_class: type[Server]) -> Iterator[Server | None]:
     try:
-        server = kind()
+        server = server_class()
         server.start()
     except Unavailable as error:
-        _unavailable[kind.name] = str(error)
-        _outcome[kind.name] = f"{kind.name}: skipped, because {error}"
+        _skip_reasons[server_class.name] = str(error)
+        _outcome[server_class.name] = f"{server_class.name}: skipped, because {error}"
         yield None
         return
-    _outcome[kind.name] = f"{kind.name} {server.version}: tested"
+    _outcome[server_class.name] = f"{server_class.name} {server.version}: tested"
     yield server
     server.stop()
 
 
-def _demand(server: Server | None, name: str) -> Server:
+def _require(server: Server | None, name: str) -> Server:
     if server is None:
-        why = f"{name} cannot be had here: {_unavailable[name]}"
+        reason = f"{name} cannot be had here: {_skip_reasons[name]}"
         if os.environ.get("MASTERJOB_REQUIRE_DATABASES") == "1":
-            pytest.fail(why, pytrace=False)
-        pytest.skip(why)
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
     return server
 
 
 @pytest.fixture(scope="session")
 def postgresql_or_none() -> Iterator[Server | None]:
-    yield from _start(PostgreSQL)
+    yield from _run_server(PostgreSQL)
 
 
 @pytest.fixture(scope="session")
 def mariadb_or_none() -> Iterator[Server | None]:
-    yield from _start(MariaDB)
+    yield from _run_server(MariaDB)
 
 
 @pytest.fixture
 def postgresql(postgresql_or_none: Server | None) -> Server:
-    return _demand(postgresql_or_none, "PostgreSQL")
+    return _require(postgresql_or_none, "PostgreSQL")
 
 
 @pytest.fixture
 def mariadb(mariadb_or_none: Server | None) -> Server:
-    return _demand(mariadb_or_none, "MariaDB")
+    return _require(mariadb_or_none, "MariaDB")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

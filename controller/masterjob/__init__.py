@@ -19,7 +19,7 @@ The rooms, and what may import what:
     kube/         what the cluster sees
     web/          what people and probes see over HTTP
     cli/          what a terminal sees
-    process/      this process's part in the elections, and its own end
+    runtime/      this process's part in the elections, and its own end
     settings.py   options > environment > config file > defaults; documents.py reads files, line by line
     main.py       puts the rooms together for applications; serving.py the control API with this process;
                   operator.py the controller with the MasterJobs of a cluster
@@ -27,16 +27,7 @@ The rooms, and what may import what:
 
 from typing import Any
 
-from masterjob.election.errors import (
-    MasterJobError,
-    SettingError,
-    StoreUnavailable,
-    TermLost,
-    TimingError,
-)
-from masterjob.election.term import LiveTerm as Term
-from masterjob.jobs.python.job import MasterJob
-from masterjob.main import (
+from masterjob.app.library import (
     api_application,
     disable,
     enable,
@@ -46,7 +37,16 @@ from masterjob.main import (
     status,
     step_down,
 )
-from masterjob.process.handle import Master
+from masterjob.election.term import LiveTerm as Term
+from masterjob.errors import (
+    MasterJobError,
+    SettingError,
+    StoreUnavailable,
+    TermLost,
+    TimingError,
+)
+from masterjob.jobs.python.job import MasterJob
+from masterjob.runtime.handle import Master
 
 __all__ = [
     "Master",
@@ -72,7 +72,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import what not every user needs only when it is used: kopf alone takes a second."""
     if name == "start_operator":
-        from masterjob.operator import start_operator  # noqa: PLC0415
+        from masterjob.app.operator import start_operator  # noqa: PLC0415
 
         return start_operator
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

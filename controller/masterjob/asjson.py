@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from masterjob.election.views import Disabled, Event, LockStatus, MasterSeen, moment_text
+from masterjob.lock_status import DisabledStatus, HistoryEvent, LockStatus, MasterStatus, format_timestamp
 
 
 def lock_json(lock: LockStatus) -> dict[str, Any]:
@@ -17,33 +17,33 @@ def lock_json(lock: LockStatus) -> dict[str, Any]:
     }
 
 
-def _master_json(master: MasterSeen) -> dict[str, Any]:
+def _master_json(master: MasterStatus) -> dict[str, Any]:
     return {
         "instance": master.instance,
         "address": master.address,
         "pod": master.pod,
         "node": master.node,
-        "since": moment_text(master.since),
+        "since": format_timestamp(master.since),
         "heartbeatAgeSeconds": round(master.heartbeat_age, 3),
         "alive": master.alive,
     }
 
 
-def disabled_json(disabled: Disabled) -> dict[str, Any]:
+def disabled_json(disabled: DisabledStatus) -> dict[str, Any]:
     """Return who disabled a lock, and why, for programs."""
     return {
         "reason": disabled.reason,
         "actor": disabled.actor,
         "source": disabled.source,
-        "since": moment_text(disabled.since),
-        "until": None if disabled.until is None else moment_text(disabled.until),
+        "since": format_timestamp(disabled.since),
+        "until": None if disabled.until is None else format_timestamp(disabled.until),
     }
 
 
-def event_json(event: Event) -> dict[str, Any]:
+def event_json(event: HistoryEvent) -> dict[str, Any]:
     """Return a line of the history for programs."""
     return {
-        "at": moment_text(event.at),
+        "at": format_timestamp(event.at),
         "lockName": event.lock_name,
         "term": event.term,
         "kind": event.kind,

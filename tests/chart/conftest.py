@@ -8,11 +8,11 @@ import pytest
 
 from tests.chart.helm import Helm
 from tests.envtest.control_plane import ControlPlane
-from tests.envtest.programs import find
+from tests.envtest.programs import find_program
 from tests.servers import Unavailable
 
 
-def _unavailable(error: Unavailable) -> None:
+def _fail_or_skip(error: Unavailable) -> None:
     if os.environ.get("MASTERJOB_REQUIRE_KUBERNETES") == "1":
         pytest.fail(str(error), pytrace=False)
     pytest.skip(str(error))
@@ -22,19 +22,19 @@ def _unavailable(error: Unavailable) -> None:
 def helm(tmp_path: Path) -> Helm:
     """Helm on no cluster."""
     try:
-        find("helm")
+        find_program("helm")
     except Unavailable as error:
-        _unavailable(error)
+        _fail_or_skip(error)
     return Helm(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def plane() -> Iterator[ControlPlane]:
     """An API server that knows nothing of MasterJob."""
-    found = ControlPlane()
+    control_plane = ControlPlane()
     try:
-        found.start()
+        control_plane.start()
     except Unavailable as error:
-        _unavailable(error)
-    yield found
-    found.stop()
+        _fail_or_skip(error)
+    yield control_plane
+    control_plane.stop()

@@ -9,13 +9,13 @@ from typing import Any
 import yaml
 
 from tests.envtest.control_plane import ControlPlane
-from tests.envtest.programs import find
+from tests.envtest.programs import find_program
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "masterjob"
 
 Values = Mapping[str, Any]
-Object = dict[str, Any]
+Manifest = dict[str, Any]
 
 
 class Helm:
@@ -26,41 +26,50 @@ class Helm:
         self._folder = folder
         self._cluster = [] if plane is None else ["--kubeconfig", str(plane.kubeconfig)]
 
-    def __call__(self, *words: str | Path, expect_failure: bool = False) -> str:
+    def __call__(self, *arguments: str | Path, expect_failure: bool = False) -> str:
         """Run a command; return what it says, or where it must fail what it says of that."""
         homes = {f"HELM_{kind}_HOME": str(self._folder / kind) for kind in ("CACHE", "CONFIG", "DATA")}
-        done = subprocess.run(
-            [find("helm"), *words, "--namespace", self.namespace, *self._cluster],
+        result = subprocess.run(
+            [find_program("helm"), *arguments, "--namespace", self.namespace, *self._cluster],
             check=False,
             env={"PATH": os.environ.get("PATH", ""), "HOME": str(self._folder), **homes},
             capture_output=True,
             text=True,
             timeout=240,
         )
-        assert bool(done.returncode) == expect_failure, f"helm {words}: {done.stdout}{done.stderr}"
-        return done.stderr if expect_failure else done.stdout
+        assert bool(result.returncode) == expect_failure, f"helm {arguments}: {result.stdout}{result.stderr}"
+        return result.stderr if expect_failure else result.stdout
 
-    def template(self, values: Values, *more: str, release: str = "masterjob") -> list[Object]:
+    def template(self, values: Values, *extra_arguments: str, release: str = "masterjob") -> list[Manifest]:
         """Return all objects that the chart makes of values, on a cluster that does not know MasterJob yet."""
-        said = self("template", release, CHART, "-f", self.file(values), "--kube-version", "1.36.0", *more)
-        return [each for each in yaml.safe_load_all(said) if each]
+        output = self(
+            "template",
+            release,
+            CHART,
+            "-f",
+            self.write_values(values),
+            "--kube-version",
+            "1.36.0",
+            *extra_arguments,
+        )
+        return [each for each in yaml.safe_load_all(output) if each]
 
-    def refusal(self, values: Values) -> str:
+    def template_error(self, values: Values) -> str:
         """Return why values are refused; they must be."""
-        words = ("template", "masterjob", CHART, "-f", self.file(values), "--kube-version", "1.36.0")
-        return self(*words, expect_failure=True)
+        arguments = ("template", "masterjob", CHART, "-f", self.write_values(values), "--kube-version", "1.36.0")
+        return self(*arguments, expect_failure=True)
 
-    def file(self, values: Values) -> Path:
+    def write_values(self, values: Values) -> Path:
         path = self._folder / "values.yaml"
         path.write_text(yaml.safe_dump(dict(values)))
         return path
 
 
-def only(objects: list[Object], kind: str) -> Object:
+def find_only(objects: list[Manifest], kind: str) -> Manifest:
     """Return the one object of a kind."""
     (found,) = (each for each in objects if each["kind"] == kind)
     return found
 
 
-def kinds(objects: list[Object]) -> list[str]:
+def kinds(objects: list[Manifest]) -> list[str]:
     return [each["kind"] for each in objects]

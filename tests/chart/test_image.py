@@ -16,7 +16,7 @@ import masterjob
 from tests.chart.helm import CHART, ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 
 def test_the_user_of_the_image_is_that_of_the_chart() -> None:
@@ -50,8 +50,8 @@ def test_what_builds_the_wheel_is_what_the_project_names() -> None:
 )
 def test_as_process_1_a_sigterm_stops_the_job_and_releases_the_lock(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'masterjob.sqlite3'}"
-    ran, stopped = tmp_path / "ran", tmp_path / "stopped"
-    job = f"trap 'touch {stopped}; exit 0' TERM; echo $$ > {ran}; while :; do sleep 0.05; done"
+    started, stopped = tmp_path / "ran", tmp_path / "stopped"
+    job = f"trap 'touch {stopped}; exit 0' TERM; echo $$ > {started}; while :; do sleep 0.05; done"
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump({"jobs": {"REPORT": {"exec": {"command": ["sh", "-c", job]}}}}))
     manifest = tmp_path / "job.yaml"
@@ -67,11 +67,11 @@ def test_as_process_1_a_sigterm_stops_the_job_and_releases_the_lock(tmp_path: Pa
     namespace = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
     container = subprocess.Popen([*namespace, *command, "--no-api"], cwd=tmp_path)
     try:
-        wait_for(ran)
+        wait_for_file(started)
         (first,) = Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text().split()
         assert (Path(f"/proc/{first}/status").read_text().split("NSpid:")[1].splitlines()[0].split())[-1] == "1"
         os.kill(int(first), signal.SIGTERM)
-        assert container.wait(PATIENCE) == 0
+        assert container.wait(TIMEOUT) == 0
     finally:
         container.kill()
         container.wait()
@@ -80,10 +80,10 @@ def test_as_process_1_a_sigterm_stops_the_job_and_releases_the_lock(tmp_path: Pa
     assert lock.master is None
 
 
-def wait_for(path: Path) -> None:
-    pulse = Event()
-    for _ in range(int(PATIENCE / 0.02)):
+def wait_for_file(path: Path) -> None:
+    sleep_event = Event()
+    for _ in range(int(TIMEOUT / 0.02)):
         if path.exists():
             return
-        pulse.wait(0.02)
+        sleep_event.wait(0.02)
     raise AssertionError(f"{path} is not there")

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
+from masterjob.config.settings import load_config_document, resolve_settings
 from masterjob.controller.catalogue import known_jobs
-from masterjob.settings import config_document, resolve
-from tests.chart.helm import ROOT, Helm, Object, Values, kinds, only
+from tests.chart.helm import ROOT, Helm, Manifest, Values, find_only, kinds
 from tests.envtest.control_plane import ControlPlane
 
 SERVER = {"replicaCount": 3, "database": {"existingSecret": "db"}}
@@ -96,7 +96,7 @@ MATRIX: dict[str, Values] = {
     },
 }
 
-SERVICE_MONITOR = """
+SERVICE_MONITOR_CRD = """
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata: {name: servicemonitors.monitoring.coreos.com}
@@ -132,7 +132,7 @@ spec:
 def cluster(plane: ControlPlane) -> ControlPlane:
     """A cluster that knows all kinds, with a namespace that demands the standard `restricted`."""
     plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds" / "masterjobs.yaml"))
-    plane.kubectl("apply", "-f", "-", given=SERVICE_MONITOR)
+    plane.kubectl("apply", "-f", "-", stdin=SERVICE_MONITOR_CRD)
     plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=120s")
     plane.kubectl("create", "namespace", "strict")
     plane.kubectl("label", "namespace", "strict", "pod-security.kubernetes.io/enforce=restricted")
@@ -141,43 +141,43 @@ def cluster(plane: ControlPlane) -> ControlPlane:
 
 
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
-def test_the_api_server_takes_every_object_as_it_is(cluster: ControlPlane, helm: Helm, values: Values) -> None:
+def test_the_api_server_accepts_every_object_as_it_is(cluster: ControlPlane, helm: Helm, values: Values) -> None:
     objects = helm.template(values)
-    given = yaml.safe_dump_all(objects)
-    words = ("apply", "--server-side", "--force-conflicts", "--validate=strict", "--dry-run=server", "-f", "-")
-    said = cluster.kubectl(*words, given=given)
-    assert len(said.stdout.splitlines()) == len(objects)
-    assert "unknown field" not in said.stderr
+    manifests = yaml.safe_dump_all(objects)
+    command = ("apply", "--server-side", "--force-conflicts", "--validate=strict", "--dry-run=server", "-f", "-")
+    result = cluster.kubectl(*command, stdin=manifests)
+    assert len(result.stdout.splitlines()) == len(objects)
+    assert "unknown field" not in result.stderr
 
 
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
 def test_the_pods_meet_the_standard_restricted(cluster: ControlPlane, helm: Helm, values: Values) -> None:
-    template = only(helm.template(values), "Deployment")["spec"]["template"]
+    template = find_only(helm.template(values), "Deployment")["spec"]["template"]
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {**template["metadata"], "name": "one", "namespace": "strict"},
         "spec": {**template["spec"], "serviceAccountName": "default"},
     }
-    cluster.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", given=yaml.safe_dump(pod))
+    cluster.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=yaml.safe_dump(pod))
 
 
 def test_a_pod_of_root_would_be_refused_there(cluster: ControlPlane, helm: Helm) -> None:
-    template = only(helm.template({"podSecurityContext": {"runAsUser": 0}}), "Deployment")["spec"]["template"]
+    template = find_only(helm.template({"podSecurityContext": {"runAsUser": 0}}), "Deployment")["spec"]["template"]
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one", "namespace": "strict"}}
-    given = yaml.safe_dump({**pod, "spec": {**template["spec"], "serviceAccountName": "default"}})
-    said = cluster.kubectl("create", "--dry-run=server", "-f", "-", given=given, expect_failure=True)
-    assert 'violates PodSecurity "restricted:latest"' in said.stderr
+    manifest = yaml.safe_dump({**pod, "spec": {**template["spec"], "serviceAccountName": "default"}})
+    result = cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=manifest, expect_failure=True)
+    assert 'violates PodSecurity "restricted:latest"' in result.stderr
 
 
-def test_no_names_meet_where_two_namespaces_have_a_release_of_one_name(helm: Helm) -> None:
+def test_releases_of_one_name_in_two_namespaces_have_no_name_in_common(helm: Helm) -> None:
     everywhere = {"watch": {"all": True}}
-    ours = helm.template(everywhere)
+    first_release = helm.template(everywhere)
     helm.namespace = "other"
-    theirs = helm.template(everywhere)
+    second_release = helm.template(everywhere)
     cluster_wide = [
         {each["metadata"]["name"] for each in found if each["kind"].startswith("ClusterRole")}
-        for found in (ours, theirs)
+        for found in (first_release, second_release)
     ]
     assert not cluster_wide[0] & cluster_wide[1]
 
@@ -185,28 +185,28 @@ def test_no_names_meet_where_two_namespaces_have_a_release_of_one_name(helm: Hel
 # --- the definition
 
 
-def the_definition() -> Object:
-    found: Object = yaml.safe_load((ROOT / "crds" / "masterjobs.yaml").read_text())
-    return found
+def crd_manifest() -> Manifest:
+    manifest: Manifest = yaml.safe_load((ROOT / "crds" / "masterjobs.yaml").read_text())
+    return manifest
 
 
 def test_the_chart_has_the_definition_of_the_repository(helm: Helm) -> None:
     copy = ROOT / "charts" / "masterjob" / "files" / "masterjobs.yaml"
     assert copy.read_bytes() == (ROOT / "crds" / "masterjobs.yaml").read_bytes(), "make crds copies it"
-    made = only(helm.template({}), "CustomResourceDefinition")
-    assert made["spec"] == the_definition()["spec"]
+    made = find_only(helm.template({}), "CustomResourceDefinition")
+    assert made["spec"] == crd_manifest()["spec"]
 
 
 @pytest.mark.parametrize(("keep", "policy"), [(True, "keep"), (False, None)])
 def test_the_definition_is_kept_where_that_is_wished(helm: Helm, keep: bool, policy: str | None) -> None:
-    made = only(helm.template({"crds": {"keep": keep}}), "CustomResourceDefinition")["metadata"]
+    made = find_only(helm.template({"crds": {"keep": keep}}), "CustomResourceDefinition")["metadata"]
     assert made.get("annotations", {}).get("helm.sh/resource-policy") == policy
 
 
 # --- the roles
 
 
-def rules(objects: list[Object]) -> list[tuple[str, str, list[str]]]:
+def rules(objects: list[Manifest]) -> list[tuple[str, str, list[str]]]:
     """Return kind of role, resource and verbs of all rules."""
     roles = [each for each in objects if each["kind"] in ("Role", "ClusterRole")]
     return [(role["kind"], *rule["resources"], rule["verbs"]) for role in roles for rule in role["rules"]]
@@ -258,12 +258,12 @@ def test_the_plain_manifests_are_those_of_the_chart(helm: Helm, file: str, value
 # --- pods
 
 
-def environment(pod: Object) -> dict[str, Any]:
+def environment(pod: Manifest) -> dict[str, Any]:
     return {each["name"]: each.get("value", each.get("valueFrom")) for each in pod["containers"][0]["env"]}
 
 
-def pod_of(helm: Helm, values: Values) -> Object:
-    pod: Object = only(helm.template(values), "Deployment")["spec"]["template"]["spec"]
+def pod_of(helm: Helm, values: Values) -> Manifest:
+    pod: Manifest = find_only(helm.template(values), "Deployment")["spec"]["template"]["spec"]
     return pod
 
 
@@ -280,7 +280,7 @@ def test_the_pod_knows_where_it_is(helm: Helm) -> None:
 
 def test_another_configuration_rolls_the_pods(helm: Helm) -> None:
     def checksum(values: Values) -> str:
-        template = only(helm.template(values), "Deployment")["spec"]["template"]
+        template = find_only(helm.template(values), "Deployment")["spec"]["template"]
         return str(template["metadata"]["annotations"]["checksum/config"])
 
     assert checksum({"jobs": {"report": REPORT}}) != checksum({})
@@ -289,13 +289,13 @@ def test_another_configuration_rolls_the_pods(helm: Helm) -> None:
 
 
 def test_a_new_pod_takes_part_before_an_old_one_goes(helm: Helm) -> None:
-    spec = only(helm.template(SERVER), "Deployment")["spec"]
+    spec = find_only(helm.template(SERVER), "Deployment")["spec"]
     assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
     assert spec["minReadySeconds"] == 2
 
 
 def test_two_pods_never_share_sqlite_not_even_during_an_upgrade(helm: Helm) -> None:
-    assert only(helm.template({}), "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
+    assert find_only(helm.template({}), "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
 
 
 def test_a_budget_is_for_several_pods(helm: Helm) -> None:
@@ -310,7 +310,7 @@ def test_the_pods_are_spread_unless_that_is_not_wished(helm: Helm) -> None:
     assert "topologySpreadConstraints" not in pod_of(helm, {"topologySpread": {"enabled": False}})
 
 
-def test_the_probes_ask_the_probe_port(helm: Helm) -> None:
+def test_the_probes_use_the_probe_port(helm: Helm) -> None:
     container = pod_of(helm, {"probes": {"port": 4001}})["containers"][0]
     assert "--probe-port=4001" in container["args"]
     assert {"name": "probes", "containerPort": 4001} in container["ports"]
@@ -325,7 +325,7 @@ def test_the_probes_ask_the_probe_port(helm: Helm) -> None:
 def test_without_the_api_there_is_no_port_and_no_service_of_it(helm: Helm) -> None:
     objects = helm.template({"api": {"enabled": False}})
     assert "Service" not in kinds(objects)
-    container = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    container = find_only(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
     assert "--no-api" in container["args"]
     assert [each["name"] for each in container["ports"]] == ["probes"]
 
@@ -333,8 +333,8 @@ def test_without_the_api_there_is_no_port_and_no_service_of_it(helm: Helm) -> No
 def test_the_config_file_is_one_that_the_operator_reads(helm: Helm, tmp_path: Path) -> None:
     values = MATRIX["jobs of all kinds"]
     path = tmp_path / "config.yaml"
-    path.write_text(only(helm.template(values), "ConfigMap")["data"]["config.yaml"])
-    document = config_document({}, path)
-    assert set(known_jobs(document)) >= set(values["jobs"])
-    settings = resolve({"database": "sqlite://"}, {}, document)
+    path.write_text(find_only(helm.template(values), "ConfigMap")["data"]["config.yaml"])
+    config = load_config_document({}, path)
+    assert set(known_jobs(config)) >= set(values["jobs"])
+    settings = resolve_settings({"database": "sqlite://"}, {}, config)
     assert (settings.timing.heartbeat_interval, settings.lost_policy) == (1.0, "exit")

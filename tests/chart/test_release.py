@@ -10,17 +10,17 @@ import pytest
 import yaml
 
 from tests.chart.helm import CHART, ROOT, Helm, Values
-from tests.chart.kubelet import Kubelet, kubelet
+from tests.chart.kubelet import Kubelet, run_kubelet
 from tests.e2e import record
 from tests.e2e.sample import TABLE
 from tests.envtest.control_plane import ControlPlane
 from tests.servers import Server
 
-QUICK = {"initDelay": "100ms", "heartbeatInterval": "500ms", "leaseDuration": "10s", "stopTimeout": "300ms"}
-SLEEP: Values = {"exec": {"command": ["sleep", "infinity"]}}
-REPORT: dict[str, Any] = {
-    "config": QUICK,
-    "jobs": {"report": SLEEP},
+FAST_TIMING = {"initDelay": "100ms", "heartbeatInterval": "500ms", "leaseDuration": "10s", "stopTimeout": "300ms"}
+SLEEP_JOB: Values = {"exec": {"command": ["sleep", "infinity"]}}
+REPORT_VALUES: dict[str, Any] = {
+    "config": FAST_TIMING,
+    "jobs": {"report": SLEEP_JOB},
     "masterJobs": {"report": {"lockName": "REPORT", "job": "report"}},
 }
 
@@ -32,19 +32,19 @@ class Release:
         self.plane, self.helm, self.folder = plane, helm, folder
 
     def install(self, values: Values, chart: Path = CHART) -> str:
-        return self.helm("install", "masterjob", chart, "-f", self.helm.file(values))
+        return self.helm("install", "masterjob", chart, "-f", self.helm.write_values(values))
 
     def upgrade(self, values: Values, chart: Path = CHART) -> str:
-        return self.helm("upgrade", "masterjob", chart, "-f", self.helm.file(values))
+        return self.helm("upgrade", "masterjob", chart, "-f", self.helm.write_values(values))
 
     def uninstall(self) -> str:
         return self.helm("uninstall", "masterjob")
 
     def pods(self) -> "contextlib.AbstractContextManager[Kubelet]":
-        return kubelet(self.plane, self.folder / "pods", self.helm.namespace)
+        return run_kubelet(self.plane, self.folder / "pods", self.helm.namespace)
 
-    def kubectl(self, *words: str, **more: Any) -> str:
-        return self.plane.kubectl(*words, "-n", self.helm.namespace, **more).stdout
+    def kubectl(self, *arguments: str, **options: Any) -> str:
+        return self.plane.kubectl(*arguments, "-n", self.helm.namespace, **options).stdout
 
     def wait(self, condition: str) -> None:
         self.kubectl("wait", f"--for=condition={condition}", "mj/report", "--timeout=120s")
@@ -53,10 +53,10 @@ class Release:
         try:
             self.kubectl("wait", "--for=condition=JobRunning", "mj", "--all", "--timeout=120s")
         except AssertionError as error:
-            said = [f"{pod.name}: {pod.log.read_text()}" for pod in pods.pods]
-            raise AssertionError("\n".join([str(error), self.kubectl("get", "mj", "-o", "yaml"), *said])) from None
+            logs = [f"{pod.name}: {pod.log.read_text()}" for pod in pods.pods]
+            raise AssertionError("\n".join([str(error), self.kubectl("get", "mj", "-o", "yaml"), *logs])) from None
 
-    def names(self) -> list[str]:
+    def remaining_objects(self) -> list[str]:
         """Return all that there is of it anywhere, by kind and name."""
         kinds = ["crd", "clusterroles", "clusterrolebindings", "roles", "rolebindings", "serviceaccounts", "all"]
         kinds += ["configmaps", "secrets", "poddisruptionbudgets", "persistentvolumeclaims"]
@@ -75,16 +75,16 @@ def release(plane: ControlPlane, helm: Helm, tmp_path: Path) -> Iterator[Release
 
 
 def spec_of(release: Release, name: str = "report") -> Any:
-    return release.plane.read("mj", name, "-n", release.helm.namespace)["spec"]
+    return release.plane.get_json("mj", name, "-n", release.helm.namespace)["spec"]
 
 
 # --- install
 
 
-def test_without_values_there_is_one_pod_on_sqlite_and_the_notes_say_so_plainly(release: Release) -> None:
+def test_without_values_there_is_one_pod_on_sqlite_and_the_notes_warn_of_it(release: Release) -> None:
     assert "THIS IS FOR A FIRST LOOK. One pod decides alone, on SQLite" in release.install({})
     with release.pods() as pods:
-        pods.run(1)
+        pods.start_pods(1)
 
 
 def test_with_a_server_the_notes_speak_of_no_first_look(release: Release) -> None:
@@ -92,7 +92,7 @@ def test_with_a_server_the_notes_speak_of_no_first_look(release: Release) -> Non
 
 
 def test_masterjobs_of_values_are_there_after_the_very_first_install(release: Release) -> None:
-    release.install(REPORT)
+    release.install(REPORT_VALUES)
     assert spec_of(release) == {"lockName": "REPORT", "job": "report", "enabled": True}
 
 
@@ -101,9 +101,9 @@ def test_masterjobs_of_values_are_there_after_the_very_first_install(release: Re
 
 @pytest.mark.parametrize("watch", [{}, {"all": True}], ids=["its own namespace", "all namespaces"])
 def test_with_the_rights_of_the_release_an_operator_does_all_it_has_to(release: Release, watch: Values) -> None:
-    release.install({**REPORT, "watch": watch})
+    release.install({**REPORT_VALUES, "watch": watch})
     with release.pods() as pods:
-        (pod,) = pods.run(1)
+        (pod,) = pods.start_pods(1)
         release.wait("JobRunning")
         release.kubectl(
             "patch", "mj/report", "--type=merge", '-p={"spec":{"enabled":false,"disabledReason":"why not"}}'
@@ -111,47 +111,47 @@ def test_with_the_rights_of_the_release_an_operator_does_all_it_has_to(release: 
         release.wait("Enabled=false")
         assert "why not" in release.kubectl("get", "mj/report")
         pod.terminate()
-        said = pod.log.read_text()
+        log = pod.log.read_text()
     assert "Elected" in release.kubectl("get", "events.events.k8s.io", "-o", "jsonpath={.items[*].reason}")
-    assert "forbidden" not in said.lower()
+    assert "forbidden" not in log.lower()
 
 
-def test_the_account_may_do_what_the_rules_say_and_nothing_else(release: Release) -> None:
+def test_the_account_has_the_rights_of_the_rules_and_no_others(release: Release) -> None:
     release.install({})
-    who = f"--as=system:serviceaccount:{release.helm.namespace}:masterjob"
-    lines = release.kubectl("auth", "can-i", "--list", who, "--no-headers").splitlines()
-    ours = {line.split()[0] for line in lines} - {"selfsubjectreviews.authentication.k8s.io"}
-    ours -= {"selfsubjectaccessreviews.authorization.k8s.io", "selfsubjectrulesreviews.authorization.k8s.io"}
-    assert {name for name in ours if not name.startswith("[")} == {
+    impersonation = f"--as=system:serviceaccount:{release.helm.namespace}:masterjob"
+    listed = release.kubectl("auth", "can-i", "--list", impersonation, "--no-headers").splitlines()
+    granted = {line.split()[0] for line in listed} - {"selfsubjectreviews.authentication.k8s.io"}
+    granted -= {"selfsubjectaccessreviews.authorization.k8s.io", "selfsubjectrulesreviews.authorization.k8s.io"}
+    assert {name for name in granted if not name.startswith("[")} == {
         "masterjobs.masterjob.io",
         "masterjobs.masterjob.io/status",
         "events.events.k8s.io",
         "tokenreviews.authentication.k8s.io",
         "subjectaccessreviews.authorization.k8s.io",
     }
-    refused = release.plane.kubectl("auth", "can-i", "get", "secrets", who, expect_failure=True)
+    refused = release.plane.kubectl("auth", "can-i", "get", "secrets", impersonation, expect_failure=True)
     assert refused.stdout.strip() == "no"
 
 
-def test_who_may_use_the_api_the_roles_of_the_cluster_say(release: Release) -> None:
-    release.install(REPORT)
+def test_rbac_decides_who_may_use_the_api(release: Release) -> None:
+    release.install(REPORT_VALUES)
     namespace = release.helm.namespace
     users = (
         (ROOT / "deploy" / "rbac" / "api-users.yaml")
         .read_text()
         .replace("namespace: masterjob}", f"namespace: {namespace}}}")
     )
-    release.plane.kubectl("apply", "-f", "-", given=users)
+    release.plane.kubectl("apply", "-f", "-", stdin=users)
     reader, switch = (release.plane.token_for(f"masterjob-{each}", namespace) for each in ("reader", "switch"))
     disable = {"fields": {"lockName": "REPORT", "reason": "testing"}, "encode_multipart": False}
     with release.pods() as pods:
-        (pod,) = pods.run(1)
+        (pod,) = pods.start_pods(1)
         release.wait("Elected")
-        assert pod.ask(pod.api_port, "/api/MasterLocks").status == 401
-        assert pod.ask(pod.api_port, "/api/MasterLocks", "nobody").status == 401
-        assert pod.ask(pod.api_port, "/api/MasterLocks/REPORT", reader).json()["state"] == "Elected"
-        assert pod.ask(pod.api_port, "/api/MasterControls/disable", reader, **disable).status == 403
-        assert pod.ask(pod.api_port, "/api/MasterControls/disable", switch, **disable).status == 200
+        assert pod.request(pod.api_port, "/api/MasterLocks").status == 401
+        assert pod.request(pod.api_port, "/api/MasterLocks", "nobody").status == 401
+        assert pod.request(pod.api_port, "/api/MasterLocks/REPORT", reader).json()["state"] == "Elected"
+        assert pod.request(pod.api_port, "/api/MasterControls/disable", reader, **disable).status == 403
+        assert pod.request(pod.api_port, "/api/MasterControls/disable", switch, **disable).status == 200
         release.wait("Enabled=false")
 
 
@@ -159,28 +159,28 @@ def test_who_may_use_the_api_the_roles_of_the_cluster_say(release: Release) -> N
 
 
 def test_the_first_upgrade_takes_the_masterjobs_over_and_the_second_changes_them(release: Release) -> None:
-    release.install(REPORT)
-    uid = release.plane.read("mj", "report", "-n", release.helm.namespace)["metadata"]["uid"]
-    release.upgrade(REPORT)
-    slower = {"report": {**REPORT["masterJobs"]["report"], "heartbeatInterval": "2s"}}
-    release.upgrade({**REPORT, "masterJobs": slower})
-    found = release.plane.read("mj", "report", "-n", release.helm.namespace)
+    release.install(REPORT_VALUES)
+    uid = release.plane.get_json("mj", "report", "-n", release.helm.namespace)["metadata"]["uid"]
+    release.upgrade(REPORT_VALUES)
+    slower = {"report": {**REPORT_VALUES["masterJobs"]["report"], "heartbeatInterval": "2s"}}
+    release.upgrade({**REPORT_VALUES, "masterJobs": slower})
+    found = release.plane.get_json("mj", "report", "-n", release.helm.namespace)
     assert found["metadata"]["uid"] == uid
     assert found["spec"]["heartbeatInterval"] == "2s"
-    release.upgrade({**REPORT, "masterJobs": {}})
+    release.upgrade({**REPORT_VALUES, "masterJobs": {}})
     release.plane.kubectl("get", "mj", "report", "-n", release.helm.namespace, expect_failure=True)
 
 
 def test_what_somebody_has_disabled_an_upgrade_does_not_enable(release: Release) -> None:
-    release.install(REPORT)
+    release.install(REPORT_VALUES)
     release.kubectl(
         "patch", "mj/report", "--type=merge", '-p={"spec":{"enabled":false,"disabledReason":"stop it"}}'
     )
     for interval in ("1s", "2s"):  # the first takes it over
-        release.upgrade({**REPORT, "config": {**QUICK, "heartbeatInterval": interval}})
+        release.upgrade({**REPORT_VALUES, "config": {**FAST_TIMING, "heartbeatInterval": interval}})
         assert (spec_of(release)["enabled"], spec_of(release)["disabledReason"]) == (False, "stop it")
     release.kubectl("patch", "mj/report", "--type=merge", '-p={"spec":{"enabled":true}}')
-    release.upgrade(REPORT)
+    release.upgrade(REPORT_VALUES)
     assert spec_of(release)["enabled"] is True
 
 
@@ -199,30 +199,30 @@ def test_the_definition_is_upgraded_with_the_chart(release: Release, tmp_path: P
     file.write_text(yaml.safe_dump(definition))
 
     def columns() -> int:
-        found = release.plane.read("crd", "masterjobs.masterjob.io")
+        found = release.plane.get_json("crd", "masterjobs.masterjob.io")
         return len(found["spec"]["versions"][0]["additionalPrinterColumns"])
 
-    release.install(REPORT, former)
+    release.install(REPORT_VALUES, former)
     assert columns() == newest - 1
-    release.upgrade(REPORT)
+    release.upgrade(REPORT_VALUES)
     assert columns() == newest
     assert spec_of(release)["lockName"] == "REPORT"
 
 
 def test_another_configuration_is_another_template(release: Release) -> None:
     def template() -> Any:
-        return release.plane.read("deployment", "masterjob", "-n", release.helm.namespace)["spec"]["template"]
+        return release.plane.get_json("deployment", "masterjob", "-n", release.helm.namespace)["spec"]["template"]
 
     release.install({})
     before = template()
     release.upgrade({"metrics": {"serviceMonitor": {"interval": "5s"}}})
     assert template() == before
-    release.upgrade(REPORT)
+    release.upgrade(REPORT_VALUES)
     assert template() != before
 
 
 def test_a_rolling_upgrade_hands_every_job_over(release: Release, postgresql: Server) -> None:
-    url, names = postgresql.fresh(), [f"job-{number}" for number in range(6)]
+    url, names = postgresql.create_database(), [f"job-{number}" for number in range(6)]
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(TABLE.encode())
     release.kubectl("create", "secret", "generic", "db", f"--from-literal=url={url}")
@@ -230,25 +230,25 @@ def test_a_rolling_upgrade_hands_every_job_over(release: Release, postgresql: Se
         {
             "replicaCount": 3,
             "database": {"existingSecret": "db"},
-            "config": QUICK,
+            "config": FAST_TIMING,
             "jobs": {"sample": {"python": {"entry": "tests.e2e.sample:job"}}},
             "masterJobs": {name: {"lockName": name.upper(), "job": "sample"} for name in names},
             "extraEnv": [{"name": "PYTHONPATH", "value": str(ROOT)}],
         }
     )
     with release.pods() as pods:
-        pods.run(3)
+        pods.start_pods(3)
         release.wait_all_running(pods)
-        pods.roll()
+        pods.rolling_update()
         release.wait_all_running(pods)
         for pod in pods.pods:
             pod.terminate()
     with psycopg.connect(url) as connection:
-        rows = [record.Row.read("|".join(map(str, row))) for row in connection.execute(record.QUERY.encode())]
+        rows = [record.Row.parse("|".join(map(str, row))) for row in connection.execute(record.QUERY.encode())]
     gaps = record.gaps(rows)
     assert record.second_masters(rows) == []
     assert {gap.lock_name for gap in gaps} == {name.upper() for name in names}
-    assert all(gap.in_order for gap in gaps)
+    assert all(gap.is_graceful for gap in gaps)
     # Handed over, and not waited for until a lease had passed; how fast that is, is for the benchmarks.
     assert max(gap.seconds for gap in gaps) < 5.0
 
@@ -258,27 +258,27 @@ def test_a_rolling_upgrade_hands_every_job_over(release: Release, postgresql: Se
 
 @pytest.mark.parametrize("upgraded", [False, True], ids=["at once", "after an upgrade"])
 @pytest.mark.parametrize(
-    ("keep", "left"),
+    ("keep", "remaining"),
     [(True, ["customresourcedefinition.apiextensions.k8s.io/masterjobs.masterjob.io"]), (False, [])],
 )
-def test_an_uninstall_leaves_what_was_to_be_kept_and_nothing_else(
-    release: Release, upgraded: bool, keep: bool, left: list[str]
+def test_an_uninstall_keeps_what_was_to_be_kept_and_nothing_else(
+    release: Release, upgraded: bool, keep: bool, remaining: list[str]
 ) -> None:
-    values = {**REPORT, "crds": {"keep": keep}}
+    values = {**REPORT_VALUES, "crds": {"keep": keep}}
     release.install(values)
     if upgraded:
         release.upgrade(values)
     release.uninstall()
     if not keep:
         release.kubectl("wait", "--for=delete", "crd/masterjobs.masterjob.io", "--timeout=120s")
-    assert release.names() == left
+    assert release.remaining_objects() == remaining
 
 
 def test_masterjobs_of_others_outlive_a_release_that_keeps_the_definition(release: Release) -> None:
     release.install({})
     sample = (ROOT / "crds" / "samples" / "minimal.yaml").read_text()
     release.kubectl("wait", "--for=condition=Established", "crd/masterjobs.masterjob.io", "--timeout=120s")
-    release.kubectl("apply", "-f", "-", given=sample)
+    release.kubectl("apply", "-f", "-", stdin=sample)
     release.uninstall()
     assert spec_of(release)["lockName"] == "REPORT"
     release.install({})  # and a release of the same name takes the definition up again

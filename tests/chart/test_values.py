@@ -8,29 +8,29 @@ from typing import Any
 import pytest
 import yaml
 
-from masterjob.resource.resource import OPTIONS
-from tests.chart.helm import CHART, ROOT, Helm, Values, only
+from masterjob.resource.masterjob import OPTION_FIELDS
+from tests.chart.helm import CHART, ROOT, Helm, Values, find_only
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 SERVER = {"database": {"existingSecret": "db"}}
 
-FREE = ("podSecurityContext", "securityContext", "resources")
+PASSED_THROUGH = ("podSecurityContext", "securityContext", "resources")
 """Parts of the Kubernetes API that are passed on as they are."""
 
 
-def names_of(values: Mapping[str, Any], path: str = "") -> Iterator[str]:
+def value_names(values: Mapping[str, Any], path: str = "") -> Iterator[str]:
     for name, value in values.items():
         yield f"{path}{name}"
-        if isinstance(value, dict) and name not in FREE:
-            yield from names_of(value, f"{path}{name}.")
+        if isinstance(value, dict) and name not in PASSED_THROUGH:
+            yield from value_names(value, f"{path}{name}.")
 
 
-def names_in(schema: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    for name, inner in schema.get("properties", {}).items():
+def schema_names(schema: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    for name, subschema in schema.get("properties", {}).items():
         yield f"{path}{name}"
-        if name not in FREE and name != "config":
-            yield from names_in(inner, f"{path}{name}.")
+        if name not in PASSED_THROUGH and name != "config":
+            yield from schema_names(subschema, f"{path}{name}.")
 
 
 def test_the_chart_passes_the_strict_lint(helm: Helm) -> None:
@@ -51,18 +51,18 @@ def test_each_value_has_a_comment_of_one_line() -> None:
 
 
 def test_the_schema_knows_just_the_values_there_are() -> None:
-    assert {*names_in(SCHEMA)} - {"global"} == {*names_of(VALUES)}
+    assert {*schema_names(SCHEMA)} - {"global"} == {*value_names(VALUES)}
 
 
 def test_the_schema_knows_just_the_options_that_the_resource_has() -> None:
     definition = yaml.safe_load((ROOT / "crds" / "masterjobs.yaml").read_text())
     spec = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
     assert set(SCHEMA["definitions"]["masterJob"]["properties"]) == set(spec)
-    assert set(SCHEMA["properties"]["config"]["properties"]) == set(OPTIONS)
+    assert set(SCHEMA["properties"]["config"]["properties"]) == set(OPTION_FIELDS)
 
 
 @pytest.mark.parametrize(
-    ("values", "why"),
+    ("values", "reason"),
     [
         ({"replicas": 3}, "replicas"),
         ({"image": {"tags": "1"}}, "tags"),
@@ -89,11 +89,11 @@ def test_the_schema_knows_just_the_options_that_the_resource_has() -> None:
     ],
     ids=lambda given: json.dumps(given) if isinstance(given, dict) else "",
 )
-def test_what_is_unknown_or_of_the_wrong_type_is_refused(helm: Helm, values: Values, why: str) -> None:
-    said = helm.refusal(values)
-    assert "values don't meet the specifications of the schema" in said
-    assert why in said
-    assert "secret" not in said
+def test_what_is_unknown_or_of_the_wrong_type_is_refused(helm: Helm, values: Values, reason: str) -> None:
+    message = helm.template_error(values)
+    assert "values don't meet the specifications of the schema" in message
+    assert reason in message
+    assert "secret" not in message
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_what_is_unknown_or_of_the_wrong_type_is_refused(helm: Helm, values: Val
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence(helm: Helm, values: Values, sentence: str) -> None:
-    assert sentence in helm.refusal(values)
+    assert sentence in helm.template_error(values)
 
 
 @pytest.mark.parametrize(
@@ -128,11 +128,11 @@ def test_what_cannot_be_is_refused_in_a_sentence(helm: Helm, values: Values, sen
     ],
 )
 def test_the_grace_period_holds_the_longest_stop(helm: Helm, values: Values, seconds: int) -> None:
-    pod = only(helm.template(values), "Deployment")["spec"]["template"]["spec"]
+    pod = find_only(helm.template(values), "Deployment")["spec"]["template"]["spec"]
     assert pod["terminationGracePeriodSeconds"] == seconds
 
 
-def test_the_values_in_the_documentation_are_taken(helm: Helm) -> None:
+def test_the_values_in_the_documentation_are_accepted(helm: Helm) -> None:
     text = (ROOT / "docs" / "kubernetes.md").read_text()
     blocks = [
         yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from masterjob.cli.app import app
-from tests.library.conftest import PATIENCE, wait_until
+from tests.library.conftest import WAIT_TIMEOUT, wait_until
 
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if not name.startswith(("MASTER", "INIT_", "CHECK_"))
@@ -54,41 +54,41 @@ class Terminal:
         new.write_text(text)
         return new.rename(path)
 
-    def run(self, *words: str, url: str | None = None) -> Result:
+    def run(self, *arguments: str, url: str | None = None) -> Result:
         """Run a command in this process, with another database in its environment where one is given."""
         environment = {"MASTERJOB_DATABASE_URL": self.url if url is None else url, "MASTERJOB_CONFIG": ""}
-        return CliRunner().invoke(app, list(words), env=environment, prog_name="masterjob")
+        return CliRunner().invoke(app, list(arguments), env=environment, prog_name="masterjob")
 
-    def json(self, *words: str) -> Any:
-        result = self.run(*words, "--output", "json")
+    def run_json(self, *arguments: str) -> Any:
+        result = self.run(*arguments, "--output", "json")
         assert result.exit_code in (0, 1), result.output
         return json.loads(result.stdout)
 
-    def process(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def run_subprocess(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command in a process of its own."""
         return subprocess.run(
-            [sys.executable, "-m", "masterjob", *words],
+            [sys.executable, "-m", "masterjob", *arguments],
             env=ENVIRONMENT | {"MASTERJOB_DATABASE_URL": self.url},
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=WAIT_TIMEOUT,
             check=False,
         )
 
     def state(self, lock_name: str = "BEEP") -> str:
-        found = [each for each in self.json("list") if each["lockName"] == lock_name]
+        found = [each for each in self.run_json("list") if each["lockName"] == lock_name]
         return str(found[0]["state"]) if found else ""
 
     def wait_for(self, state: str, lock_name: str = "BEEP") -> None:
         wait_until(lambda: self.state(lock_name) == state)
 
 
-class Controller:
+class RunProcess:
     """A process of ``masterjob run``."""
 
-    def __init__(self, terminal: Terminal, *words: str) -> None:
+    def __init__(self, terminal: Terminal, *arguments: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "masterjob", "run", str(terminal.manifests), *words],
+            [sys.executable, "-m", "masterjob", "run", str(terminal.manifests), *arguments],
             cwd=terminal.folder,
             env=ENVIRONMENT | {"MASTERJOB_CONFIG": str(terminal.folder / "config.yaml")},
             stderr=subprocess.PIPE,
@@ -102,23 +102,23 @@ class Controller:
         assert self._process.stderr is not None
         self.lines.extend(self._process.stderr)
 
-    def hear(self, words: str, times: int = 1) -> str:
+    def wait_for_line(self, text: str, count: int = 1) -> str:
         """Wait until a line with these words was logged so many times; return the last one."""
 
-        def said() -> list[str]:
-            return [line for line in self.lines if words in line]
+        def matching_lines() -> list[str]:
+            return [line for line in self.lines if text in line]
 
         try:
-            wait_until(lambda: len(said()) >= times)
+            wait_until(lambda: len(matching_lines()) >= count)
         except AssertionError:
-            raise AssertionError("".join([f"{words!r} was not said:\n", *self.lines])) from None
-        return said()[-1]
+            raise AssertionError("".join([f"{text!r} was not said:\n", *self.lines])) from None
+        return matching_lines()[-1]
 
-    def send(self, number: int) -> None:
+    def send_signal(self, signal_number: int) -> None:
         """Send a signal, if there is anybody left to hear it."""
-        self._process.send_signal(number)
+        self._process.send_signal(signal_number)
 
-    def ended(self) -> bool:
+    def exits_soon(self) -> bool:
         """Whether it ends within a moment."""
         try:
             self._process.wait(0.1)
@@ -126,22 +126,22 @@ class Controller:
             return False
         return True
 
-    def end(self, number: int) -> int:
+    def signal_and_wait(self, signal_number: int) -> int:
         """Send a signal and return the exit code."""
-        self._process.send_signal(number)
-        code = self._process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
+        self._process.send_signal(signal_number)
+        code = self._process.wait(WAIT_TIMEOUT)
+        self._reader.join(WAIT_TIMEOUT)
         return code
 
     def clean_up(self) -> None:
         if self._process.poll() is None:
             self._process.terminate()
             try:
-                self._process.wait(PATIENCE)
+                self._process.wait(WAIT_TIMEOUT)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        self._reader.join(PATIENCE)
+        self._reader.join(WAIT_TIMEOUT)
         assert self._process.stderr is not None
         self._process.stderr.close()
 
@@ -155,13 +155,13 @@ def terminal(tmp_path: Path) -> Terminal:
 
 
 @pytest.fixture
-def run(terminal: Terminal) -> Iterator[Callable[..., Controller]]:
-    started: list[Controller] = []
+def run(terminal: Terminal) -> Iterator[Callable[..., RunProcess]]:
+    started: list[RunProcess] = []
 
-    def start(*words: str) -> Controller:
-        started.append(Controller(terminal, *words))
+    def start(*arguments: str) -> RunProcess:
+        started.append(RunProcess(terminal, *arguments))
         return started[-1]
 
     yield start
-    for controller in started:
-        controller.clean_up()
+    for process in started:
+        process.clean_up()

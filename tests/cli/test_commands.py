@@ -11,19 +11,19 @@ from masterjob.store.database import Database
 from tests.cli.conftest import Terminal, manifest
 
 
-def elect(terminal: Terminal, lock_name: str = "BEEP") -> None:
+def elect_instance(terminal: Terminal, lock_name: str = "BEEP") -> None:
     """Have somebody be master."""
     database = Database(terminal.url)
     database.prepare()
     store = database.connect(10)
-    store.ensure([lock_name])
-    store.open(NewSession("session", Identity("a-host-1234-5678abcd", address="a-host"), 60_000))
+    store.ensure_locks([lock_name])
+    store.open_session(NewSession("session", Identity("a-host-1234-5678abcd", address="a-host"), 60_000))
     store.claim("session", [lock_name])
     store.close()
 
 
 def test_list_shows_who_is_master_and_who_is_disabled_why(terminal: Terminal) -> None:
-    elect(terminal)
+    elect_instance(terminal)
     terminal.run("disable", "OTHER", "--reason", "moving the data", "--actor", "ann")
     lines = terminal.run("list").stdout.splitlines()
     assert lines[0].split() == ["Lock", "State", "Master", "Since", "Why"]
@@ -32,14 +32,14 @@ def test_list_shows_who_is_master_and_who_is_disabled_why(terminal: Terminal) ->
     assert lines[2].rstrip().endswith("moving the data [ann (api)]")
 
 
-def test_an_empty_database_is_said_to_be_empty(terminal: Terminal) -> None:
+def test_an_empty_database_is_reported_as_empty(terminal: Terminal) -> None:
     assert terminal.run("list").stdout == "No lock has been used on this database yet.\n"
-    assert terminal.json("list") == []
+    assert terminal.run_json("list") == []
 
 
 def test_status_is_a_stable_object_for_programs(terminal: Terminal) -> None:
-    elect(terminal)
-    lock = terminal.json("status", "BEEP")
+    elect_instance(terminal)
+    lock = terminal.run_json("status", "BEEP")
     assert list(lock) == ["lockName", "state", "enabled", "term", "master", "disabled"]
     assert (lock["state"], lock["enabled"], lock["disabled"]) == ("Elected", True, None)
     assert lock["master"]["instance"] == "a-host-1234-5678abcd"
@@ -47,11 +47,11 @@ def test_status_is_a_stable_object_for_programs(terminal: Terminal) -> None:
 
 
 def test_a_lock_that_is_disabled_while_its_master_stops_is_stopping(terminal: Terminal) -> None:
-    elect(terminal)
-    assert terminal.json("disable", "BEEP", "--reason", "x")["state"] == "Stopping"
+    elect_instance(terminal)
+    assert terminal.run_json("disable", "BEEP", "--reason", "x")["state"] == "Stopping"
 
 
-def test_a_lock_that_nobody_has_used_is_not_there(terminal: Terminal) -> None:
+def test_an_unused_lock_is_not_found(terminal: Terminal) -> None:
     result = terminal.run("status", "NOBODY")
     assert result.exit_code == 1
     assert result.stderr == "masterjob: no lock NOBODY is known: nobody has used it on this database yet\n"
@@ -63,42 +63,44 @@ def test_the_history_of_a_lock_that_nobody_has_used_is_not_there_and_of_a_quiet_
     result = terminal.run("history", "NOBODY")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == "masterjob: no lock NOBODY is known: nobody has used it on this database yet\n"
-    elect(terminal)
+    elect_instance(terminal)
     assert terminal.run("history", "BEEP").stdout == "Nothing has happened to BEEP yet.\n"
-    assert terminal.json("history", "BEEP") == []
+    assert terminal.run_json("history", "BEEP") == []
 
 
 def test_to_enable_a_lock_that_nobody_has_used_changes_nothing_and_says_so(terminal: Terminal) -> None:
     result = terminal.run("enable", "NOBODY")
     assert result.exit_code == 0
     assert result.stdout == "NOBODY was not disabled: nobody has used it on this database yet\n"
-    assert terminal.json("enable", "NOBODY") == {"changed": False, "lockName": "NOBODY"}
+    assert terminal.run_json("enable", "NOBODY") == {"changed": False, "lockName": "NOBODY"}
 
 
-def test_the_first_disable_counts_and_is_taken_back(terminal: Terminal) -> None:
+def test_the_first_disable_counts_until_it_is_enabled_again(terminal: Terminal) -> None:
     assert terminal.run("disable", "BEEP", "--reason", "first").stdout == "BEEP is disabled\n"
     second = terminal.run("disable", "BEEP", "--reason", "second")
     assert second.exit_code == 0
     assert second.stdout.startswith("BEEP was disabled already; the first reason is kept: first [")
     assert terminal.run("enable", "BEEP").stdout == "BEEP is enabled\n"
     assert terminal.run("enable", "BEEP").stdout == "BEEP was not disabled\n"
-    assert [each["kind"] for each in terminal.json("history", "BEEP")] == ["enabled", "disabled"]
+    assert [each["kind"] for each in terminal.run_json("history", "BEEP")] == ["enabled", "disabled"]
 
 
 @pytest.mark.parametrize("until", ["2h", "1h30m", "2999-01-31T12:00:00Z", "2999-01-31T12:00:00+01:00"])
 def test_a_disable_may_end_by_itself(until: str, terminal: Terminal) -> None:
-    assert terminal.json("disable", "BEEP", "--reason", "x", "--until", until)["disabled"]["until"].endswith("Z")
+    assert terminal.run_json("disable", "BEEP", "--reason", "x", "--until", until)["disabled"]["until"].endswith(
+        "Z"
+    )
 
 
 @pytest.mark.parametrize("until", ["soon", "2h!", "2999-01-31", "2999-01-31T12:00:00", "2001-01-31T12:00:00Z"])
 def test_an_end_that_is_none_is_refused(until: str, terminal: Terminal) -> None:
     result = terminal.run("disable", "BEEP", "--reason", "x", "--until", until)
-    assert (result.exit_code, terminal.json("list")) == (1, [])
+    assert (result.exit_code, terminal.run_json("list")) == (1, [])
 
 
-def test_what_a_file_disables_is_not_enabled_by_a_command_and_what_to_do_is_said(terminal: Terminal) -> None:
+def test_what_a_file_disables_is_not_enabled_by_a_command_which_explains_what_to_do(terminal: Terminal) -> None:
     terminal.run("disable", "BEEP", "--reason", "mine")
-    Database(terminal.url).switchboard().disable("BEEP", "moving", "file:default/beep", "file:default/beep")
+    Database(terminal.url).lock_admin().disable("BEEP", "moving", "file:default/beep", "file:default/beep")
     result = terminal.run("enable", "BEEP")
     assert result.exit_code == 1
     assert "still disabled: moving [file:default/beep]" in result.stdout
@@ -106,23 +108,25 @@ def test_what_a_file_disables_is_not_enabled_by_a_command_and_what_to_do_is_said
     assert terminal.run("enable", "BEEP", "--source", "file:default/beep").stdout == "BEEP is enabled\n"
 
 
-def test_step_down_is_asked_of_a_master_and_refused_without_one(terminal: Terminal) -> None:
+def test_step_down_is_requested_of_a_master_and_refused_without_one(terminal: Terminal) -> None:
     assert terminal.run("step-down", "BEEP").exit_code == 1
-    assert terminal.json("step-down", "BEEP") == {"lockName": "BEEP", "asked": False}
-    elect(terminal)
+    assert terminal.run_json("step-down", "BEEP") == {"lockName": "BEEP", "asked": False}
+    elect_instance(terminal)
     assert terminal.run("step-down", "BEEP", "--reason", "slow").exit_code == 0
-    assert terminal.json("history", "BEEP")[0]["reason"] == "slow"
+    assert terminal.run_json("history", "BEEP")[0]["reason"] == "slow"
 
 
 def test_history_is_limited(terminal: Terminal) -> None:
     for _ in range(3):
         terminal.run("disable", "BEEP", "--reason", "x")
         terminal.run("enable", "BEEP")
-    assert len(terminal.json("history", "BEEP", "--limit", "2")) == 2
+    assert len(terminal.run_json("history", "BEEP", "--limit", "2")) == 2
 
 
 def test_config_says_where_each_value_came_from(terminal: Terminal) -> None:
-    rows = {row["name"]: row for row in terminal.json("config", "--config", str(terminal.folder / "config.yaml"))}
+    rows = {
+        row["name"]: row for row in terminal.run_json("config", "--config", str(terminal.folder / "config.yaml"))
+    }
     assert rows["initDelay"]["source"].endswith("config.yaml line 3: masterJobExecutor.initDelay")
     assert rows["database"]["source"] == "environment MASTERJOB_DATABASE_URL"
     assert rows["leaseDuration"] == {"name": "leaseDuration", "value": "24s", "source": "default"}
@@ -130,14 +134,14 @@ def test_config_says_where_each_value_came_from(terminal: Terminal) -> None:
 
 def test_a_password_is_masked(terminal: Terminal) -> None:
     url = "postgresql://app:geheim@127.0.0.1:1/none"
-    for words in (["config"], ["list"], ["db", "upgrade"]):
-        result = terminal.run(*words, "--database", url)
+    for arguments in (["config"], ["list"], ["db", "upgrade"]):
+        result = terminal.run(*arguments, "--database", url)
         assert "geheim" not in result.output
     assert "app:***@127.0.0.1" in terminal.run("config", "--database", url).stdout
 
 
 def test_a_database_that_does_not_answer_is_exit_code_3_without_a_traceback(terminal: Terminal) -> None:
-    result = terminal.process("list", "--database", "postgresql://app:geheim@127.0.0.1:1/none")
+    result = terminal.run_subprocess("list", "--database", "postgresql://app:geheim@127.0.0.1:1/none")
     assert result.returncode == 3
     assert result.stderr.startswith("masterjob: the database did not answer: PostgreSQL: ")
     assert "Traceback" not in result.stderr
@@ -156,17 +160,17 @@ def test_a_database_that_cannot_be_is_refused_with_where_it_was_written(terminal
     option = terminal.run("list", "--database", "oracle://h/d")
     file = terminal.run("list", "--config", str(config), url="")
     environment = terminal.run("list", url="oracle://h/d")
-    for result, where in (
+    for result, location in (
         (option, "option --database"),
         (file, f"config file {config} line 2: masterJobExecutor.database"),
         (environment, "environment MASTERJOB_DATABASE_URL"),
     ):
         assert result.exit_code == 1
-        assert result.stderr.startswith(f"masterjob: {where}: the database URL begins with oracle://")
+        assert result.stderr.startswith(f"masterjob: {location}: the database URL begins with oracle://")
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("arguments", "sentence"),
     [
         (
             ["run", "x.yaml", "--database", "oracle://h/d"],
@@ -176,17 +180,17 @@ def test_a_database_that_cannot_be_is_refused_with_where_it_was_written(terminal
         (["operator", "--port", "99999"], "option --port: '99999' is no port"),
     ],
 )
-def test_what_was_typed_wrong_is_said_before_anything_begins(
-    words: list[str], sentence: str, terminal: Terminal
+def test_a_wrong_argument_is_reported_before_anything_begins(
+    arguments: list[str], sentence: str, terminal: Terminal
 ) -> None:
-    result = terminal.process(*words)
+    result = terminal.run_subprocess(*arguments)
     assert result.returncode == 1
     assert result.stderr.startswith(f"masterjob: {sentence}")
     assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("words", "code"),
+    ("arguments", "code"),
     [
         (["list", "--database", "oracle://h/d"], 1),
         (["list", "--config", "/none/config.yaml"], 1),
@@ -198,18 +202,18 @@ def test_what_was_typed_wrong_is_said_before_anything_begins(
         (["--version"], 0),
     ],
 )
-def test_exit_codes_are_those_of_the_help(words: list[str], code: int, terminal: Terminal) -> None:
-    result = terminal.process(*words)
+def test_exit_codes_are_those_of_the_help(arguments: list[str], code: int, terminal: Terminal) -> None:
+    result = terminal.run_subprocess(*arguments)
     assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
 
 
 def test_what_goes_into_a_pipe_has_no_colours_and_a_line_a_row(terminal: Terminal) -> None:
     terminal.run("disable", "BEEP", "--reason", "a long reason " * 30)
-    result = terminal.process("list")
+    result = terminal.run_subprocess("list")
     assert "\x1b" not in result.stdout
     assert len(result.stdout.splitlines()) == 2
-    assert json.loads(terminal.process("list", "-o", "json").stdout)[0]["lockName"] == "BEEP"
+    assert json.loads(terminal.run_subprocess("list", "-o", "json").stdout)[0]["lockName"] == "BEEP"
 
 
 def test_validate_finds_nothing_wrong_with_good_manifests(terminal: Terminal) -> None:
@@ -224,7 +228,7 @@ def test_validate_names_everything_that_is_wrong(terminal: Terminal) -> None:
     terminal.write("b.yaml", manifest("b").replace("leaseDuration: 4s", "leaseDuration: 2s"))
     terminal.write("c.yaml", manifest("c").replace("job: beep", "job: boop"))
     config = str(terminal.folder / "config.yaml")
-    answer = terminal.json("validate", str(terminal.manifests), "none.yaml", "--config", config)
+    answer = terminal.run_json("validate", str(terminal.manifests), "none.yaml", "--config", config)
     found = [error.replace(f"{terminal.manifests}/", "") for error in answer["errors"]]
     assert not answer["valid"]
     assert [error.split(":")[0] for error in found] == [

@@ -2,23 +2,23 @@
 
 import logging
 
-from masterjob.cli.staying.logs import TextLines
+from masterjob.cli.log import TextFormatter
 
 
-def line(message: str) -> str:
-    return TextLines().format(
+def format_line(message: str) -> str:
+    return TextFormatter().format(
         logging.makeLogRecord({"msg": message, "levelno": logging.INFO, "levelname": "INFO"})
     )
 
 
 def test_what_people_say_can_neither_forge_a_line_nor_colour_a_terminal() -> None:
-    said = line("disabled: x\n2026-01-01T00:00:00Z all is well \x1b[31m\r\x07")
-    first, second = said.split("\n")
+    output = format_line("disabled: x\n2026-01-01T00:00:00Z all is well \x1b[31m\r\x07")
+    first, second = output.split("\n")
     assert first.endswith("disabled: x")
     assert second.startswith("  2026")
-    assert "\x1b" not in said
-    assert "\\x1b[31m\\r\\x07" in said
+    assert "\x1b" not in output
+    assert "\\x1b[31m\\r\\x07" in output
 
 
 def test_other_scripts_stay_as_they_are() -> None:
-    assert line("Müller 林").endswith("Müller 林")
+    assert format_line("Müller 林").endswith("Müller 林")

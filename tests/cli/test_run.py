@@ -6,44 +6,44 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.cli.conftest import Controller, Terminal, manifest
+from tests.cli.conftest import RunProcess, Terminal, manifest
 
-Run = Callable[..., Controller]
+RunStarter = Callable[..., RunProcess]
 
 
-def test_it_says_what_it_follows_and_runs_the_job(terminal: Terminal, run: Run) -> None:
+def test_it_says_what_it_follows_and_runs_the_job(terminal: Terminal, run: RunStarter) -> None:
     terminal.write("beep.yaml", manifest())
-    controller = run()
-    hello = controller.hear("follows")
-    assert f"follows {terminal.manifests} on {terminal.url}; jobs: beep" in hello
-    controller.hear("became master of BEEP")
-    controller.hear("begins with")
+    process = run()
+    startup_line = process.wait_for_line("follows")
+    assert f"follows {terminal.manifests} on {terminal.url}; jobs: beep" in startup_line
+    process.wait_for_line("became master of BEEP")
+    process.wait_for_line("begins with")
     assert terminal.state() == "Elected"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_job_releases_the_lock_and_ends_with_0(
-    number: int, terminal: Terminal, run: Run
+    number: int, terminal: Terminal, run: RunStarter
 ) -> None:
     terminal.write("beep.yaml", manifest())
-    controller = run()
-    controller.hear("begins with")
-    assert controller.end(number) == 0
+    process = run()
+    process.wait_for_line("begins with")
+    assert process.signal_and_wait(number) == 0
     assert terminal.state() == "Vacant"
-    assert [each["kind"] for each in terminal.json("history", "BEEP")] == ["stepped down", "elected"]
+    assert [each["kind"] for each in terminal.run_json("history", "BEEP")] == ["stepped down", "elected"]
 
 
-def test_a_signal_that_comes_twice_in_a_moment_counts_once(terminal: Terminal, run: Run) -> None:
+def test_a_signal_that_comes_twice_in_a_moment_counts_once(terminal: Terminal, run: RunStarter) -> None:
     """As from a terminal and from whoever started us, both: the job has its time to stop all the same."""
     terminal.write("beep.yaml", manifest())
-    controller = run()
-    controller.hear("begins with")
-    controller.send(signal.SIGINT)
-    assert controller.end(signal.SIGTERM) == 0
-    assert [each["kind"] for each in terminal.json("history", "BEEP")] == ["stepped down", "elected"]
+    process = run()
+    process.wait_for_line("begins with")
+    process.send_signal(signal.SIGINT)
+    assert process.signal_and_wait(signal.SIGTERM) == 0
+    assert [each["kind"] for each in terminal.run_json("history", "BEEP")] == ["stepped down", "elected"]
 
 
-def test_a_second_signal_later_on_ends_at_once(terminal: Terminal, run: Run) -> None:
+def test_a_second_signal_later_on_ends_at_once(terminal: Terminal, run: RunStarter) -> None:
     config = terminal.folder / "config.yaml"
     stubborn = "trap 'echo asked' TERM; echo begins with $MASTERJOB_TERM; while :; do sleep 0.1; done"
     config.write_text(
@@ -56,140 +56,150 @@ def test_a_second_signal_later_on_ends_at_once(terminal: Terminal, run: Run) -> 
         .replace("leaseDuration: 4s", "leaseDuration: 600s")
         .replace("stopTimeout: 1s", "stopTimeout: 500s"),
     )
-    controller = run()
-    controller.hear("begins with")
-    controller.send(signal.SIGTERM)
-    controller.hear("asked")
-    while not controller.ended():
-        controller.send(signal.SIGTERM)
-    assert controller.end(0) == 128 + signal.SIGTERM
-    controller.hear("SIGTERM again: ending at once")
+    process = run()
+    process.wait_for_line("begins with")
+    process.send_signal(signal.SIGTERM)
+    process.wait_for_line("asked")
+    while not process.exits_soon():
+        process.send_signal(signal.SIGTERM)
+    assert process.signal_and_wait(0) == 128 + signal.SIGTERM
+    process.wait_for_line("SIGTERM again: ending at once")
 
 
-def test_a_name_in_the_config_file_that_is_not_known_is_told(terminal: Terminal, run: Run) -> None:
+def test_an_unknown_name_in_the_config_file_is_reported(terminal: Terminal, run: RunStarter) -> None:
     config = terminal.folder / "config.yaml"
     config.write_text(config.read_text() + "masterJobExecuter:\n  lostPolicy: exit\n")
     terminal.write("beep.yaml", manifest())
-    controller = run()
-    controller.hear("masterJobExecuter is not known: is masterJobExecutor meant?; it is passed over")
+    process = run()
+    process.wait_for_line("masterJobExecuter is not known: is masterJobExecutor meant?; it is passed over")
     result = terminal.run("validate", str(terminal.manifests), "--config", str(config))
     assert result.exit_code == 1
     assert "masterJobExecuter is not known: is masterJobExecutor meant?" in result.stderr
 
 
-def test_an_edit_disables_with_its_reason_and_enables_again(terminal: Terminal, run: Run) -> None:
+def test_an_edit_disables_with_its_reason_and_enables_again(terminal: Terminal, run: RunStarter) -> None:
     terminal.write("beep.yaml", manifest())
-    controller = run()
-    controller.hear("begins with")
+    process = run()
+    process.wait_for_line("begins with")
     terminal.write("beep.yaml", manifest(more="  enabled: false\n  disabledReason: moving\n"))
-    controller.hear("stepped down from BEEP")
-    lock = terminal.json("status", "BEEP")
+    process.wait_for_line("stepped down from BEEP")
+    lock = terminal.run_json("status", "BEEP")
     assert (lock["state"], lock["master"]) == ("Disabled", None)
     assert (lock["disabled"]["reason"], lock["disabled"]["source"]) == ("moving", "file:default/beep")
     terminal.write("beep.yaml", manifest(more="  enabled: true\n  disabledReason: moving\n"))
-    controller.hear("begins with", times=2)
+    process.wait_for_line("begins with", count=2)
     assert terminal.state() == "Elected"
 
 
-def test_an_edit_of_intervals_keeps_the_term(terminal: Terminal, run: Run) -> None:
+def test_an_edit_of_intervals_keeps_the_term(terminal: Terminal, run: RunStarter) -> None:
     terminal.write("beep.yaml", manifest())
-    controller = run("--log-level", "debug")
-    controller.hear("begins with")
-    term = terminal.json("status", "BEEP")["term"]
+    process = run("--log-level", "debug")
+    process.wait_for_line("begins with")
+    term = terminal.run_json("status", "BEEP")["term"]
     terminal.write("beep.yaml", manifest().replace("leaseDuration: 4s", "leaseDuration: 6s"))
     terminal.write("last.yaml", manifest("last", lock_name="LAST"))  # when this is done, the edit before it is
-    controller.hear("became master of LAST")
-    lock = terminal.json("status", "BEEP")
+    process.wait_for_line("became master of LAST")
+    lock = terminal.run_json("status", "BEEP")
     assert (lock["state"], lock["term"]) == ("Elected", term)
-    assert [each["kind"] for each in terminal.json("history", "BEEP")] == ["elected"]
+    assert [each["kind"] for each in terminal.run_json("history", "BEEP")] == ["elected"]
 
 
-def test_an_unsafe_timing_is_told_with_its_line_and_changes_nothing(terminal: Terminal, run: Run) -> None:
+def test_an_unsafe_timing_is_reported_with_its_line_and_changes_nothing(
+    terminal: Terminal, run: RunStarter
+) -> None:
     terminal.write("beep.yaml", manifest())
-    controller = run()
-    controller.hear("begins with")
+    process = run()
+    process.wait_for_line("begins with")
     terminal.write("beep.yaml", manifest().replace("leaseDuration: 4s", "leaseDuration: 2s"))
-    told = controller.hear("leaseDuration 2s is too short")
-    assert "beep.yaml line 8: spec.leaseDuration" in told
+    logged = process.wait_for_line("leaseDuration 2s is too short")
+    assert "beep.yaml line 8: spec.leaseDuration" in logged
     assert terminal.state() == "Elected"
 
 
-def test_a_removed_file_frees_the_lock_and_its_switch(terminal: Terminal, run: Run) -> None:
+def test_a_removed_file_frees_the_lock_and_its_switch(terminal: Terminal, run: RunStarter) -> None:
     path = terminal.write("beep.yaml", manifest())
-    controller = run()
-    controller.hear("begins with")
+    process = run()
+    process.wait_for_line("begins with")
     terminal.write("beep.yaml", manifest(more="  enabled: false\n"))
-    controller.hear("stepped down from BEEP")
+    process.wait_for_line("stepped down from BEEP")
     path.unlink()
-    controller.hear("BEEP is not disabled by file:default/beep any more, which is gone")
-    assert terminal.json("status", "BEEP")["disabled"] is None
+    process.wait_for_line("BEEP is not disabled by file:default/beep any more, which is gone")
+    assert terminal.run_json("status", "BEEP")["disabled"] is None
 
 
-def test_a_bad_file_keeps_its_last_good_state_and_the_others_go_on(terminal: Terminal, run: Run) -> None:
+def test_a_bad_file_keeps_its_last_good_state_and_the_others_go_on(terminal: Terminal, run: RunStarter) -> None:
     terminal.write("beep.yaml", manifest())
-    controller = run()
-    controller.hear("begins with")
+    process = run()
+    process.wait_for_line("begins with")
     terminal.write("beep.yaml", manifest(more="  enabled: [\n"))
     terminal.write("other.yaml", manifest("other", lock_name="OTHER"))
-    controller.hear("what was read of it before stays in effect")
-    controller.hear("became master of OTHER")
+    process.wait_for_line("what was read of it before stays in effect")
+    process.wait_for_line("became master of OTHER")
     assert terminal.state() == "Elected"
 
 
-def test_of_two_files_with_one_lock_the_second_is_told_and_takes_over(terminal: Terminal, run: Run) -> None:
+def test_of_two_files_with_one_lock_the_second_is_a_conflict_and_takes_over(
+    terminal: Terminal, run: RunStarter
+) -> None:
     first = terminal.write("a.yaml", manifest("a"))
     terminal.write("b.yaml", manifest("b", "  enabled: false\n  disabledReason: mine now\n"))
-    controller = run()
-    told = controller.hear("Conflict")
-    assert "b.yaml line 5: spec.lockName: Conflict: lock BEEP belongs to default/a" in told
-    controller.hear("begins with")
+    process = run()
+    logged = process.wait_for_line("Conflict")
+    assert "b.yaml line 5: spec.lockName: Conflict: lock BEEP belongs to default/a" in logged
+    process.wait_for_line("begins with")
     first.unlink()
-    controller.hear("BEEP is disabled by file:default/b: mine now")
+    process.wait_for_line("BEEP is disabled by file:default/b: mine now")
     terminal.wait_for("Disabled")
 
 
-def test_a_job_that_the_config_file_does_not_have_is_told_and_the_others_go_on(
-    terminal: Terminal, run: Run
+def test_a_job_that_the_config_file_does_not_have_is_reported_and_the_others_go_on(
+    terminal: Terminal, run: RunStarter
 ) -> None:
     terminal.write("a.yaml", manifest("a", lock_name="A").replace("job: beep", "job: boop"))
     terminal.write("b.yaml", manifest("b", lock_name="B"))
-    controller = run()
-    assert "a.yaml line 6: spec.job: no job 'boop' is known here (known: beep)" in controller.hear("boop")
-    controller.hear("became master of B")
+    process = run()
+    assert "a.yaml line 6: spec.job: no job 'boop' is known here (known: beep)" in process.wait_for_line("boop")
+    process.wait_for_line("became master of B")
 
 
-def test_a_bad_job_in_the_config_file_is_told_and_the_others_go_on(terminal: Terminal, run: Run) -> None:
+def test_a_bad_job_in_the_config_file_is_reported_and_the_others_go_on(
+    terminal: Terminal, run: RunStarter
+) -> None:
     config = terminal.folder / "config.yaml"
     config.write_text(config.read_text() + "  boop: {exec: {comand: [sh]}}\n")
     terminal.write("beep.yaml", manifest())
-    controller = run()
-    assert "config.yaml line 7: jobs.boop.exec.comand is not known: is command meant?" in controller.hear("boop")
-    controller.hear("became master of BEEP")
+    process = run()
+    assert "config.yaml line 7: jobs.boop.exec.comand is not known: is command meant?" in process.wait_for_line(
+        "boop"
+    )
+    process.wait_for_line("became master of BEEP")
 
 
-def test_the_log_may_be_lines_of_json(terminal: Terminal, run: Run) -> None:
+def test_the_log_may_be_lines_of_json(terminal: Terminal, run: RunStarter) -> None:
     terminal.write("beep.yaml", manifest())
-    controller = run("--log-format", "json")
-    controller.hear("begins with")
-    assert controller.end(signal.SIGTERM) == 0
-    said = [json.loads(line) for line in controller.lines]
-    assert all({"time", "level", "logger", "message"} <= line.keys() for line in said)
+    process = run("--log-format", "json")
+    process.wait_for_line("begins with")
+    assert process.signal_and_wait(signal.SIGTERM) == 0
+    entries = [json.loads(line) for line in process.lines]
+    assert all({"time", "level", "logger", "message"} <= line.keys() for line in entries)
 
 
-def test_three_of_them_run_it_once_and_a_command_stops_it(terminal: Terminal, run: Run) -> None:
+def test_three_of_them_run_it_once_and_a_command_stops_it(terminal: Terminal, run: RunStarter) -> None:
     terminal.write("beep.yaml", manifest())
-    controllers = [run() for _ in range(3)]
-    for controller in controllers:
-        controller.hear("follows")
+    processes = [run() for _ in range(3)]
+    for process in processes:
+        process.wait_for_line("follows")
     terminal.wait_for("Elected")
     assert terminal.run("disable", "BEEP", "--reason", "enough").exit_code == 0
     terminal.wait_for("Disabled")
-    assert sum("became master" in line for each in controllers for line in each.lines) == 1
+    assert sum("became master" in line for each in processes for line in each.lines) == 1
     assert terminal.run("enable", "BEEP").exit_code == 0
     terminal.wait_for("Elected")
 
 
-def test_a_python_job_may_be_a_module_of_the_folder_that_it_is_started_in(terminal: Terminal, run: Run) -> None:
+def test_a_python_job_may_be_a_module_of_the_folder_that_it_is_started_in(
+    terminal: Terminal, run: RunStarter
+) -> None:
     (terminal.folder / "own_jobs.py").write_text(
         "import logging\nfrom masterjob import MasterJob\n\n\ndef start(term):\n"
         "    logging.getLogger('masterjob.own').info('own %s', term.lock_name)\n\n\nbeep = MasterJob(start)\n"
@@ -197,14 +207,14 @@ def test_a_python_job_may_be_a_module_of_the_folder_that_it_is_started_in(termin
     config = terminal.folder / "config.yaml"
     config.write_text(config.read_text() + "  own: {python: {entry: 'own_jobs:beep'}}\n")
     terminal.write("own.yaml", manifest("own", lock_name="OWN").replace("job: beep", "job: own"))
-    run().hear("own OWN")
+    run().wait_for_line("own OWN")
 
 
-def test_the_config_file_may_stand_among_the_manifests(terminal: Terminal, run: Run) -> None:
+def test_the_config_file_may_stand_among_the_manifests(terminal: Terminal, run: RunStarter) -> None:
     terminal.write("beep.yaml", manifest())
     config = terminal.manifests / "config.yaml"
     config.write_text((terminal.folder / "config.yaml").read_text())
-    controller = run("--config", str(config))
-    controller.hear("became master of BEEP")
-    assert controller.end(signal.SIGTERM) == 0
-    assert not any("WARNING" in line for line in controller.lines)
+    process = run("--config", str(config))
+    process.wait_for_line("became master of BEEP")
+    assert process.signal_and_wait(signal.SIGTERM) == 0
+    assert not any("WARNING" in line for line in process.lines)

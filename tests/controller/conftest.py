@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from masterjob.concurrency.thread_pool import ThreadPool
+from masterjob.config.settings import Settings, resolve_settings
 from masterjob.controller.controller import Controller
-from masterjob.election.errors import SettingError
 from masterjob.election.ports import Job, Report
 from masterjob.election.term import LiveTerm
-from masterjob.jobs.crew import Crew
-from masterjob.process.process import Process
-from masterjob.resource.resource import Resource
-from masterjob.settings import Settings, resolve
+from masterjob.errors import SettingError
+from masterjob.resource.masterjob import Resource
+from masterjob.runtime.runtime import Runtime
 from masterjob.store.database import Database
 
-PATIENCE = 20.0
+WAIT_TIMEOUT = 20.0
 
 
 @dataclass
@@ -25,109 +25,114 @@ class FakeJob:
     """Runs nothing; starts and stops at once."""
 
     name: str
-    log: "Log"
+    log: "JobLog"
     report: Report | None = None
 
     def start(self, term: LiveTerm, report: Report) -> None:
         self.report = report
-        self.log.note(f"{self.name} starts", term.number)
+        self.log.record(f"{self.name} starts", term.number)
         report.started()
 
-    def stop_within(self, seconds: float) -> None:
+    def set_stop_timeout(self, stop_timeout: float) -> None:
         pass
 
     def stop(self) -> None:
         if self.report is not None:
             report, self.report = self.report, None
-            self.log.note(f"{self.name} stops", 0)
+            self.log.record(f"{self.name} stops", 0)
             report.stopped()
 
 
 @dataclass
-class Log:
+class JobLog:
     """What the jobs have told."""
 
-    said: list[str] = field(default_factory=list)
+    entries: list[str] = field(default_factory=list)
     terms: list[int] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def note(self, words: str, term: int) -> None:
+    def record(self, entry: str, term: int) -> None:
         with self.changed:
-            self.said.append(words)
+            self.entries.append(entry)
             self.terms += [term] if term else []
             self.changed.notify_all()
 
-    def wait_for(self, *said: str) -> None:
+    def wait_for(self, *entries: str) -> None:
         """Wait until just this was said, from the beginning."""
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.said) >= len(said), PATIENCE), self.said
-        assert self.said == list(said)
+            assert self.changed.wait_for(lambda: len(self.entries) >= len(entries), WAIT_TIMEOUT), self.entries
+        assert self.entries == list(entries)
 
 
 @dataclass(frozen=True)
-class FakeSpec:
+class FakeJobSpec:
     """A job by name."""
 
     name: str
-    log: Log
+    log: JobLog
     error: str = ""
     kind: str = "fake"
 
     def check(self) -> None:
         """Nothing to find."""
 
-    def make(self, crew: Crew, stop_timeout: float) -> Job:
+    def create_job(self, pool: ThreadPool, stop_timeout: float) -> Job:
         if self.error:
             raise SettingError(self.error)
         return FakeJob(self.name, self.log)
 
 
 @dataclass
-class Scene:
+class ControllerHarness:
     """A controller, and what a test sees of it."""
 
     url: str
-    log: Log = field(default_factory=Log)
-    process: Process = field(default_factory=Process)
+    log: JobLog = field(default_factory=JobLog)
+    runtime: Runtime = field(default_factory=Runtime)
 
     def __post_init__(self) -> None:
-        jobs = {name: FakeSpec(name, self.log) for name in ("one", "two")}
-        jobs["broken"] = FakeSpec("broken", self.log, "the entry cannot be imported")
-        self.settled: list[str] = []
-        self.controller = Controller(self.process, self.settings, jobs, self.settled.append)
+        jobs = {name: FakeJobSpec(name, self.log) for name in ("one", "two")}
+        jobs["broken"] = FakeJobSpec("broken", self.log, "the entry cannot be imported")
+        self.reconciled: list[str] = []
+        self.controller = Controller(self.runtime, self.settings_for, jobs, self.reconciled.append)
         self.controller.start()
-        self.people = Database(self.url).switchboard()
+        self.admin = Database(self.url).lock_admin()
 
-    def settings(self, options: Mapping[str, object]) -> Settings:
-        usual = {"heartbeat_interval": "1s", "lease_duration": "4s", "stop_timeout": "500ms", "init_delay": "0s"}
-        return resolve({**usual, "database": self.url, **options}, {}, None)
+    def settings_for(self, options: Mapping[str, object]) -> Settings:
+        defaults = {
+            "heartbeat_interval": "1s",
+            "lease_duration": "4s",
+            "stop_timeout": "500ms",
+            "init_delay": "0s",
+        }
+        return resolve_settings({**defaults, "database": self.url, **options}, {}, None)
 
-    def apply(self, source: str, **what: object) -> None:
+    def apply(self, source: str, **fields: object) -> None:
         """Apply, and wait until that is done."""
-        resource = {"name": source, "lock_name": "LOCK", "job": "one", **what}
+        resource = {"name": source, "lock_name": "LOCK", "job": "one", **fields}
         self.controller.apply(f"file:default/{source}", Resource(**resource))  # type: ignore[arg-type]
-        assert self.controller.wait_done(PATIENCE)
+        assert self.controller.wait_idle(WAIT_TIMEOUT)
 
     def remove(self, source: str) -> None:
         self.controller.remove(f"file:default/{source}")
-        assert self.controller.wait_done(PATIENCE)
+        assert self.controller.wait_idle(WAIT_TIMEOUT)
 
-    def problem(self, source: str) -> str | None:
-        problem = self.controller.problem(f"file:default/{source}")
-        return None if problem is None else problem.words
+    def problem_message(self, source: str) -> str | None:
+        problem = self.controller.problem_of(f"file:default/{source}")
+        return None if problem is None else problem.message
 
-    def disabled(self, lock_name: str = "LOCK") -> tuple[str, str] | None:
+    def disabled_by(self, lock_name: str = "LOCK") -> tuple[str, str] | None:
         """Who disables the lock, and why."""
-        found = [each.disabled for each in self.people.status(lock_name) if each.disabled is not None]
+        found = [each.disabled for each in self.admin.status(lock_name) if each.disabled is not None]
         return (found[0].source, found[0].reason) if found else None
 
     def close(self) -> None:
         self.controller.close()
-        self.process.close_all("the test is over")
+        self.runtime.shutdown("the test is over")
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    scene = Scene(f"sqlite:///{tmp_path / 'masterjob.sqlite3'}")
-    yield scene
-    scene.close()
+def harness(tmp_path: Path) -> Iterator[ControllerHarness]:
+    harness = ControllerHarness(f"sqlite:///{tmp_path / 'masterjob.sqlite3'}")
+    yield harness
+    harness.close()

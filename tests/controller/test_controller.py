@@ -6,295 +6,301 @@ from pathlib import Path
 
 import pytest
 
-from masterjob.controller import sources
-from masterjob.election.errors import StoreUnavailable
-from masterjob.resource.resource import Origin, Resource
-from masterjob.store.switchboard import Switchboard
-from masterjob.store.verbs.declarations import Declaration
-from tests.controller.conftest import PATIENCE, Scene
+from masterjob.controller import ownership
+from masterjob.errors import StoreUnavailable
+from masterjob.resource.masterjob import ObjectMeta, Resource
+from masterjob.store.admin import LockAdmin
+from masterjob.store.queries.declarations import SwitchSpec
+from tests.controller.conftest import WAIT_TIMEOUT, ControllerHarness
 from tests.library.conftest import wait_until
 
 
-def test_an_applied_resource_has_its_job_run(scene: Scene) -> None:
-    scene.apply("a")
-    scene.log.wait_for("one starts")
-    assert scene.problem("a") is None
+def test_an_applied_resource_has_its_job_run(harness: ControllerHarness) -> None:
+    harness.apply("a")
+    harness.log.wait_for("one starts")
+    assert harness.problem_message("a") is None
 
 
-def test_to_apply_the_same_again_does_nothing(scene: Scene) -> None:
-    scene.apply("a")
-    scene.log.wait_for("one starts")
-    scene.apply("a")
-    scene.controller.repeat()
-    assert scene.controller.wait_done(PATIENCE)
-    assert scene.log.said == ["one starts"]
+def test_to_apply_the_same_again_does_nothing(harness: ControllerHarness) -> None:
+    harness.apply("a")
+    harness.log.wait_for("one starts")
+    harness.apply("a")
+    harness.controller.resync()
+    assert harness.controller.wait_idle(WAIT_TIMEOUT)
+    assert harness.log.entries == ["one starts"]
 
 
-def test_a_disabled_resource_stops_its_job_and_says_why(scene: Scene) -> None:
-    scene.apply("a")
-    scene.log.wait_for("one starts")
-    scene.apply("a", enabled=False, disabled_reason="moving")
-    assert scene.disabled() == ("file:default/a", "moving")
-    scene.log.wait_for("one starts", "one stops")
-    scene.apply("a", disabled_reason="moving")  # a reason that is left over says nothing
-    assert scene.disabled() is None
-    scene.log.wait_for("one starts", "one stops", "one starts")
+def test_a_disabled_resource_stops_its_job_and_says_why(harness: ControllerHarness) -> None:
+    harness.apply("a")
+    harness.log.wait_for("one starts")
+    harness.apply("a", enabled=False, disabled_reason="moving")
+    assert harness.disabled_by() == ("file:default/a", "moving")
+    harness.log.wait_for("one starts", "one stops")
+    harness.apply("a", disabled_reason="moving")  # a reason that is left over says nothing
+    assert harness.disabled_by() is None
+    harness.log.wait_for("one starts", "one stops", "one starts")
 
 
-def test_a_resource_that_was_disabled_from_the_beginning_is_never_run(scene: Scene) -> None:
-    scene.apply("a", enabled=False)
-    assert scene.disabled() == ("file:default/a", "enabled is false")
-    assert [event.kind for event in scene.people.history("LOCK")] == ["disabled"]
+def test_a_resource_that_was_disabled_from_the_beginning_is_never_run(harness: ControllerHarness) -> None:
+    harness.apply("a", enabled=False)
+    assert harness.disabled_by() == ("file:default/a", "enabled is false")
+    assert [event.kind for event in harness.admin.history("LOCK")] == ["disabled"]
 
 
-def test_a_changed_reason_is_seen(scene: Scene) -> None:
-    scene.apply("a", enabled=False, disabled_reason="first")
-    scene.apply("a", enabled=False, disabled_reason="second")
-    assert scene.disabled() == ("file:default/a", "second")
+def test_a_changed_reason_is_seen(harness: ControllerHarness) -> None:
+    harness.apply("a", enabled=False, disabled_reason="first")
+    harness.apply("a", enabled=False, disabled_reason="second")
+    assert harness.disabled_by() == ("file:default/a", "second")
 
 
-def test_what_people_disable_stays_disabled_whatever_the_resource_says(scene: Scene) -> None:
-    scene.apply("a", enabled=False)
-    scene.people.disable("LOCK", "hands off", "ann")
-    scene.apply("a", enabled=True)
-    assert scene.disabled() == ("api", "hands off")
+def test_a_disable_by_the_api_stays_whatever_the_resource_says(harness: ControllerHarness) -> None:
+    harness.apply("a", enabled=False)
+    harness.admin.disable("LOCK", "hands off", "ann")
+    harness.apply("a", enabled=True)
+    assert harness.disabled_by() == ("api", "hands off")
 
 
-def test_another_timing_keeps_the_term(scene: Scene) -> None:
-    scene.apply("a")
-    scene.log.wait_for("one starts")
-    scene.apply("a", options={"heartbeat_interval": "800ms"})
-    wait_until(lambda: sessions(scene) == 1 and lease_of(scene) == 4000)
-    scene.apply("a", options={"heartbeat_interval": "1s", "lease_duration": "5s"})
-    wait_until(lambda: lease_of(scene) == 5000)
-    assert scene.log.said == ["one starts"]
-    assert scene.people.status("LOCK")[0].term == scene.log.terms[0]
+def test_another_timing_keeps_the_term(harness: ControllerHarness) -> None:
+    harness.apply("a")
+    harness.log.wait_for("one starts")
+    harness.apply("a", options={"heartbeat_interval": "800ms"})
+    wait_until(lambda: session_count(harness) == 1 and only_lease_ms(harness) == 4000)
+    harness.apply("a", options={"heartbeat_interval": "1s", "lease_duration": "5s"})
+    wait_until(lambda: only_lease_ms(harness) == 5000)
+    assert harness.log.entries == ["one starts"]
+    assert harness.admin.status("LOCK")[0].term == harness.log.terms[0]
 
 
-def sessions(scene: Scene) -> int:
-    return len(leases(scene))
+def session_count(harness: ControllerHarness) -> int:
+    return len(leases_ms(harness))
 
 
-def lease_of(scene: Scene) -> int | None:
-    found = leases(scene)
-    return found[0] if len(found) == 1 else None
+def only_lease_ms(harness: ControllerHarness) -> int | None:
+    leases = leases_ms(harness)
+    return leases[0] if len(leases) == 1 else None
 
 
-def leases(scene: Scene) -> list[int]:
-    with sqlite3.connect(scene.url.removeprefix("sqlite:///"), timeout=PATIENCE) as connection:
+def leases_ms(harness: ControllerHarness) -> list[int]:
+    with sqlite3.connect(harness.url.removeprefix("sqlite:///"), timeout=WAIT_TIMEOUT) as connection:
         return [row[0] for row in connection.execute("SELECT lease_ms FROM master_session")]
 
 
-def test_an_unsafe_timing_keeps_the_last_good_state_and_is_told(scene: Scene) -> None:
-    scene.apply("a")
-    scene.log.wait_for("one starts")
-    scene.apply("a", options={"lease_duration": "1s"})
-    problem = scene.problem("a")
+def test_an_unsafe_timing_keeps_the_last_good_state_and_is_reported(harness: ControllerHarness) -> None:
+    harness.apply("a")
+    harness.log.wait_for("one starts")
+    harness.apply("a", options={"lease_duration": "1s"})
+    problem = harness.problem_message("a")
     assert problem is not None
     assert "leaseDuration 1s is too short" in problem
     assert "spec.leaseDuration" in problem
-    assert scene.log.said == ["one starts"]
-    scene.apply("a")
-    assert scene.problem("a") is None
+    assert harness.log.entries == ["one starts"]
+    harness.apply("a")
+    assert harness.problem_message("a") is None
 
 
-def test_another_job_takes_another_term(scene: Scene) -> None:
-    scene.apply("a")
-    scene.log.wait_for("one starts")
-    scene.apply("a", job="two")
-    scene.log.wait_for("one starts", "one stops", "two starts")
-    assert scene.log.terms[1] > scene.log.terms[0]
+def test_another_job_takes_another_term(harness: ControllerHarness) -> None:
+    harness.apply("a")
+    harness.log.wait_for("one starts")
+    harness.apply("a", job="two")
+    harness.log.wait_for("one starts", "one stops", "two starts")
+    assert harness.log.terms[1] > harness.log.terms[0]
 
 
-def test_a_job_that_nobody_knows_is_told_and_the_others_go_on(scene: Scene) -> None:
-    scene.apply("a", lock_name="A", job="nobody")
-    scene.apply("b", lock_name="B")
-    scene.log.wait_for("one starts")
-    assert scene.problem("a") == "spec.job: no job 'nobody' is known here (known: broken, one, two)"
-    assert scene.people.status("A") == [], "the lock is not competed for by this instance"
+def test_an_unknown_job_is_reported_and_the_others_go_on(harness: ControllerHarness) -> None:
+    harness.apply("a", lock_name="A", job="nobody")
+    harness.apply("b", lock_name="B")
+    harness.log.wait_for("one starts")
+    assert harness.problem_message("a") == "spec.job: no job 'nobody' is known here (known: broken, one, two)"
+    assert harness.admin.status("A") == [], "the lock is not competed for by this instance"
 
 
-def test_a_job_that_cannot_be_had_is_told(scene: Scene) -> None:
-    scene.apply("a", job="broken")
-    assert scene.problem("a") == "the entry cannot be imported"
+def test_a_job_that_cannot_be_imported_is_reported(harness: ControllerHarness) -> None:
+    harness.apply("a", job="broken")
+    assert harness.problem_message("a") == "the entry cannot be imported"
 
 
-def test_a_removed_resource_frees_its_lock_and_takes_its_switch_along(scene: Scene) -> None:
-    scene.apply("a")
-    scene.log.wait_for("one starts")
-    scene.apply("a", enabled=False)
-    scene.remove("a")
-    scene.log.wait_for("one starts", "one stops")
-    wait_until(lambda: scene.people.status("LOCK")[0].master is None)
-    assert scene.disabled() is None
+def test_a_removed_resource_frees_its_lock_and_retracts_its_switch(harness: ControllerHarness) -> None:
+    harness.apply("a")
+    harness.log.wait_for("one starts")
+    harness.apply("a", enabled=False)
+    harness.remove("a")
+    harness.log.wait_for("one starts", "one stops")
+    wait_until(lambda: harness.admin.status("LOCK")[0].master is None)
+    assert harness.disabled_by() is None
 
 
-def test_a_removed_resource_may_come_back_at_once(scene: Scene) -> None:
+def test_a_removed_resource_may_come_back_at_once(harness: ControllerHarness) -> None:
     for _ in range(3):
-        scene.apply("a")
-        scene.controller.remove("file:default/a")
-        scene.apply("a")
-    wait_until(lambda: bool(scene.log.said) and scene.log.said[-1] == "one starts")
+        harness.apply("a")
+        harness.controller.remove("file:default/a")
+        harness.apply("a")
+    wait_until(lambda: bool(harness.log.entries) and harness.log.entries[-1] == "one starts")
 
 
-def test_of_two_resources_with_one_lock_the_first_counts_and_the_second_switches_nothing(scene: Scene) -> None:
-    scene.apply("a")
-    scene.log.wait_for("one starts")
-    scene.apply("b", enabled=False, job="two")
-    problem = scene.problem("b")
+def test_of_two_resources_with_one_lock_the_first_counts_and_the_second_switches_nothing(
+    harness: ControllerHarness,
+) -> None:
+    harness.apply("a")
+    harness.log.wait_for("one starts")
+    harness.apply("b", enabled=False, job="two")
+    problem = harness.problem_message("b")
     assert problem is not None
     assert "Conflict: lock LOCK belongs to default/a" in problem
-    assert scene.disabled() is None
-    assert scene.log.said == ["one starts"]
-    scene.remove("a")
-    assert scene.disabled() == ("file:default/b", "enabled is false")
-    assert scene.problem("b") is None
+    assert harness.disabled_by() is None
+    assert harness.log.entries == ["one starts"]
+    harness.remove("a")
+    assert harness.disabled_by() == ("file:default/b", "enabled is false")
+    assert harness.problem_message("b") is None
 
 
-def test_of_two_objects_with_one_lock_the_older_counts_whichever_came_first(scene: Scene) -> None:
-    scene.apply("newer", enabled=False, origin=Origin("cluster", 1, "2026-01-02T00:00:00Z"))
-    assert scene.disabled() == ("file:default/newer", "enabled is false")
-    scene.apply("older", origin=Origin("cluster", 1, "2026-01-01T00:00:00Z"))
-    assert scene.disabled() is None
-    assert "belongs to default/older" in (scene.problem("newer") or "")
-    scene.remove("older")
-    assert scene.disabled() == ("file:default/newer", "enabled is false")
+def test_of_two_objects_with_one_lock_the_older_counts_whichever_came_first(harness: ControllerHarness) -> None:
+    harness.apply("newer", enabled=False, object_meta=ObjectMeta("cluster", 1, "2026-01-02T00:00:00Z"))
+    assert harness.disabled_by() == ("file:default/newer", "enabled is false")
+    harness.apply("older", object_meta=ObjectMeta("cluster", 1, "2026-01-01T00:00:00Z"))
+    assert harness.disabled_by() is None
+    assert "belongs to default/older" in (harness.problem_message("newer") or "")
+    harness.remove("older")
+    assert harness.disabled_by() == ("file:default/newer", "enabled is false")
 
 
-def test_what_a_source_left_behind_is_taken_back(scene: Scene) -> None:
-    assert scene.controller.switches() == {}
-    scene.people.declare("LOCK", Declaration("uid", "MasterJob ns/job", "moving", 1, "cluster", "ns", "job"))
-    scene.controller.repeat()
-    assert list(scene.controller.switches()) == [("LOCK", "uid")]
-    scene.controller.take_back("LOCK", "uid")
-    assert scene.controller.wait_done(PATIENCE)
-    assert scene.disabled() is None
+def test_an_orphaned_switch_is_retracted(harness: ControllerHarness) -> None:
+    assert harness.controller.stored_switches() == {}
+    harness.admin.apply_switch("LOCK", SwitchSpec("uid", "MasterJob ns/job", "moving", 1, "cluster", "ns", "job"))
+    harness.controller.resync()
+    assert list(harness.controller.stored_switches()) == [("LOCK", "uid")]
+    harness.controller.retract_switch("LOCK", "uid")
+    assert harness.controller.wait_idle(WAIT_TIMEOUT)
+    assert harness.disabled_by() is None
 
 
 CREATED = "2026-01-01T00:00:00Z"
 
 
 def test_an_object_that_was_disabled_while_the_database_was_silent_is_not_started_when_it_is_back(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    harness: ControllerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene.apply("a", origin=Origin("cluster", 1, CREATED))
-    scene.log.wait_for("one starts")
-    real, silent = Switchboard.declare, threading.Event()
+    harness.apply("a", object_meta=ObjectMeta("cluster", 1, CREATED))
+    harness.log.wait_for("one starts")
+    original, silent = LockAdmin.apply_switch, threading.Event()
     silent.set()
 
-    def declare(self: Switchboard, lock_name: str, said: Declaration) -> bool:
+    def declare(self: LockAdmin, lock_name: str, spec: SwitchSpec) -> bool:
         if silent.is_set():
             raise StoreUnavailable("no answer")
-        return real(self, lock_name, said)
+        return original(self, lock_name, spec)
 
-    monkeypatch.setattr(Switchboard, "declare", declare)
-    disabled = Resource(name="a", lock_name="LOCK", job="one", enabled=False, origin=Origin("cluster", 2, CREATED))
-    scene.controller.apply("file:default/a", disabled)
-    scene.log.wait_for("one starts", "one stops")
-    silent.clear()
-    assert scene.controller.wait_done(PATIENCE)
-    assert scene.disabled() == ("file:default/a", "enabled is false")
-    assert scene.log.said == ["one starts", "one stops"]
-
-
-def test_a_deleted_objects_disable_outlasts_it_for_those_who_have_not_heard_yet(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sources, "LAST_WORD", 0.5)
-    scene.apply("a", enabled=False, origin=Origin("cluster", 1, CREATED))
-    scene.controller.remove("file:default/a")
-    wait_until(lambda: scene.people.status("LOCK")[0].master is None)
-    assert scene.disabled() is not None
-    wait_until(lambda: scene.disabled() is None)
-
-
-def test_a_new_object_takes_the_last_ones_disable_back_at_once(scene: Scene) -> None:
-    scene.apply("a", enabled=False, origin=Origin("cluster", 1, CREATED))
-    scene.controller.remove("file:default/a")
-    scene.controller.apply(
-        "file:default/b",
-        Resource(name="b", lock_name="LOCK", job="one", origin=Origin("cluster", 1, CREATED)),
+    monkeypatch.setattr(LockAdmin, "apply_switch", declare)
+    disabled = Resource(
+        name="a", lock_name="LOCK", job="one", enabled=False, object_meta=ObjectMeta("cluster", 2, CREATED)
     )
-    scene.log.wait_for("one starts")
-    assert scene.disabled() is None
+    harness.controller.apply("file:default/a", disabled)
+    harness.log.wait_for("one starts", "one stops")
+    silent.clear()
+    assert harness.controller.wait_idle(WAIT_TIMEOUT)
+    assert harness.disabled_by() == ("file:default/a", "enabled is false")
+    assert harness.log.entries == ["one starts", "one stops"]
 
 
-def test_a_switch_that_was_lost_in_the_database_is_written_again_when_that_is_doubted(scene: Scene) -> None:
-    scene.apply("a", enabled=False, origin=Origin("cluster", 1, CREATED))
-    scene.people.enable("LOCK", "ann", "file:default/a")
-    assert scene.disabled() is None
-    scene.controller.doubt("file:default/a")
-    assert scene.controller.wait_done(PATIENCE)
-    assert scene.disabled() == ("file:default/a", "enabled is false")
-
-
-def test_the_generation_that_is_done_is_the_one_in_the_database(scene: Scene) -> None:
-    assert scene.controller.generation_done("file:default/a") == 0
-    scene.apply("a", origin=Origin("cluster", 3, CREATED))
-    assert scene.controller.generation_done("file:default/a") == 3
-
-
-def test_after_the_close_nothing_is_opened_any_more(scene: Scene) -> None:
-    scene.controller.close()
-    scene.controller.apply("file:default/a", resource("a", "LOCK", enabled=True))
-    part = scene.controller._part
-    part.take_part(resource("a", "LOCK", enabled=True))
-    assert scene.process.instances() == []
-
-
-def test_a_lock_is_told_to_be_settled_also_when_its_database_is_silent(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+def test_a_deleted_objects_disable_outlasts_it_for_instances_that_lag(
+    harness: ControllerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene.apply("a")
-    assert scene.settled == ["LOCK"]
+    monkeypatch.setattr(ownership, "TOMBSTONE_DELAY", 0.5)
+    harness.apply("a", enabled=False, object_meta=ObjectMeta("cluster", 1, CREATED))
+    harness.controller.remove("file:default/a")
+    wait_until(lambda: harness.admin.status("LOCK")[0].master is None)
+    assert harness.disabled_by() is not None
+    wait_until(lambda: harness.disabled_by() is None)
+
+
+def test_a_new_object_retracts_the_last_ones_disable_at_once(harness: ControllerHarness) -> None:
+    harness.apply("a", enabled=False, object_meta=ObjectMeta("cluster", 1, CREATED))
+    harness.controller.remove("file:default/a")
+    harness.controller.apply(
+        "file:default/b",
+        Resource(name="b", lock_name="LOCK", job="one", object_meta=ObjectMeta("cluster", 1, CREATED)),
+    )
+    harness.log.wait_for("one starts")
+    assert harness.disabled_by() is None
+
+
+def test_a_switch_that_was_lost_in_the_database_is_written_again_when_it_is_requeued(
+    harness: ControllerHarness,
+) -> None:
+    harness.apply("a", enabled=False, object_meta=ObjectMeta("cluster", 1, CREATED))
+    harness.admin.enable("LOCK", "ann", "file:default/a")
+    assert harness.disabled_by() is None
+    harness.controller.requeue("file:default/a")
+    assert harness.controller.wait_idle(WAIT_TIMEOUT)
+    assert harness.disabled_by() == ("file:default/a", "enabled is false")
+
+
+def test_the_generation_that_is_done_is_the_one_in_the_database(harness: ControllerHarness) -> None:
+    assert harness.controller.written_generation("file:default/a") == 0
+    harness.apply("a", object_meta=ObjectMeta("cluster", 3, CREATED))
+    assert harness.controller.written_generation("file:default/a") == 3
+
+
+def test_after_the_close_nothing_is_opened_any_more(harness: ControllerHarness) -> None:
+    harness.controller.close()
+    harness.controller.apply("file:default/a", make_resource("a", "LOCK", enabled=True))
+    managed_locks = harness.controller._managed_locks
+    managed_locks.ensure(make_resource("a", "LOCK", enabled=True))
+    assert harness.runtime.instances() == []
+
+
+def test_a_lock_is_reported_as_reconciled_also_when_its_database_is_silent(
+    harness: ControllerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.apply("a")
+    assert harness.reconciled == ["LOCK"]
 
     def silent(*_: object) -> bool:
         raise StoreUnavailable("no answer")
 
-    monkeypatch.setattr(Switchboard, "declare", silent)
-    scene.controller.apply("file:default/a", resource("a", "LOCK", enabled=False))
-    wait_until(lambda: len(scene.settled) > 1)
+    monkeypatch.setattr(LockAdmin, "apply_switch", silent)
+    harness.controller.apply("file:default/a", make_resource("a", "LOCK", enabled=False))
+    wait_until(lambda: len(harness.reconciled) > 1)
 
 
-def test_a_resource_that_goes_to_another_lock_takes_its_switch_along(scene: Scene) -> None:
-    scene.apply("a", lock_name="A", enabled=False, disabled_reason="x")
-    scene.apply("a", lock_name="B", enabled=False, disabled_reason="x")
-    assert scene.disabled("A") is None
-    assert scene.disabled("B") == ("file:default/a", "x")
+def test_a_resource_that_goes_to_another_lock_retracts_its_old_switch(harness: ControllerHarness) -> None:
+    harness.apply("a", lock_name="A", enabled=False, disabled_reason="x")
+    harness.apply("a", lock_name="B", enabled=False, disabled_reason="x")
+    assert harness.disabled_by("A") is None
+    assert harness.disabled_by("B") == ("file:default/a", "x")
 
 
 def test_a_switch_that_cannot_be_written_is_tried_again_and_holds_up_no_other_lock(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    harness: ControllerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, open_again = Switchboard.declare, threading.Event()
+    original, available = LockAdmin.apply_switch, threading.Event()
 
-    def declare(self: Switchboard, lock_name: str, said: Declaration) -> bool:
-        if lock_name == "A" and not open_again.is_set():
+    def declare(self: LockAdmin, lock_name: str, spec: SwitchSpec) -> bool:
+        if lock_name == "A" and not available.is_set():
             raise StoreUnavailable("no answer")
-        return real(self, lock_name, said)
+        return original(self, lock_name, spec)
 
-    monkeypatch.setattr(Switchboard, "declare", declare)
-    scene.controller.apply("file:default/a", resource("a", "A", enabled=False))
-    scene.controller.apply("file:default/b", resource("b", "B", enabled=True))
-    scene.log.wait_for("one starts")
-    wait_until(lambda: "it is tried again: no answer" in (scene.problem("a") or ""))
-    open_again.set()
-    assert scene.controller.wait_done(PATIENCE)
-    assert scene.disabled("A") is not None
-    assert scene.problem("a") is None
+    monkeypatch.setattr(LockAdmin, "apply_switch", declare)
+    harness.controller.apply("file:default/a", make_resource("a", "A", enabled=False))
+    harness.controller.apply("file:default/b", make_resource("b", "B", enabled=True))
+    harness.log.wait_for("one starts")
+    wait_until(lambda: "it is tried again: no answer" in (harness.problem_message("a") or ""))
+    available.set()
+    assert harness.controller.wait_idle(WAIT_TIMEOUT)
+    assert harness.disabled_by("A") is not None
+    assert harness.problem_message("a") is None
 
 
-def resource(name: str, lock_name: str, *, enabled: bool) -> Resource:
+def make_resource(name: str, lock_name: str, *, enabled: bool) -> Resource:
     return Resource(name=name, lock_name=lock_name, job="one", enabled=enabled)
 
 
 def test_a_database_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
     folder = tmp_path / "later"
-    scene = Scene(f"sqlite:///{folder / 'masterjob.sqlite3'}")
-    scene.controller.apply("file:default/a", resource("a", "A", enabled=True))
-    wait_until(lambda: scene.problem("a") is not None)
-    assert scene.controller.unreached() == "the database was not reached yet"
+    harness = ControllerHarness(f"sqlite:///{folder / 'masterjob.sqlite3'}")
+    harness.controller.apply("file:default/a", make_resource("a", "A", enabled=True))
+    wait_until(lambda: harness.problem_message("a") is not None)
+    assert harness.controller.check_database_reached() == "the database was not reached yet"
     folder.mkdir()
-    scene.log.wait_for("one starts")
-    wait_until(lambda: scene.controller.unreached() is None)
-    scene.close()
+    harness.log.wait_for("one starts")
+    wait_until(lambda: harness.controller.check_database_reached() is None)
+    harness.close()

@@ -15,18 +15,18 @@ import yaml
 
 from tests.e2e.record import QUERY, Row
 from tests.e2e.sample import TABLE
-from tests.envtest.programs import find
+from tests.envtest.programs import find_program
 from tests.servers import Unavailable
 
-HERE = Path(__file__).parent
-CHART = HERE.parents[1] / "charts" / "masterjob"
+E2E_DIR = Path(__file__).parent
+CHART = E2E_DIR.parents[1] / "charts" / "masterjob"
 LOCKS = ("ALPHA", "BETA", "GAMMA")
-DEFINITION = "masterjobs.masterjob.io"
-PATIENCE = 120.0
+CRD_NAME = "masterjobs.masterjob.io"
+TIMEOUT = 120.0
 
-_pulse = Event()
+_sleep_event = Event()
 
-_KILL = """
+_KILL_SCRIPT = """
 import os, pathlib, signal
 def is_it(folder):
     try:
@@ -40,10 +40,10 @@ os.kill(int(found.name), signal.SIGKILL)
 """Kill -9 from outside: a container's process 1 cannot be killed from within."""
 
 
-def program(name: str) -> str:
+def find_program_or_name(name: str) -> str:
     """Return kubectl or helm: those of the tests, else what the PATH has."""
     with contextlib.suppress(Unavailable):
-        return str(find(name))
+        return str(find_program(name))
     return name
 
 
@@ -56,97 +56,108 @@ class Cluster:
 
     # --- programs
 
-    def run(self, name: str, *words: str, given: str | None = None, patience: float = PATIENCE) -> str:
+    def run(self, name: str, *arguments: str, stdin: str | None = None, timeout: float = TIMEOUT) -> str:
         """Run kubectl or helm in the namespace; it must succeed."""
-        done = subprocess.run(
-            [program(name), *self._where(), *words],
+        result = subprocess.run(
+            [find_program_or_name(name), *self._connection_arguments(), *arguments],
             check=False,
-            input=given,
+            input=stdin,
             capture_output=True,
             text=True,
-            timeout=patience + 60,
+            timeout=timeout + 60,
         )
-        assert done.returncode == 0, f"{name} {' '.join(words)}: {done.stdout}{done.stderr}"
-        return done.stdout
+        assert result.returncode == 0, f"{name} {' '.join(arguments)}: {result.stdout}{result.stderr}"
+        return result.stdout
 
-    def kubectl(self, *words: str, given: str | None = None) -> str:
-        return self.run("kubectl", *words, given=given)
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        return self.run("kubectl", *arguments, stdin=stdin)
 
-    def read(self, *words: str) -> Any:
-        return json.loads(self.kubectl("get", *words, "-o", "json"))
+    def get_json(self, *arguments: str) -> Any:
+        return json.loads(self.kubectl("get", *arguments, "-o", "json"))
 
-    def _where(self) -> Sequence[str]:
+    def _connection_arguments(self) -> Sequence[str]:
         return ["--kubeconfig", str(self._kubeconfig), "--namespace", self.namespace]
 
     # --- what is in it
 
-    def make_namespace(self) -> None:
-        given = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}
-        self.kubectl("apply", "-f", "-", given=yaml.safe_dump(given))
+    def create_namespace(self) -> None:
+        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}
+        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest))
 
     def start_database(self) -> None:
         """Have a PostgreSQL with the table of the sample job, and its code."""
-        given = (HERE / "postgresql.yaml").read_text()
+        manifest = (E2E_DIR / "postgresql.yaml").read_text()
         if self._postgres_image:
-            given = re.sub(r"image: postgres:.*", f"image: {self._postgres_image}", given)
-        self.kubectl("apply", "-f", "-", given=given)
-        self.kubectl("rollout", "status", "deploy/postgresql", f"--timeout={PATIENCE:.0f}s")
+            manifest = re.sub(r"image: postgres:.*", f"image: {self._postgres_image}", manifest)
+        self.kubectl("apply", "-f", "-", stdin=manifest)
+        self.kubectl("rollout", "status", "deploy/postgresql", f"--timeout={TIMEOUT:.0f}s")
         self.sql(TABLE)
-        code = {
+        config_map = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": "code"},
-            "data": {"sample.py": (HERE / "sample.py").read_text()},
+            "data": {"sample.py": (E2E_DIR / "sample.py").read_text()},
         }
-        self.kubectl("apply", "-f", "-", given=yaml.safe_dump(code))
+        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(config_map))
 
-    def install(self, *more: str) -> str:
+    def install(self, *extra_arguments: str) -> str:
         """Install or upgrade the release, and wait until all of it is as it shall be."""
         repository, _, tag = self.image.rpartition(":")
         image = ("--set", f"image.repository={repository}", "--set-string", f"image.tag={tag}")
-        words = ["upgrade", "masterjob", str(CHART), "--install", "--values", str(HERE / "values.yaml"), *image]
-        if self.has_foreign_definition:
-            words += ["--set", "crds.enabled=false"]
-        said = self.run("helm", *words, "--wait", "--timeout", f"{PATIENCE:.0f}s", *more)
-        self.settle()
-        return said
+        arguments = [
+            "upgrade",
+            "masterjob",
+            str(CHART),
+            "--install",
+            "--values",
+            str(E2E_DIR / "values.yaml"),
+            *image,
+        ]
+        if self.has_foreign_crd:
+            arguments += ["--set", "crds.enabled=false"]
+        output = self.run("helm", *arguments, "--wait", "--timeout", f"{TIMEOUT:.0f}s", *extra_arguments)
+        self.wait_running()
+        return output
 
     @property
-    def has_foreign_definition(self) -> bool:
+    def has_foreign_crd(self) -> bool:
         """Whether somebody else has made the definition of MasterJob here."""
-        found = self.kubectl("get", "crd", DEFINITION, "--ignore-not-found", "-o", "json")
-        notes = json.loads(found)["metadata"].get("annotations", {}) if found else {}
-        return bool(found) and notes.get("meta.helm.sh/release-namespace") != self.namespace
+        found = self.kubectl("get", "crd", CRD_NAME, "--ignore-not-found", "-o", "json")
+        annotations = json.loads(found)["metadata"].get("annotations", {}) if found else {}
+        return bool(found) and annotations.get("meta.helm.sh/release-namespace") != self.namespace
 
-    def settle(self) -> None:
+    def wait_running(self) -> None:
         """Wait until three pods are ready, no other is left, and every job runs."""
-        self.kubectl("rollout", "status", "deploy/masterjob", f"--timeout={PATIENCE:.0f}s")
+        self.kubectl("rollout", "status", "deploy/masterjob", f"--timeout={TIMEOUT:.0f}s")
         self.wait(lambda: len(self.pods()) == 3, "three pods")
-        self.kubectl("wait", "--for=condition=JobRunning", "masterjobs", "--all", f"--timeout={PATIENCE:.0f}s")
-        mark = self.rows()[-1].at if self.rows() else None
+        self.kubectl("wait", "--for=condition=JobRunning", "masterjobs", "--all", f"--timeout={TIMEOUT:.0f}s")
+        last_row_at = self.records()[-1].at if self.records() else None
         self.wait(
-            lambda: {row.lock_name for row in self.rows() if mark is None or row.at > mark} >= set(LOCKS),
+            lambda: (
+                {row.lock_name for row in self.records() if last_row_at is None or row.at > last_row_at}
+                >= set(LOCKS)
+            ),
             "every job to write",
         )
 
     def remove(self) -> None:
         """Remove the namespace, and what the release has made of the cluster."""
         self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--wait", "--timeout=120s")
-        if not self.has_foreign_definition:
-            self.kubectl("delete", "crd", DEFINITION, "--ignore-not-found")
-        ours = f"{self.namespace}-masterjob-reviews"
-        self.kubectl("delete", "clusterrole,clusterrolebinding", ours, "--ignore-not-found")
+        if not self.has_foreign_crd:
+            self.kubectl("delete", "crd", CRD_NAME, "--ignore-not-found")
+        cluster_role = f"{self.namespace}-masterjob-reviews"
+        self.kubectl("delete", "clusterrole,clusterrolebinding", cluster_role, "--ignore-not-found")
 
     # --- what is seen
 
     def pods(self) -> dict[str, Any]:
         """Return the operators that are not on their way out, by name."""
-        found = self.read("pods", "-l", "app.kubernetes.io/name=masterjob")["items"]
+        found = self.get_json("pods", "-l", "app.kubernetes.io/name=masterjob")["items"]
         return {each["metadata"]["name"]: each for each in found if "deletionTimestamp" not in each["metadata"]}
 
     def nodes(self) -> list[str]:
         """Return the nodes that take pods."""
-        found = self.read("nodes")["items"]
+        found = self.get_json("nodes")["items"]
         blocked = {"NoSchedule", "NoExecute"}
         return [
             each["metadata"]["name"]
@@ -155,7 +166,7 @@ class Cluster:
         ]
 
     def status(self, name: str) -> Any:
-        return self.read("masterjob", name).get("status", {})
+        return self.get_json("masterjob", name).get("status", {})
 
     def sql(self, statement: str) -> list[str]:
         """Return the lines that psql answers."""
@@ -165,37 +176,37 @@ class Cluster:
             "exec", "deploy/postgresql", "--", "env", password, *psql, "-c", statement
         ).splitlines()
 
-    def rows(self) -> list[Row]:
-        return [Row.read(line) for line in self.sql(QUERY)]
+    def records(self) -> list[Row]:
+        return [Row.parse(line) for line in self.sql(QUERY)]
 
     def master(self, lock_name: str) -> Row:
         """Return the last line of a lock, which its master wrote."""
-        return [row for row in self.rows() if row.lock_name == lock_name][-1]
+        return [row for row in self.records() if row.lock_name == lock_name][-1]
 
-    def wait(self, true: Callable[[], bool], what: str) -> None:
-        until = time.monotonic() + PATIENCE
-        while not true():
-            assert time.monotonic() < until, f"waited in vain for {what}"
-            _pulse.wait(0.25)
+    def wait(self, is_true: Callable[[], bool], description: str) -> None:
+        deadline = time.monotonic() + TIMEOUT
+        while not is_true():
+            assert time.monotonic() < deadline, f"waited in vain for {description}"
+            _sleep_event.wait(0.25)
 
-    def wait_next(self, before: Row) -> list[Row]:
+    def wait_next_term(self, before: Row) -> list[Row]:
         """Wait until a later term of the lock has written a beat; return the lock's lines from ``before`` on."""
 
-        def since() -> list[Row]:
-            return [row for row in self.rows() if row.lock_name == before.lock_name and row.term >= before.term]
+        def rows_since() -> list[Row]:
+            return [row for row in self.records() if row.lock_name == before.lock_name and row.term >= before.term]
 
         self.wait(
-            lambda: any(row.term > before.term and row.what == "beat" for row in since()),
+            lambda: any(row.term > before.term and row.event == "beat" for row in rows_since()),
             f"a term of {before.lock_name} after {before.term}",
         )
-        return since()
+        return rows_since()
 
     # --- what is done to it
 
     def kill_process(self, pod: str) -> None:
         """Kill -9 the process of a pod, from its node."""
         found = self.pods()[pod]
-        killer = {
+        killer_pod = {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": "killer"},
@@ -209,42 +220,48 @@ class Cluster:
                         "name": "killer",
                         "image": self.image,
                         "imagePullPolicy": "IfNotPresent",
-                        "command": ["python3", "-c", _KILL.replace("%s", found["metadata"]["uid"])],
+                        "command": ["python3", "-c", _KILL_SCRIPT.replace("%s", found["metadata"]["uid"])],
                         "securityContext": {"runAsUser": 0, "capabilities": {"add": ["SYS_PTRACE", "KILL"]}},
                     }
                 ],
             },
         }
-        self.kubectl("apply", "-f", "-", given=yaml.safe_dump(killer))
+        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(killer_pod))
         succeeded = "--for=jsonpath={.status.phase}=Succeeded"
-        self.kubectl("wait", succeeded, "pod/killer", f"--timeout={PATIENCE:.0f}s")
+        self.kubectl("wait", succeeded, "pod/killer", f"--timeout={TIMEOUT:.0f}s")
         self.kubectl("delete", "pod/killer", "--wait")
 
     def restart_database(self) -> None:
         """Have PostgreSQL end, as for a restart; the kubelet starts it again."""
-        (before,) = self.read("pods", "-l", "app=postgresql")["items"]
+        (before,) = self.get_json("pods", "-l", "app=postgresql")["items"]
         restarts = before["status"]["containerStatuses"][0]["restartCount"]
         self.kubectl("exec", "deploy/postgresql", "--", "sh", "-c", "kill -INT 1")
 
         def is_back() -> bool:
-            (now,) = self.read("pods", "-l", "app=postgresql")["items"]
+            (now,) = self.get_json("pods", "-l", "app=postgresql")["items"]
             state = now["status"]["containerStatuses"][0]
             return bool(state["restartCount"] > restarts and state["ready"])
 
         self.wait(is_back, "PostgreSQL to be back")
 
     @contextlib.contextmanager
-    def forwarded(self, what: str, port: int) -> Iterator[str]:
+    def port_forward(self, target: str, port: int) -> Iterator[str]:
         """Have a port of a service on this machine; its URL."""
-        command = [program("kubectl"), *self._where(), "port-forward", what, f":{port}"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forwarding:
+        command = [
+            find_program_or_name("kubectl"),
+            *self._connection_arguments(),
+            "port-forward",
+            target,
+            f":{port}",
+        ]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
-                assert forwarding.stdout is not None
-                found = re.search(r"127\.0\.0\.1:(\d+)", forwarding.stdout.readline())
+                assert process.stdout is not None
+                found = re.search(r"127\.0\.0\.1:(\d+)", process.stdout.readline())
                 assert found is not None, "kubectl port-forward says no port"
                 yield f"http://127.0.0.1:{found[1]}"
             finally:
-                forwarding.kill()
+                process.kill()
 
 
 def from_environment() -> Cluster | None:

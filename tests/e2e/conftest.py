@@ -14,7 +14,7 @@ def cluster_with_database() -> Iterator[Cluster]:
     if found is None:
         pytest.skip("no cluster is named: `make kind-test` makes one, or set MASTERJOB_E2E_KUBECONFIG")
     found.remove()  # what a run that was interrupted has left
-    found.make_namespace()
+    found.create_namespace()
     try:
         found.start_database()
         yield found
@@ -32,6 +32,6 @@ def release(cluster_with_database: Cluster) -> Cluster:
 @pytest.fixture
 def cluster(release: Cluster) -> Iterator[Cluster]:
     """Three pods and every job running; whatever a test does, there never was a second master."""
-    release.settle()
+    release.wait_running()
     yield release
-    assert second_masters(release.rows()) == []
+    assert second_masters(release.records()) == []

@@ -18,14 +18,14 @@ class Row(NamedTuple):
     lock_name: str
     term: int
     pod: str
-    what: str
+    event: str
     at: datetime
 
     @classmethod
-    def read(cls, line: str) -> "Row":
+    def parse(cls, line: str) -> "Row":
         """Return what psql prints of one."""
-        lock_name, term, pod, what, at = line.split("|")
-        return cls(lock_name, int(term), pod, what, datetime.fromisoformat(at))
+        lock_name, term, pod, event, at = line.split("|")
+        return cls(lock_name, int(term), pod, event, datetime.fromisoformat(at))
 
 
 class Gap(NamedTuple):
@@ -40,35 +40,35 @@ class Gap(NamedTuple):
         return (self.after.at - self.before.at).total_seconds()
 
     @property
-    def in_order(self) -> bool:
+    def is_graceful(self) -> bool:
         """Whether the former master had stopped by itself."""
-        return self.before.what == "stop"
+        return self.before.event == "stop"
 
 
-def by_lock(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = defaultdict(list)
+def rows_by_lock(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    rows_of: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        found[row.lock_name].append(row)
-    return found
+        rows_of[row.lock_name].append(row)
+    return rows_of
 
 
 def second_masters(rows: Iterable[Row]) -> list[str]:
     """Return every sign of a second master: a term that goes on after a later one began, or that two pods had."""
-    found = []
-    for lock_name, ours in by_lock(rows).items():
-        for before, after in pairwise(ours):
+    violations = []
+    for lock_name, lock_rows in rows_by_lock(rows).items():
+        for before, after in pairwise(lock_rows):
             if after.term < before.term:
-                found.append(
-                    f"{lock_name}: {after.what} of term {after.term} after {before.what} of {before.term}"
+                violations.append(
+                    f"{lock_name}: {after.event} of term {after.term} after {before.event} of {before.term}"
                 )
             if after.term == before.term and after.pod != before.pod:
-                found.append(f"{lock_name}: term {after.term} in {before.pod} and in {after.pod}")
-            if after.term == before.term and before.what == "stop":
-                found.append(f"{lock_name}: {after.what} of term {after.term} after its stop")
-    return found
+                violations.append(f"{lock_name}: term {after.term} in {before.pod} and in {after.pod}")
+            if after.term == before.term and before.event == "stop":
+                violations.append(f"{lock_name}: {after.event} of term {after.term} after its stop")
+    return violations
 
 
 def gaps(rows: Sequence[Row]) -> list[Gap]:
     """Return the times between terms, in their order."""
-    pairs = [(name, pair) for name, ours in by_lock(rows).items() for pair in pairwise(ours)]
+    pairs = [(name, pair) for name, ours in rows_by_lock(rows).items() for pair in pairwise(ours)]
     return [Gap(name, before, after) for name, (before, after) in pairs if before.term != after.term]

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from masterjob import MasterJob, Term, TermLost
 
-PAUSE = 0.5
+WRITE_INTERVAL = 0.5
 
 TABLE = """
     CREATE TABLE IF NOT EXISTS record (
@@ -30,34 +30,34 @@ def _engine() -> Engine:
     return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 2})
 
 
-def _make_ready() -> None:
+def _warm_up_pool() -> None:
     """Have a connection before there is a term, so that its making is no part of a handover."""
     with contextlib.suppress(DBAPIError), _engine().connect():
         pass
 
 
-def _write(term: Term, what: str, guarded: bool = False) -> None:
+def _write(term: Term, event: str, is_fenced: bool = False) -> None:
     try:
         with _engine().begin() as connection:
             row = {
                 "lock_name": term.lock_name,
                 "term": term.number,
                 "pod": os.environ.get("POD_NAME"),
-                "what": what,
+                "what": event,
             }
             connection.execute(_INSERT, row)
-            if guarded:
+            if is_fenced:
                 term.guard(connection)  # the last statement before the commit
     except DBAPIError as error:
-        print(f"{what} could not be written: {error.orig}", flush=True)  # the next one may
+        print(f"{event} could not be written: {error.orig}", flush=True)  # the next one may
 
 
 def run(term: Term) -> None:
     """Stay as long as the term lasts."""
     try:
         _write(term, "start")
-        while not term.wait(PAUSE):
-            _write(term, "beat", guarded=True)
+        while not term.wait(WRITE_INTERVAL):
+            _write(term, "beat", is_fenced=True)
         _write(term, "stop")
     except TermLost:
         print("the term is over", flush=True)
@@ -66,4 +66,4 @@ def run(term: Term) -> None:
 job = MasterJob(start=run)
 
 if "MASTERJOB_DATABASE_URL" in os.environ:
-    _make_ready()  # imported by a pod, not by a test
+    _warm_up_pool()  # imported by a pod, not by a test

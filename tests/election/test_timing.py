@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masterjob.election.errors import SettingError, TimingError
-from masterjob.election.timing import Timing, duration, in_words
-from masterjob.election.values import lock_name
+from masterjob.election.timing import Timing, format_duration, parse_duration
+from masterjob.election.values import validate_lock_name
+from masterjob.errors import SettingError, TimingError
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from masterjob.election.values import lock_name
     ],
 )
 def test_a_duration_is_text_with_units_or_milliseconds(value: object, seconds: float) -> None:
-    assert duration(value) == pytest.approx(seconds)
+    assert parse_duration(value) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -48,12 +48,12 @@ def test_a_duration_is_text_with_units_or_milliseconds(value: object, seconds: f
 )
 def test_anything_else_is_refused_with_an_example_of_what_would_do(value: object) -> None:
     with pytest.raises(SettingError, match="duration"):
-        duration(value)
+        parse_duration(value)
 
 
 @given(st.integers(0, 10**9))
-def test_a_duration_in_words_reads_back_as_itself(milliseconds: int) -> None:
-    assert round(duration(in_words(milliseconds / 1000)) * 1000) == milliseconds
+def test_a_formatted_duration_parses_back_to_itself(milliseconds: int) -> None:
+    assert round(parse_duration(format_duration(milliseconds / 1000)) * 1000) == milliseconds
 
 
 def test_the_default_lease_is_three_heartbeats() -> None:
@@ -73,16 +73,16 @@ def test_a_timing_that_cannot_survive_one_late_heartbeat_cannot_be_constructed()
 
 @given(st.floats(0.1, 3600), st.floats(0, 3600))
 def test_the_lease_that_the_error_names_would_do(heartbeat: float, stop: float) -> None:
-    least = Timing.least_lease(heartbeat, stop)
-    assert Timing.of(heartbeat, least, stop).trust >= 2 * heartbeat - 1e-6
+    min_lease = Timing.min_lease_duration(heartbeat, stop)
+    assert Timing.of(heartbeat, min_lease, stop).trust_duration >= 2 * heartbeat - 1e-6
 
 
 @given(st.floats(0.1, 3600), st.floats(0, 3600))
 def test_every_default_timing_leaves_room_to_claim(heartbeat: float, stop: float) -> None:
     """Right after a heartbeat the trust must be good for a claim, however long the stop may take."""
     timing = Timing.of(heartbeat, None, stop)
-    assert timing.trust >= 2 * heartbeat - 1e-6
-    assert timing.trust + timing.margin == pytest.approx(timing.lease_duration)
+    assert timing.trust_duration >= 2 * heartbeat - 1e-6
+    assert timing.trust_duration + timing.margin == pytest.approx(timing.lease_duration)
 
 
 @pytest.mark.parametrize(
@@ -103,10 +103,10 @@ def test_a_value_out_of_bounds_is_refused_by_its_name(arguments: dict[str, float
 
 @pytest.mark.parametrize("name", ["JOB-SCHEDULER", "a", "größer als eins", "x" * 200, "with space"])
 def test_a_lock_name_is_any_printable_text(name: str) -> None:
-    assert lock_name(name) == name
+    assert validate_lock_name(name) == name
 
 
 @pytest.mark.parametrize("name", ["", " padded", "padded ", "a\nb", "a\x00b", "a\ud800", "x" * 201, None, 7, "\t"])
 def test_a_lock_name_that_databases_would_not_agree_on_is_refused(name: object) -> None:
     with pytest.raises(SettingError, match="lockName"):
-        lock_name(name)
+        validate_lock_name(name)

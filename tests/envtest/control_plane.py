@@ -2,7 +2,7 @@
 
     with ControlPlane() as plane:
         plane.kubectl("get", "namespaces")
-        with plane.api.gone():
+        with plane.api.outage():
             ...                      # nobody answers; etcd keeps what there is
 
 Everybody who comes with the token of `plane.kubeconfig` may do anything. `plane.kubeconfig_for` makes others.
@@ -21,10 +21,10 @@ from typing import Any, Self
 import yaml
 
 from tests.envtest.daemons import ApiServer, Etcd
-from tests.envtest.programs import find
+from tests.envtest.programs import find_program
 from tests.servers import Unavailable
 
-PATIENCE = 180.0
+TIMEOUT = 180.0
 """Seconds that kubectl may take, on a machine that is busy: it waits for what it deletes."""
 
 Rule = Mapping[str, Sequence[str]]
@@ -82,33 +82,33 @@ class ControlPlane:
     def kubectl(
         self,
         *arguments: str,
-        given: str | None = None,
+        stdin: str | None = None,
         kubeconfig: Path | None = None,
         expect_failure: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        """Run the real kubectl, with ``given`` as its input; it must succeed, or else must fail."""
-        done = subprocess.run(
-            [find("kubectl"), "--kubeconfig", str(kubeconfig or self.kubeconfig), *arguments],
+        """Run the real kubectl, with ``stdin`` as its input; it must succeed, or else must fail."""
+        result = subprocess.run(
+            [find_program("kubectl"), "--kubeconfig", str(kubeconfig or self.kubeconfig), *arguments],
             check=False,
             env={"PATH": os.environ.get("PATH", ""), "HOME": str(self.api.directory), "TZ": "UTC"},
-            input=given,
+            input=stdin,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
-        assert bool(done.returncode) == expect_failure, (
-            f"kubectl {' '.join(arguments)}: {done.stdout}{done.stderr}"
+        assert bool(result.returncode) == expect_failure, (
+            f"kubectl {' '.join(arguments)}: {result.stdout}{result.stderr}"
         )
-        return done
+        return result
 
-    def read(self, *arguments: str, kubeconfig: Path | None = None) -> Any:
-        """Return what kubectl gets: ``read("mj", "report", "-n", "default")["spec"]``."""
+    def get_json(self, *arguments: str, kubeconfig: Path | None = None) -> Any:
+        """Return what kubectl gets: ``get_json("mj", "report", "-n", "default")["spec"]``."""
         return json.loads(self.kubectl("get", *arguments, "-o", "json", kubeconfig=kubeconfig).stdout)
 
     def apply(self, *objects: Mapping[str, Any], kubeconfig: Path | None = None) -> None:
         """Apply objects on the server's side, whoever else has written their fields."""
         text = yaml.safe_dump_all(objects)
-        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=text, kubeconfig=kubeconfig)
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text, kubeconfig=kubeconfig)
 
     def new_namespace(self) -> str:
         """Make a namespace for a test of its own. (Nobody empties it: there is no controller that would.)"""
@@ -116,29 +116,29 @@ class ControlPlane:
         self.kubectl("create", "namespace", name)
         return name
 
-    def token_for(self, account: str, namespace: str = "default", lasting: str = "1h") -> str:
+    def token_for(self, account: str, namespace: str = "default", duration: str = "1h") -> str:
         """Return a new token for a service account that is there; ten minutes are the least."""
-        done = self.kubectl("create", "token", account, "--namespace", namespace, "--duration", lasting)
-        return done.stdout.strip()
+        result = self.kubectl("create", "token", account, "--namespace", namespace, "--duration", duration)
+        return result.stdout.strip()
 
     def kubeconfig_for(
         self,
         account: str,
         *rules: Rule,
         namespace: str = "default",
-        everywhere: bool = True,
+        cluster_wide: bool = True,
     ) -> Path:
         """Return the file of a service account that may do what the rules say, and what everybody may.
 
         It is made as needed, with its rights in all namespaces, or only in its own.
         """
-        self.apply(*_account(account, rules, namespace, everywhere))
+        self.apply(*_service_account_objects(account, rules, namespace, cluster_wide))
         path = self.api.directory / f"{namespace}-{account}.kubeconfig"
         self._write_kubeconfig(path, self.token_for(account, namespace), namespace)
         return path
 
     def _write_kubeconfig(self, path: Path, token: str, namespace: str) -> None:
-        certificate = base64.b64encode(self.api.authority.read_bytes()).decode()
+        certificate = base64.b64encode(self.api.ca_file.read_bytes()).decode()
         cluster = {"server": self.url, "certificate-authority-data": certificate}
         context = {"cluster": "tests", "user": "tests", "namespace": namespace}
         document = {
@@ -153,25 +153,27 @@ class ControlPlane:
         path.write_text(yaml.safe_dump(document))
 
 
-def _account(account: str, rules: Sequence[Rule], namespace: str, everywhere: bool) -> list[dict[str, Any]]:
+def _service_account_objects(
+    account: str, rules: Sequence[Rule], namespace: str, cluster_wide: bool
+) -> list[dict[str, Any]]:
     """Return a service account, a role of these rules, and what binds them."""
-    scope = {} if everywhere else {"namespace": namespace}
-    named = {"name": f"{namespace}-{account}" if everywhere else account, **scope}
-    kind, group = "ClusterRole" if everywhere else "Role", "rbac.authorization.k8s.io"
+    scope = {} if cluster_wide else {"namespace": namespace}
+    metadata = {"name": f"{namespace}-{account}" if cluster_wide else account, **scope}
+    kind, group = "ClusterRole" if cluster_wide else "Role", "rbac.authorization.k8s.io"
     subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": namespace}},
         {
             "apiVersion": f"{group}/v1",
             "kind": kind,
-            "metadata": named,
+            "metadata": metadata,
             "rules": [{key: list(values) for key, values in rule.items()} for rule in rules],
         },
         {
             "apiVersion": f"{group}/v1",
             "kind": f"{kind}Binding",
-            "metadata": named,
-            "roleRef": {"apiGroup": group, "kind": kind, "name": named["name"]},
+            "metadata": metadata,
+            "roleRef": {"apiGroup": group, "kind": kind, "name": metadata["name"]},
             "subjects": [subject],
         },
     ]

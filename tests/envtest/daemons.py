@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import urllib3
 
-from tests.envtest.programs import find
+from tests.envtest.programs import find_program
 from tests.servers.process import Server, Unavailable
 
 _PR_SET_PDEATHSIG = 1
-_PATIENCE = urllib3.Timeout(connect=1, read=5)
-_AUDITED = {
+_TIMEOUT = urllib3.Timeout(connect=1, read=5)
+_AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
     "omitStages": ["RequestReceived"],
@@ -37,26 +37,26 @@ _AUDITED = {
 """What the API server writes down: who wrote what is counted by it."""
 
 
-class Answer(NamedTuple):
+class ApiResponse(NamedTuple):
     """The status of an HTTP answer, and its body, out of JSON where it is that."""
 
     status: int
-    said: Any
+    body: Any
 
 
 class Daemon(Server):
     """A server that can be taken down and come up again where it was, with what it knew."""
 
     users = ()
-    end_signal = signal.SIGKILL
+    stop_signal = signal.SIGKILL
 
-    def create(self) -> None:
+    def create_data_directory(self) -> None:
         """Make nothing: it makes its files by itself."""
 
     def up(self) -> None:
         """Start it again, and wait until it answers."""
         self._process = self._spawn(self.command())
-        self._await()
+        self._wait_until_ready()
 
     def down(self, with_signal: signal.Signals = signal.SIGKILL) -> None:
         """End it, as a crash does, or with SIGTERM in order."""
@@ -65,7 +65,7 @@ class Daemon(Server):
         self._process.wait(30)
 
     @contextlib.contextmanager
-    def gone(self, with_signal: signal.Signals = signal.SIGKILL) -> Iterator[None]:
+    def outage(self, with_signal: signal.Signals = signal.SIGKILL) -> Iterator[None]:
         """Be without it for a while: whoever connects is refused."""
         self.down(with_signal)
         try:
@@ -81,9 +81,9 @@ class Daemon(Server):
             yield
         finally:
             os.kill(self.pid, signal.SIGCONT)
-            self._await()
+            self._wait_until_ready()
 
-    def _ordinary_user(self) -> str | None:
+    def _unprivileged_user(self) -> str | None:
         return None  # these run as whoever runs the tests, root too
 
     def _spawn(self, command: Sequence[str | Path]) -> subprocess.Popen[bytes]:
@@ -96,11 +96,11 @@ class Daemon(Server):
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_the_tests,  # noqa: PLW1509 - it calls the kernel, and nothing of ours
+                preexec_fn=_kill_with_parent,  # noqa: PLW1509 - it calls the kernel, and nothing of ours
             )
 
 
-def _die_with_the_tests() -> None:
+def _kill_with_parent() -> None:
     """At once: asked politely, an API server whose etcd has gone takes a minute over it."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -115,7 +115,7 @@ class Etcd(Daemon):
 
     def command(self) -> Sequence[str | Path]:
         return [
-            find("etcd"),
+            find_program("etcd"),
             f"--data-dir={self.directory / 'data'}",
             f"--listen-client-urls={self.url}",
             f"--advertise-client-urls={self.url}",
@@ -124,8 +124,8 @@ class Etcd(Daemon):
             "--log-level=warn",
         ]
 
-    def ask_version(self) -> str:
-        with urllib3.PoolManager(timeout=_PATIENCE, retries=False) as pool:
+    def read_version(self) -> str:
+        with urllib3.PoolManager(timeout=_TIMEOUT, retries=False) as pool:
             if pool.request("GET", f"{self.url}/health").json() != {"health": "true", "reason": ""}:
                 raise Unavailable("etcd is not healthy yet")
             return str(pool.request("GET", f"{self.url}/version").json()["etcdserver"])
@@ -144,20 +144,20 @@ class ApiServer(Daemon):
         return f"https://127.0.0.1:{self.port}"
 
     @property
-    def authority(self) -> Path:
+    def ca_file(self) -> Path:
         """The certificate by which clients know it; it makes one for itself at its first start."""
         return self.directory / "apiserver.crt"
 
-    def create(self) -> None:
+    def create_data_directory(self) -> None:
         tokens = self.directory / "tokens.csv"
         tokens.touch(mode=0o600)
         tokens.write_text(f'{self.token},admin,admin,"system:masters"\n')
-        (self.directory / "audit.json").write_text(json.dumps(_AUDITED))
+        (self.directory / "audit.json").write_text(json.dumps(_AUDIT_POLICY))
 
     def command(self) -> Sequence[str | Path]:
         key = self.directory / "apiserver.key"  # its own key signs the tokens of service accounts too
         return [
-            find("kube-apiserver"),
+            find_program("kube-apiserver"),
             f"--etcd-servers={self._etcd.url}",
             "--bind-address=127.0.0.1",
             f"--secure-port={self.port}",
@@ -175,34 +175,36 @@ class ApiServer(Daemon):
             f"--audit-log-path={self._audit_log}",
         ]
 
-    def audited(self) -> list[Any]:
+    def audit_entries(self) -> list[Any]:
         """Return what was written of statuses and Events, and how it was answered, in order (audit.k8s.io/v1)."""
         if not self._audit_log.exists():
             return []
-        *whole, _unfinished = self._audit_log.read_text().split("\n")
-        return [json.loads(line) for line in whole]
+        *complete_lines, _unfinished = self._audit_log.read_text().split("\n")
+        return [json.loads(line) for line in complete_lines]
 
     @property
     def _audit_log(self) -> Path:
         return self.directory / "audit.log"
 
-    def ask_version(self) -> str:
+    def read_version(self) -> str:
         self.get("/readyz")
         self.get("/api/v1/namespaces/default")  # it makes this a moment after it says that it is ready
         return str(self.get("/version")["gitVersion"]).removeprefix("v")
 
     def get(self, path: str) -> Any:
         """Return what is at a path; raise `Unavailable` where that is not had."""
-        answer = self.ask("GET", path)
-        if answer.status != 200:
-            raise Unavailable(f"{path} answers {answer.status}: {answer.said}")
-        return answer.said
+        response = self.request("GET", path)
+        if response.status != 200:
+            raise Unavailable(f"{path} answers {response.status}: {response.body}")
+        return response.body
 
-    def ask(self, method: str, path: str, body: object = None, content_type: str = "application/json") -> Answer:
+    def request(
+        self, method: str, path: str, body: object = None, content_type: str = "application/json"
+    ) -> ApiResponse:
         """Ask it directly, which is ten times as fast as to start kubectl; whatever it answers is an answer."""
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content_type}
-        sent = None if body is None else json.dumps(body)
-        with urllib3.PoolManager(ca_certs=str(self.authority), timeout=_PATIENCE, retries=False) as pool:
-            answer = pool.request(method, self.url + path, body=sent, headers=headers)
-        is_json = "json" in answer.headers.get("Content-Type", "")
-        return Answer(answer.status, answer.json() if is_json else answer.data.decode())
+        encoded_body = None if body is None else json.dumps(body)
+        with urllib3.PoolManager(ca_certs=str(self.ca_file), timeout=_TIMEOUT, retries=False) as pool:
+            response = pool.request(method, self.url + path, body=encoded_body, headers=headers)
+        is_json = "json" in response.headers.get("Content-Type", "")
+        return ApiResponse(response.status, response.json() if is_json else response.data.decode())

@@ -8,25 +8,25 @@ import pytest
 
 from tests.envtest.control_plane import ControlPlane
 from tests.servers import Unavailable
-from tests.servers.outcome import outcome
+from tests.servers.outcome import server_outcomes
 
 
 @functools.cache
-def _plane() -> ControlPlane | str:
+def _start_once() -> ControlPlane | str:
     """Return it, or why it cannot be had. However many folders of tests import the fixture, there is one."""
     plane = ControlPlane()
     try:
         plane.start()
     except Unavailable as error:
-        outcome["Kubernetes"] = f"Kubernetes: skipped, because {error}"
+        server_outcomes["Kubernetes"] = f"Kubernetes: skipped, because {error}"
         return f"Kubernetes cannot be had here: {error}"
-    outcome["Kubernetes"] = f"Kubernetes {plane.version}: tested"
+    server_outcomes["Kubernetes"] = f"Kubernetes {plane.version}: tested"
     return plane
 
 
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator[ControlPlane]:
-    plane = _plane()
+    plane = _start_once()
     if isinstance(plane, ControlPlane):
         yield plane
         plane.stop()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.servers import Unavailable
 
-_HERE = Path(__file__).parent
+_MODULES_DIR = Path(__file__).parent
 _REQUIRED = re.compile(r"^require \S+ v(\S+)$", re.MULTILINE)
 
 
@@ -22,49 +22,51 @@ class Program:
     name: str
     module: str
     package: str
-    stamps: Mapping[str, str] = field(default_factory=dict)
+    linker_variables: Mapping[str, str] = field(default_factory=dict)
     """What the linker writes into it, so that it knows its version."""
 
     @property
     def source(self) -> Path:
-        return _HERE / self.module
+        return _MODULES_DIR / self.module
 
     @property
     def version(self) -> str:
         return version_of(self.module)
 
     @property
-    def place(self) -> Path:
+    def path(self) -> Path:
         """Where `make envtest` puts it. Another version has another place."""
-        return cache() / f"{self.module}-{self.version}" / self.name
+        return cache_dir() / f"{self.module}-{self.version}" / self.name
 
 
 def version_of(module: str) -> str:
-    found = _REQUIRED.search((_HERE / module / "go.mod").read_text())
+    found = _REQUIRED.search((_MODULES_DIR / module / "go.mod").read_text())
     assert found is not None, f"{module}/go.mod requires nothing"
     return found[1]
 
 
-def cache() -> Path:
+def cache_dir() -> Path:
     """Return the folder of all versions, once a machine."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "masterjob" / "envtest"
 
 
-def _kubernetes(name: str) -> Program:
+def _kubernetes_program(name: str) -> Program:
     version = version_of("kubernetes")
     major, minor, _ = version.split(".")
-    said = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
-    readers = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
-    stamps = {f"{reader}.{variable}": value for reader in readers for variable, value in said.items()}
-    return Program(name, "kubernetes", f"k8s.io/kubernetes/cmd/{name}", stamps)
+    version_info = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    linker_variables = {
+        f"{reader}.{variable}": value for reader in packages for variable, value in version_info.items()
+    }
+    return Program(name, "kubernetes", f"k8s.io/kubernetes/cmd/{name}", linker_variables)
 
 
 CONTROL_PLANE = ("kube-apiserver", "kubectl", "etcd")
 PROGRAMS = {
     program.name: program
     for program in (
-        _kubernetes("kube-apiserver"),
-        _kubernetes("kubectl"),
+        _kubernetes_program("kube-apiserver"),
+        _kubernetes_program("kubectl"),
         Program("etcd", "etcd", "go.etcd.io/etcd/server/v3"),
         Program(
             "helm",
@@ -76,15 +78,15 @@ PROGRAMS = {
 }
 
 
-def find(name: str) -> Path:
+def find_program(name: str) -> Path:
     """Return where a program lies.
 
     Raises:
         Unavailable: it is not here; the message says how to get it.
     """
     program = PROGRAMS[name]
-    assets = os.environ.get("KUBEBUILDER_ASSETS")
-    for place in ([Path(assets) / name] if assets else []) + [program.place]:
-        if place.exists():
-            return place
+    assets_dir = os.environ.get("KUBEBUILDER_ASSETS")
+    for path in ([Path(assets_dir) / name] if assets_dir else []) + [program.path]:
+        if path.exists():
+            return path
     raise Unavailable(f"{name} {program.version} is not installed: `make envtest` does it, once a machine")

@@ -15,20 +15,20 @@ import yaml
 
 from examples import demonstration as demo
 from tests.envtest.control_plane import ControlPlane
-from tests.envtest.programs import find
+from tests.envtest.programs import find_program
 
 ROOT = Path(__file__).parent.parent.parent
-RUN = ROOT / ".run-kube"
-MINE = RUN / "kubeconfig"
+RUN_DIR = ROOT / ".run-kube"
+ADMIN_KUBECONFIG = RUN_DIR / "kubeconfig"
 CONFIG = "examples/kubernetes/config.yaml"
 MANIFEST = ROOT / "deploy" / "rbac" / "operator.yaml"
-RIGHTS = tuple(
+OPERATOR_RULES = tuple(
     rule for each in yaml.safe_load_all(MANIFEST.read_text()) if each["kind"] == "Role" for rule in each["rules"]
 )
 """All that an operator may do: just what is handed out."""
 PODS = ("pod-a", "pod-b", "pod-c")
 OPERATOR = (sys.executable, "-m", "masterjob", "operator")
-URL = f"sqlite:///{RUN}/demo.sqlite3"
+URL = f"sqlite:///{RUN_DIR}/demo.sqlite3"
 LOCKS = ("REPORT", "MAIL-QUEUE")
 """Of the MasterJobs in crds/samples that are enabled."""
 
@@ -53,8 +53,8 @@ Ctrl-C ends all.
 """
 
 
-def operator(pod: str, port: int, kubeconfig: Path) -> demo.Command:
-    return demo.Command(
+def operator(pod: str, port: int, kubeconfig: Path) -> demo.ProcessSpec:
+    return demo.ProcessSpec(
         [*OPERATOR, "--kubeconfig", str(kubeconfig), "--config", CONFIG, "--port", str(port)],
         {"MASTERJOB_DATABASE_URL": URL, "POD_NAME": pod, "POD_IP": "127.0.0.1", "NODE_NAME": "here"},
     )
@@ -67,27 +67,30 @@ def guide(kubeconfig: Path, path: Path, port: int) -> str:
 
 def prepare(plane: ControlPlane) -> Path:
     """Have the cluster as the guide says; return what the operators log in with."""
-    shutil.copy(plane.kubeconfig, MINE)
+    shutil.copy(plane.kubeconfig, ADMIN_KUBECONFIG)
     plane.kubectl("apply", "-f", "crds/masterjobs.yaml")
     plane.kubectl("wait", "--for=condition=established", "crd/masterjobs.masterjob.io")
     plane.kubectl("apply", "-f", "crds/samples/")
-    return plane.kubeconfig_for("masterjob", *RIGHTS)
+    return plane.kubeconfig_for("masterjob", *OPERATOR_RULES)
 
 
 def main() -> None:
-    with demo.demonstration("make run-kube", __doc__, RUN) as shown, contextlib.ExitStack() as stack:
-        with shown.ending.breaks_off():
+    with (
+        demo.set_up_demonstration("make run-kube", __doc__, RUN_DIR) as running_demo,
+        contextlib.ExitStack() as stack,
+    ):
+        with running_demo.signals.interruptible():
             plane = ControlPlane()
             stack.callback(plane.stop)
             plane.start()
-            theirs = prepare(plane)
+            operator_kubeconfig = prepare(plane)
         ports = dict(zip(PODS, demo.free_ports(len(PODS)), strict=True))
-        print(guide(MINE, find("kubectl").parent, ports[PODS[0]]), flush=True)
+        print(guide(ADMIN_KUBECONFIG, find_program("kubectl").parent, ports[PODS[0]]), flush=True)
 
-        def command(pod: str) -> demo.Command:
-            return operator(pod, ports[pod], theirs)
+        def command(pod: str) -> demo.ProcessSpec:
+            return operator(pod, ports[pod], operator_kubeconfig)
 
-        shown.run(PODS, command, "{name} has ended; it starts again", demo.Masters(URL, *LOCKS))
+        running_demo.run(PODS, command, "{name} has ended; it starts again", demo.MasterPrinter(URL, *LOCKS))
 
 
 if __name__ == "__main__":

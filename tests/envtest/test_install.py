@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.envtest import install
-from tests.envtest.programs import CONTROL_PLANE, PROGRAMS, find, version_of
+from tests.envtest.programs import CONTROL_PLANE, PROGRAMS, find_program, version_of
 from tests.servers import Unavailable
 
 FAKE_GO = """#!/bin/sh
@@ -42,14 +42,14 @@ def new_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def put_command(machine: Path, name: str, script: str) -> Path:
+def install_command(machine: Path, name: str, script: str) -> Path:
     path = machine / "bin" / name
     path.write_text(script)
     path.chmod(0o755)
     return path
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
@@ -59,7 +59,7 @@ def site(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """A web server on the loopback, and the folder that it shows."""
     folder = tmp_path / "site"
     folder.mkdir()
-    handler = functools.partial(Quiet, directory=folder)
+    handler = functools.partial(QuietHandler, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -68,48 +68,48 @@ def site(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         thread.join()
 
 
-def packed(files: dict[str, bytes]) -> bytes:
+def make_archive(files: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for name, content in files.items():
-            member = tarfile.TarInfo(f"controller-tools/envtest/{name}")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
+            entry = tarfile.TarInfo(f"controller-tools/envtest/{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
     return buffer.getvalue()
 
 
 def test_a_program_that_is_missing_is_named_with_how_to_get_it() -> None:
     with pytest.raises(Unavailable, match=r"^etcd [0-9.]+ is not installed: `make envtest` does it"):
-        find("etcd")
+        find_program("etcd")
 
 
 def test_the_folder_that_everybody_names_for_envtest_is_used(
     new_machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(new_machine / "bin"))
-    etcd = put_command(new_machine, "etcd", "")
-    assert find("etcd") == etcd
+    etcd = install_command(new_machine, "etcd", "")
+    assert find_program("etcd") == etcd
 
 
-def test_a_program_on_the_path_is_taken_where_it_is_of_the_very_version(new_machine: Path) -> None:
+def test_a_program_on_the_path_is_used_if_it_has_the_exact_version(new_machine: Path) -> None:
     helm = PROGRAMS["helm"]
-    on_path = put_command(new_machine, "helm", f"#!/bin/sh\necho v{helm.version}+gabc\n")
-    install.link([helm])
+    on_path = install_command(new_machine, "helm", f"#!/bin/sh\necho v{helm.version}+gabc\n")
+    install.link_from_path([helm])
     with pytest.raises(Unavailable):
-        find("helm")
+        find_program("helm")
     on_path.write_text(f"#!/bin/sh\necho v{helm.version}\n")
-    install.link([helm])
-    assert find("helm").resolve() == on_path
+    install.link_from_path([helm])
+    assert find_program("helm").resolve() == on_path
 
 
 def test_an_archive_that_is_not_the_published_one_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not the one that was published"):
-        install.unpack(packed({"etcd": b"evil"}), hashlib.sha512(b"").hexdigest(), tmp_path, ["etcd"])
+        install.unpack(make_archive({"etcd": b"evil"}), hashlib.sha512(b"").hexdigest(), tmp_path, ["etcd"])
     assert not (tmp_path / "etcd").exists()
 
 
-def test_a_published_archive_has_its_programs_put_in_place(tmp_path: Path) -> None:
-    archive = packed({"etcd": b"\x7fELF", "kubectl": b"other"})
+def test_a_published_archive_is_unpacked(tmp_path: Path) -> None:
+    archive = make_archive({"etcd": b"\x7fELF", "kubectl": b"other"})
     install.unpack(archive, hashlib.sha512(archive).hexdigest(), tmp_path, ["etcd"])
     assert (tmp_path / "etcd").read_bytes() == b"\x7fELF"
     assert os.access(tmp_path / "etcd", os.X_OK)
@@ -122,16 +122,16 @@ def test_of_the_published_versions_it_is_the_newest_of_the_same_minor(monkeypatc
         version: {f"envtest-{version}-{sys.platform}-amd64.tar.gz": {"hash": version, "selfLink": ""}}
         for version in ("v1.35.9", "v1.36.2", "v1.36.10", "v1.36.11-rc.1", "v1.37.0")
     }
-    assert install.newest(published, "1.36.3")[0] == "v1.36.10"
+    assert install.newest_patch(published, "1.36.3")[0] == "v1.36.10"
     with pytest.raises(LookupError, match=r"none of 1\.40"):
-        install.newest(published, "1.40.0")
+        install.newest_patch(published, "1.40.0")
 
 
 def test_what_is_published_is_downloaded(monkeypatch: pytest.MonkeyPatch, site: tuple[str, Path]) -> None:
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
     url, folder = site
     name = f"envtest-v{version_of('kubernetes')}-{sys.platform}-arm64.tar.gz"
-    archive = packed({program: program.encode() for program in CONTROL_PLANE})
+    archive = make_archive({program: program.encode() for program in CONTROL_PLANE})
     (folder / name).write_bytes(archive)
     published = {name: {"hash": hashlib.sha512(archive).hexdigest(), "selfLink": f"{url}/{name}"}}
     (folder / "releases.yaml").write_text(
@@ -139,51 +139,51 @@ def test_what_is_published_is_downloaded(monkeypatch: pytest.MonkeyPatch, site: 
     )
     monkeypatch.setattr(install, "RELEASES", f"{url}/releases.yaml")
     install.main([])
-    assert [find(program).read_text() for program in CONTROL_PLANE] == list(CONTROL_PLANE)
+    assert [find_program(program).read_text() for program in CONTROL_PLANE] == list(CONTROL_PLANE)
 
 
 def test_who_cannot_download_builds(
     new_machine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put_command(new_machine, "go", FAKE_GO)
+    install_command(new_machine, "go", FAKE_GO)
     monkeypatch.setattr(install, "RELEASES", "http://127.0.0.1:9/")
     install.main(["etcd"])
-    assert find("etcd").read_text() == "made\n"
-    said = capsys.readouterr().out
-    assert "no archive of envtest" in said
-    assert "building etcd" in said
+    assert find_program("etcd").read_text() == "made\n"
+    output = capsys.readouterr().out
+    assert "no archive of envtest" in output
+    assert "building etcd" in output
 
 
-def test_without_go_it_says_what_is_missing() -> None:
+def test_without_go_the_message_names_what_is_missing() -> None:
     with pytest.raises(SystemExit, match=r"Go 1\.\d+ or newer is needed to build helm, and there is none here"):
         install.main(["helm"])
 
 
 def test_an_old_go_is_named(new_machine: Path) -> None:
-    put_command(new_machine, "go", FAKE_GO.replace("go1.99.1", "go1.19.8"))
+    install_command(new_machine, "go", FAKE_GO.replace("go1.99.1", "go1.19.8"))
     with pytest.raises(SystemExit, match=r"Go 1\.\d+ or newer is needed to build helm, and this is go1\.19\.8"):
         install.main(["helm"])
 
 
-def test_a_build_that_fails_says_why_and_leaves_nothing(new_machine: Path) -> None:
-    put_command(new_machine, "go", FAKE_GO.replace("build)", "build) echo no space left; exit 1 ;;\nnever)"))
+def test_a_failed_build_reports_the_error_and_installs_nothing(new_machine: Path) -> None:
+    install_command(new_machine, "go", FAKE_GO.replace("build)", "build) echo no space left; exit 1 ;;\nnever)"))
     with pytest.raises(SystemExit, match=r"helm could not be built:\nno space left"):
         install.main(["helm"])
     with pytest.raises(Unavailable):
-        find("helm")
+        find_program("helm")
 
 
 def test_two_at_once_build_once(new_machine: Path) -> None:
-    put_command(new_machine, "go", FAKE_GO)
+    install_command(new_machine, "go", FAKE_GO)
     command = [sys.executable, "-m", "tests.envtest.install", "helm"]
     both = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
     assert [one.wait(60) for one in both] == [0, 0]
     assert len((new_machine / "builds").read_text().splitlines()) == 1
-    assert find("helm").exists()
+    assert find_program("helm").exists()
 
 
 def test_what_is_here_is_not_made_again(new_machine: Path) -> None:
-    put_command(new_machine, "go", FAKE_GO)
+    install_command(new_machine, "go", FAKE_GO)
     install.main(["helm"])
     install.main(["helm"])
     assert len((new_machine / "builds").read_text().splitlines()) == 1

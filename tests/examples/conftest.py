@@ -15,23 +15,23 @@ from typing import Any
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
-PATIENCE = 30.0
+WAIT_TIMEOUT = 30.0
 
 
-class Example:
+class ExampleProcess:
     """One running example; its lines arrive in a queue."""
 
-    def __init__(self, url: str, command: list[str], folder: Path | None = None) -> None:
+    def __init__(self, url: str, command: list[str], directory: Path | None = None) -> None:
         self._process = subprocess.Popen(
             command,
-            cwd=folder,
+            cwd=directory,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             env={**os.environ, "MASTERJOB_DATABASE_URL": url},
         )
         self._lines: queue.Queue[str | None] = queue.Queue()
-        self.seen: list[str] = []
+        self.lines_read: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -41,18 +41,18 @@ class Example:
             self._lines.put(line.rstrip("\n"))
         self._lines.put(None)
 
-    def says(self, words: str) -> str:
+    def wait_for_line(self, text: str) -> str:
         """Wait for a line with these words in it."""
-        while (line := self._lines.get(timeout=PATIENCE)) is not None:
-            self.seen.append(line)
-            if words in line:
+        while (line := self._lines.get(timeout=WAIT_TIMEOUT)) is not None:
+            self.lines_read.append(line)
+            if text in line:
                 return line
-        raise AssertionError(f"ended without a word of {words!r}: {self.seen}")
+        raise AssertionError(f"ended without a word of {text!r}: {self.lines_read}")
 
-    def rest(self) -> list[str]:
+    def remaining_lines(self) -> list[str]:
         """Wait for its end, and return all that it said since it was last listened to."""
         lines: list[str] = []
-        while (line := self._lines.get(timeout=PATIENCE)) is not None:
+        while (line := self._lines.get(timeout=WAIT_TIMEOUT)) is not None:
             lines.append(line)
         return lines
 
@@ -60,22 +60,22 @@ class Example:
     def pid(self) -> int:
         return self._process.pid
 
-    def signal(self, number: int) -> None:
-        self._process.send_signal(number)
+    def send_signal(self, signum: int) -> None:
+        self._process.send_signal(signum)
 
     def wait(self) -> int:
-        return self._process.wait(PATIENCE)
+        return self._process.wait(WAIT_TIMEOUT)
 
-    def clean_up(self) -> None:
+    def kill(self) -> None:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
-        self._reader.join(PATIENCE)
+        self._reader.join(WAIT_TIMEOUT)
         assert self._process.stdout is not None
         self._process.stdout.close()
 
 
-Start = Callable[..., Example]
+StartExample = Callable[..., ExampleProcess]
 
 
 @pytest.fixture
@@ -84,30 +84,30 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def start(url: str) -> Iterator[Start]:
-    running: list[Example] = []
+def start(url: str) -> Iterator[StartExample]:
+    running: list[ExampleProcess] = []
 
-    def begin(name: str, *arguments: str, folder: Path | None = None) -> Example:
+    def start_example(name: str, *arguments: str, directory: Path | None = None) -> ExampleProcess:
         suffix = Path(name).suffix
         command = {".py": [sys.executable], ".mjs": ["node"]}.get(suffix, [sys.executable, "-m"])
-        place = str(EXAMPLES / name) if suffix in (".py", ".mjs") else name
-        example = Example(url, [*command, place, *arguments], folder)
+        target = str(EXAMPLES / name) if suffix in (".py", ".mjs") else name
+        example = ExampleProcess(url, [*command, target, *arguments], directory)
         running.append(example)
         return example
 
-    yield begin
+    yield start_example
     for example in running:
-        example.clean_up()
+        example.kill()
 
 
-def get(port: int) -> dict[str, Any]:
+def get_page(port: int) -> dict[str, Any]:
     """Ask the example's page, once it is up."""
-    pulse = threading.Event()
-    for _ in range(int(PATIENCE / 0.05)):
+    pause = threading.Event()
+    for _ in range(int(WAIT_TIMEOUT / 0.05)):
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE) as answer:
-                page: dict[str, Any] = json.load(answer)
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=WAIT_TIMEOUT) as response:
+                page: dict[str, Any] = json.load(response)
                 return page
         except urllib.error.URLError:
-            pulse.wait(0.05)
+            pause.wait(0.05)
     raise AssertionError("no page")

@@ -11,44 +11,45 @@ from pathlib import Path
 import pytest
 
 import masterjob
+from tests.examples.conftest import EXAMPLES, StartExample, get_page
 from tests.servers.process import free_port
 
-from .conftest import EXAMPLES, Start, get
 
-
-def test_the_scheduler_reports_on_one_instance_and_goes_on_in_another(start: Start, url: str) -> None:
+def test_the_scheduler_reports_on_one_instance_and_goes_on_in_another(start: StartExample, url: str) -> None:
     first = start("scheduler.py", "0.05")
-    first.says("report 2")
+    first.wait_for_line("report 2")
     second = start("scheduler.py", "0.05")
-    first.signal(signal.SIGTERM)
-    second.says("report 2")
+    first.send_signal(signal.SIGTERM)
+    second.wait_for_line("report 2")
     assert [event.kind for event in masterjob.history("SCHEDULER", database=url)].count("evicted") == 0
 
 
-def test_the_guarded_writer_writes_while_it_is_master_and_not_a_moment_longer(start: Start, url: str) -> None:
+def test_the_guarded_writer_writes_while_it_is_master_and_not_a_moment_longer(
+    start: StartExample, url: str
+) -> None:
     writer = start("guarded_writer.py")
-    line = writer.says("written in term")
+    line = writer.wait_for_line("written in term")
     (lock,) = masterjob.status("REPORT", database=url)
     assert line == f"written in term {lock.term}"
     masterjob.disable("REPORT", "that will do", database=url)
-    writer.signal(signal.SIGTERM)
+    writer.send_signal(signal.SIGTERM)
     assert writer.wait() == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("name", ["with_aiohttp.py", "with_fastapi.py", "with_django.py"])
-def test_a_web_application_runs_the_job_beside_its_pages(start: Start, name: str) -> None:
+def test_a_web_application_runs_the_job_beside_its_pages(start: StartExample, name: str) -> None:
     port = free_port()
     application = start(name, str(port))
-    application.says("tick in term")
-    page = get(port)
+    application.wait_for_line("tick in term")
+    page = get_page(port)
     assert page["isMaster"] is True
     assert "master since term" in page["why"]
-    application.signal(signal.SIGTERM)
+    application.send_signal(signal.SIGTERM)
     assert application.wait() in (0, -signal.SIGTERM)
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "line"),
     [
         ("ticker.py", "master of TICKER"),
         ("scheduler.py", "report 1"),
@@ -59,12 +60,12 @@ def test_a_web_application_runs_the_job_beside_its_pages(start: Start, name: str
     ],
 )
 def test_ctrl_c_ends_an_example_without_a_traceback_and_frees_its_lock(
-    start: Start, url: str, name: str, words: str
+    start: StartExample, url: str, name: str, line: str
 ) -> None:
     example = start(name, *([str(free_port())] if name.startswith("with_") else []))
-    example.says(words)
-    example.signal(signal.SIGINT)
-    assert "Traceback" not in "\n".join(example.rest())
+    example.wait_for_line(line)
+    example.send_signal(signal.SIGINT)
+    assert "Traceback" not in "\n".join(example.remaining_lines())
     example.wait()
     assert [lock.master for lock in masterjob.status(database=url)] == [None]
 
@@ -88,53 +89,55 @@ def test_the_guarded_writer_takes_every_url_that_we_take(
     assert found.render_as_string(hide_password=False) == understood
 
 
-def test_a_shell_command_runs_under_the_controllers_of_make_run(start: Start, url: str) -> None:
+def test_a_shell_command_runs_under_the_controllers_of_make_run(start: StartExample, url: str) -> None:
     paths = [str(EXAMPLES / "manifests"), "--config", str(EXAMPLES / "config.yaml")]
     controller = start("masterjob", "run", *paths, "--database", url)
-    controller.says("begins")
+    controller.wait_for_line("begins")
     masterjob.disable("TICKER", "that will do", database=url)
-    controller.says("has ended with signal SIGTERM")
-    controller.says("stepped down from TICKER: disabled by")
-    controller.signal(signal.SIGTERM)
+    controller.wait_for_line("has ended with signal SIGTERM")
+    controller.wait_for_line("stepped down from TICKER: disabled by")
+    controller.send_signal(signal.SIGTERM)
     assert controller.wait() == 0
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
-def test_a_job_in_another_language_is_told_over_http(start: Start, url: str, tmp_path: Path) -> None:
+def test_a_job_in_another_language_is_started_and_stopped_over_http(
+    start: StartExample, url: str, tmp_path: Path
+) -> None:
     port = free_port()
     config = tmp_path / "config.yaml"
     config.write_text((EXAMPLES / "http_job" / "config.yaml").read_text().replace("8099", str(port)))
     server = start("http_job/server.mjs", str(port))
-    server.says("listens on")
+    server.wait_for_line("listens on")
     controller = start(
         "masterjob", "run", str(EXAMPLES / "http_job" / "job.yaml"), "--config", str(config), "--database", url
     )
-    server.says("NODE-TICKER: tick 1 in term")
-    controller.signal(signal.SIGTERM)
-    server.says("NODE-TICKER: stopped in term")
+    server.wait_for_line("NODE-TICKER: tick 1 in term")
+    controller.send_signal(signal.SIGTERM)
+    server.wait_for_line("NODE-TICKER: stopped in term")
     assert controller.wait() == 0
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
-def test_a_job_in_another_language_refuses_who_was_master_before(start: Start) -> None:
+def test_a_job_in_another_language_refuses_who_was_master_before(start: StartExample) -> None:
     port = free_port()
     server = start("http_job/server.mjs", str(port))
-    server.says("listens on")
-    assert _told(port, "start", 2) == (204, "")
-    assert _told(port, "start", 1) == (409, "term 1 is over: term 2 was seen\n")
-    assert _told(port, "stop", 1) == (409, "term 1 is over: term 2 was seen\n")
-    server.says("refused: term 1 is over: term 2 was seen")
-    assert _told(port, "start", 3) == (204, "")
-    server.says("NODE: stopped in term 2")
-    server.says("NODE: tick 1 in term 3")
-    assert [_told(port, "stop", 3), _told(port, "stop", 3)] == [(204, ""), (204, "")]
+    server.wait_for_line("listens on")
+    assert _post_hook(port, "start", 2) == (204, "")
+    assert _post_hook(port, "start", 1) == (409, "term 1 is over: term 2 was seen\n")
+    assert _post_hook(port, "stop", 1) == (409, "term 1 is over: term 2 was seen\n")
+    server.wait_for_line("refused: term 1 is over: term 2 was seen")
+    assert _post_hook(port, "start", 3) == (204, "")
+    server.wait_for_line("NODE: stopped in term 2")
+    server.wait_for_line("NODE: tick 1 in term 3")
+    assert [_post_hook(port, "stop", 3), _post_hook(port, "stop", 3)] == [(204, ""), (204, "")]
 
 
-def _told(port: int, event: str, term: int) -> tuple[int, str]:
-    said = json.dumps({"lockName": "NODE", "term": term, "event": event}).encode()
+def _post_hook(port: int, event: str, term: int) -> tuple[int, str]:
+    body = json.dumps({"lockName": "NODE", "term": term, "event": event}).encode()
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{event}", said, timeout=30) as answer:
-            return answer.status, answer.read().decode()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{event}", body, timeout=30) as response:
+            return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()

@@ -20,17 +20,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.faults.story import Effect, Run, Span, Story, common, length, union, without
+from tests.faults.events import Effect, EventLog, JobRun, Span, difference, intersection, length, union
 
-BLINK = 0.002
+CLOCK_TOLERANCE = 0.002
 """Seconds that two processes may read a clock apart and still mean the same moment."""
 
-LOOK = 0.2
+STOP_TOLERANCE = 0.2
 """Seconds that a stop may take to be written down, on a machine that is busy."""
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class Guarantees:
     """The timing that all workers have, in seconds, and what follows from it."""
 
     heartbeat: float
@@ -42,12 +42,12 @@ class Promise:
         return self.stop_timeout + 0.02 * self.lease
 
     @property
-    def gap(self) -> float:
+    def max_gap(self) -> float:
         return self.lease + self.heartbeat + 1.0
 
     @property
-    def stop_within(self) -> float:
-        return self.heartbeat + self.stop_timeout + LOOK
+    def max_stop_time(self) -> float:
+        return self.heartbeat + self.stop_timeout + STOP_TOLERANCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,76 +55,79 @@ class Failover:
     """A change from one run to the next: how long nothing ran, and what ended the run before."""
 
     at: float
-    seconds: float
+    duration: float
     cause: str
     before: str
     after: str
 
 
-def judge(story: Story, promise: Promise) -> list[str]:
+def find_violations(event_log: EventLog, guarantees: Guarantees) -> list[str]:
     """Every violation, in words; none is what everybody hopes for."""
-    judge_of = _Judge(story, promise)
-    parts = (
-        judge_of.overlaps(),
-        judge_of.terms(),
-        judge_of.stale_effects(),
-        judge_of.gaps(),
-        judge_of.disobedience(),
+    checker = _Checker(event_log, guarantees)
+    checks = (
+        checker.overlaps(),
+        checker.terms(),
+        checker.stale_effects(),
+        checker.gaps(),
+        checker.ignored_disables(),
     )
-    return list(itertools.chain(*parts))
+    return list(itertools.chain(*checks))
 
 
-def failovers(story: Story) -> list[Failover]:
+def failovers(event_log: EventLog) -> list[Failover]:
     """Every change of master, in order."""
-    return [_failover(story, before, after) for before, after in itertools.pairwise(story.runs())]
+    return [_failover(event_log, before, after) for before, after in itertools.pairwise(event_log.runs())]
 
 
-def _failover(story: Story, before: Run, after: Run) -> Failover:
+def _failover(event_log: EventLog, before: JobRun, after: JobRun) -> Failover:
     """Of a master that is frozen and replaced meanwhile, its freezing is the end, not its late stop."""
-    ended, cause = before.ended, before.cause
-    for begin, end in story.spans("paused", "resumed", before.who):
-        if before.began < begin < after.began < end:
-            ended, cause = begin, "paused"
-    return Failover(after.began, after.began - ended, cause, before.who, after.who)
+    ended_at, cause = before.ended_at, before.cause
+    for begin, end in event_log.spans("paused", "resumed", before.who):
+        if before.started_at < begin < after.started_at < end:
+            ended_at, cause = begin, "paused"
+    return Failover(after.started_at, after.started_at - ended_at, cause, before.who, after.who)
 
 
-class _Judge:
-    def __init__(self, story: Story, promise: Promise) -> None:
-        self._story = story
-        self._promise = promise
-        self._runs = story.runs()
-        self._pauses = {who: self._long_pauses(who) for who in story.workers()}
+class _Checker:
+    def __init__(self, event_log: EventLog, guarantees: Guarantees) -> None:
+        self._event_log = event_log
+        self._guarantees = guarantees
+        self._runs = event_log.runs()
+        self._pauses = {who: self._long_pauses(who) for who in event_log.workers()}
 
     def _long_pauses(self, who: str) -> list[Span]:
-        return [pause for pause in self._story.pauses(who) if length(pause) > self._promise.margin]
+        return [pause for pause in self._event_log.pauses(who) if length(pause) > self._guarantees.margin]
 
-    def _able(self, who: str) -> list[Span]:
+    def _able_spans(self, who: str) -> list[Span]:
         """When this worker lives, is not paused, and can speak to a database that answers."""
-        told = self._story.spans
-        lives = common(told("up", "leaving", who), told("up", "gone", who))
-        return without(lives, [*self._pauses[who], *told("cut", "healed", who), *told("down", "back")])
+        spans = self._event_log.spans
+        alive = intersection(spans("up", "leaving", who), spans("up", "gone", who))
+        return difference(alive, [*self._pauses[who], *spans("cut", "healed", who), *spans("down", "back")])
 
     # --- I1
 
     def overlaps(self) -> Iterator[str]:
-        for first, second in self._at_once():
-            both = common([first.span], [second.span]) if first.who != second.who else []
-            for span in without(both, [*self._excuses(first.who), *self._excuses(second.who)]):
-                if length(span) > BLINK:
-                    yield f"I1: {_run(first)} and {_run(second)} overlap for {length(span):.3f} s at {span[0]:.3f}"
+        for first, second in self._concurrent_runs():
+            both = intersection([first.span], [second.span]) if first.who != second.who else []
+            for span in difference(both, [*self._excused_spans(first.who), *self._excused_spans(second.who)]):
+                if length(span) > CLOCK_TOLERANCE:
+                    yield (
+                        f"I1: {_describe_run(first)}"
+                        f" and {_describe_run(second)} overlap for {length(span):.3f} s at {span[0]:.3f}"
+                    )
 
-    def _at_once(self) -> Iterator[tuple[Run, Run]]:
+    def _concurrent_runs(self) -> Iterator[tuple[JobRun, JobRun]]:
         """Pairs of which the second began before the first had ended."""
         for number, first in enumerate(self._runs):
             later = itertools.islice(self._runs, number + 1, None)
             for second in later:
-                if second.began >= first.ended:
+                if second.started_at >= first.ended_at:
                     break
                 yield first, second
 
-    def _excuses(self, who: str) -> list[Span]:
+    def _excused_spans(self, who: str) -> list[Span]:
         """A worker that was paused too long is not to blame until it had the time to stop."""
-        reaction = self._promise.stop_timeout + LOOK
+        reaction = self._guarantees.stop_timeout + STOP_TOLERANCE
         return [(begin, end + reaction) for begin, end in self._pauses[who]]
 
     # --- I2
@@ -135,50 +138,58 @@ class _Judge:
                 yield f"I2: term {term} was issued {times} times"
         for first, second in itertools.pairwise(self._runs):
             if first.term > second.term and not self._was_paused(second):
-                yield f"I2: {_run(second)} began after {_run(first)}, whose number is larger"
+                yield f"I2: {_describe_run(second)} began after {_describe_run(first)}, whose number is larger"
 
-    def _was_paused(self, run: Run) -> bool:
+    def _was_paused(self, run: JobRun) -> bool:
         """Whether its ``start`` may have been held up long after the claim."""
-        before = [(run.began - self._promise.lease, run.began + BLINK)]
-        return bool(common(self._pauses[run.who], before))
+        before = [(run.started_at - self._guarantees.lease, run.started_at + CLOCK_TOLERANCE)]
+        return bool(intersection(self._pauses[run.who], before))
 
     def stale_effects(self) -> Iterator[str]:
         known = {run.term for run in self._runs}
-        for effect in self._story.effects:
+        for effect in self._event_log.effects:
             if effect.term not in known:
                 yield f"I2: effect {effect.id} is of term {effect.term}, which nobody was told to serve"
-        yield from _decreasing("id", sorted(self._story.effects, key=lambda effect: effect.id))
-        yield from _decreasing("commit", sorted(self._story.effects, key=lambda each: (each.committed, each.id)))
+        yield from _find_decreasing_terms("id", sorted(self._event_log.effects, key=lambda effect: effect.id))
+        yield from _find_decreasing_terms(
+            "commit", sorted(self._event_log.effects, key=lambda each: (each.committed, each.id))
+        )
 
     # --- I3
 
     def gaps(self) -> Iterator[str]:
-        served = union(span for run in self._runs for span in without([run.span], self._pauses[run.who]))
-        enabled = without([(0.0, self._story.end)], self._story.spans("disabling", "enabled"))
-        empty = without(enabled, served)
-        for who in self._story.workers():
-            for span in common(self._able(who), empty):
-                if length(span) > self._promise.gap:
+        served = union(span for run in self._runs for span in difference([run.span], self._pauses[run.who]))
+        enabled = difference([(0.0, self._event_log.end)], self._event_log.spans("disabling", "enabled"))
+        without_master = difference(enabled, served)
+        for who in self._event_log.workers():
+            for span in intersection(self._able_spans(who), without_master):
+                if length(span) > self._guarantees.max_gap:
                     yield f"I3: nothing ran for {length(span):.3f} s at {span[0]:.3f}, though {who} could have"
 
     # --- I4
 
-    def disobedience(self) -> Iterator[str]:
-        within = self._promise.stop_within
+    def ignored_disables(self) -> Iterator[str]:
+        max_stop_time = self._guarantees.max_stop_time
         for run in self._runs:
-            for off in self._story.spans("disabled", "enabling"):
-                told = common(self._able(run.who), [off])
-                if any(length(span) > within for span in common(told, [run.span])):
-                    yield f"I4: {_run(run)} went on for more than {within:.1f} s after the disable at {off[0]:.3f}"
-                if any(begin + within < run.began < end for begin, end in told):
-                    yield f"I4: {_run(run)} began at {run.began:.3f}, after the disable at {off[0]:.3f}"
+            for disabled_span in self._event_log.spans("disabled", "enabling"):
+                obeyable_spans = intersection(self._able_spans(run.who), [disabled_span])
+                if any(length(span) > max_stop_time for span in intersection(obeyable_spans, [run.span])):
+                    yield (
+                        f"I4: {_describe_run(run)} went on"
+                        f" for more than {max_stop_time:.1f} s after the disable at {disabled_span[0]:.3f}"
+                    )
+                if any(begin + max_stop_time < run.started_at < end for begin, end in obeyable_spans):
+                    yield (
+                        f"I4: {_describe_run(run)}"
+                        f" began at {run.started_at:.3f}, after the disable at {disabled_span[0]:.3f}"
+                    )
 
 
-def _decreasing(order: str, effects: Sequence[Effect]) -> Iterator[str]:
+def _find_decreasing_terms(order: str, effects: Sequence[Effect]) -> Iterator[str]:
     for before, after in itertools.pairwise(effects):
         if after.term < before.term:
             yield f"I2: by {order}, effect {after.id} of term {after.term} comes after one of term {before.term}"
 
 
-def _run(run: Run) -> str:
+def _describe_run(run: JobRun) -> str:
     return f"the run of {run.who} in term {run.term}"

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 import masterjob
+from tests.faults.fixtures import FaultHarness, faketime_library
 from tests.faults.server import FaultyPostgreSQL
-from tests.faults.stage import Stage, faketime_library
 from tests.servers import Unavailable
 
 
 @pytest.fixture(scope="package")
-def faulty_or_why() -> Iterator[FaultyPostgreSQL | str]:
+def faulty_server_or_reason() -> Iterator[FaultyPostgreSQL | str]:
     try:
         server = FaultyPostgreSQL()
         server.start()
@@ -26,25 +26,25 @@ def faulty_or_why() -> Iterator[FaultyPostgreSQL | str]:
 
 
 @pytest.fixture
-def faulty(faulty_or_why: FaultyPostgreSQL | str) -> FaultyPostgreSQL:
-    if isinstance(faulty_or_why, FaultyPostgreSQL):
-        return faulty_or_why
-    why = f"PostgreSQL cannot be had here: {faulty_or_why}"
+def faulty_server(faulty_server_or_reason: FaultyPostgreSQL | str) -> FaultyPostgreSQL:
+    if isinstance(faulty_server_or_reason, FaultyPostgreSQL):
+        return faulty_server_or_reason
+    reason = f"PostgreSQL cannot be had here: {faulty_server_or_reason}"
     if os.environ.get("MASTERJOB_REQUIRE_DATABASES") == "1":
-        pytest.fail(why, pytrace=False)
-    pytest.skip(why)
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
 
 
 @pytest.fixture
-def stage(faulty: FaultyPostgreSQL, tmp_path: Path) -> Iterator[Stage]:
+def harness(faulty_server: FaultyPostgreSQL, tmp_path: Path) -> Iterator[FaultHarness]:
     """Workers on PostgreSQL, each behind a proxy."""
-    stage = Stage(faulty.with_effects(), faulty, tmp_path)
-    yield stage
-    stage.close()
+    harness = FaultHarness(faulty_server.create_effect_database(), faulty_server, tmp_path)
+    yield harness
+    harness.close()
 
 
 @pytest.fixture
-def on_sqlite(tmp_path: Path) -> Iterator[Stage]:
+def sqlite_harness(tmp_path: Path) -> Iterator[FaultHarness]:
     """Workers on one SQLite file."""
     path = tmp_path / "masterjob.sqlite3"
     with sqlite3.connect(path) as file:
@@ -52,15 +52,15 @@ def on_sqlite(tmp_path: Path) -> Iterator[Stage]:
         file.execute("CREATE TABLE effect (id INTEGER PRIMARY KEY AUTOINCREMENT, term INTEGER NOT NULL)")
     file.close()
     masterjob.status(database=f"sqlite:///{path}")  # makes the election's tables
-    stage = Stage(f"sqlite:///{path}", None, tmp_path)
-    yield stage
-    stage.close()
+    harness = FaultHarness(f"sqlite:///{path}", None, tmp_path)
+    yield harness
+    harness.close()
 
 
 @pytest.fixture
 def _faketime() -> None:
     if faketime_library() is None:
-        why = "libfaketime is not installed (Debian: apt-get install faketime), so no clock can be set wrong"
+        reason = "libfaketime is not installed (Debian: apt-get install faketime), so no clock can be set wrong"
         if os.environ.get("MASTERJOB_REQUIRE_FAULTS") == "1":
-            pytest.fail(why, pytrace=False)
-        pytest.skip(why)
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)

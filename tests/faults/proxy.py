@@ -1,6 +1,6 @@
 """A network between one worker and PostgreSQL, and what networks do: drop, delay, and swallow without a word.
 
-Every weather holds for the connections that are there and for new ones; with ``each`` above 1 it is that of
+Every weather holds for the connections that are there and for new ones; with ``every_nth`` above 1 it is that of
 every second, third and so on. What was swallowed is lost, so those connections are reset when the sky clears.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 CHUNK = 65536
 
 
-class Weather(Enum):
+class NetworkMode(Enum):
     CLEAR = "passes everything on"
     DROP = "resets connections, and refuses new ones"
     DELAY = "passes everything on, late"
@@ -24,112 +24,122 @@ class Weather(Enum):
 
 
 @dataclass(eq=False)
-class _Link:
+class _ProxiedConnection:
     """One connection of a worker's."""
 
     number: int
-    near: asyncio.StreamWriter
-    far: asyncio.StreamWriter | None = None
+    client: asyncio.StreamWriter
+    server: asyncio.StreamWriter | None = None
     lossy: bool = False
     tasks: list["asyncio.Task[None]"] = field(default_factory=list)
 
     def reset(self) -> None:
-        for end in (self.near, self.far):
-            if end is not None:
-                end.transport.abort()
+        for writer in (self.client, self.server):
+            if writer is not None:
+                writer.transport.abort()
 
 
 class Proxy:
     """One listening port on the loopback, served by a thread of its own until `close`."""
 
-    def __init__(self, target: int) -> None:
-        self._target = target
-        self._weather = Weather.CLEAR
-        self._each = 1
+    def __init__(self, target_port: int) -> None:
+        self._target_port = target_port
+        self._mode = NetworkMode.CLEAR
+        self._every_nth = 1
         self._delay = 0.0
-        self._links: set[_Link] = set()
-        self._number = 0
+        self._connections: set[_ProxiedConnection] = set()
+        self._accepted = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
-        self._server = self._do(asyncio.start_server(self._accept, "127.0.0.1", 0))
+        self._server = self._run_on_loop(asyncio.start_server(self._accept, "127.0.0.1", 0))
         self.port: int = self._server.sockets[0].getsockname()[1]
 
-    def set(self, weather: Weather, *, each: int = 1, delay: float = 0.0) -> None:
-        """Have this weather from now on, for every connection whose number ``each`` divides."""
-        self._do(self._set(weather, each, delay))
+    def set_mode(self, mode: NetworkMode, *, every_nth: int = 1, delay: float = 0.0) -> None:
+        """Have this weather from now on, for every connection whose number ``every_nth`` divides."""
+        self._run_on_loop(self._set_mode(mode, every_nth, delay))
 
     def close(self) -> None:
-        self._do(self._close())
+        self._run_on_loop(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
 
     # --- on the loop
 
-    def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+    def _run_on_loop(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
-    async def _set(self, weather: Weather, each: int, delay: float) -> None:
-        self._weather, self._each, self._delay = weather, each, delay
-        for link in list(self._links):
-            if (weather is Weather.DROP and self._hit(link)) or (weather is Weather.CLEAR and link.lossy):
-                link.reset()
+    async def _set_mode(self, mode: NetworkMode, every_nth: int, delay: float) -> None:
+        self._mode, self._every_nth, self._delay = mode, every_nth, delay
+        for connection in list(self._connections):
+            if (mode is NetworkMode.DROP and self._is_affected(connection)) or (
+                mode is NetworkMode.CLEAR and connection.lossy
+            ):
+                connection.reset()
 
-    def _hit(self, link: _Link) -> bool:
-        return link.number % self._each == 0
+    def _is_affected(self, connection: _ProxiedConnection) -> bool:
+        return connection.number % self._every_nth == 0
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._number += 1
-        link = _Link(self._number, writer)
-        self._links.add(link)
+        self._accepted += 1
+        connection = _ProxiedConnection(self._accepted, writer)
+        self._connections.add(connection)
         try:
-            await self._serve(link, reader)
+            await self._relay(connection, reader)
         except OSError:  # either end has gone
             pass
         finally:
-            link.reset()
-            self._links.discard(link)
+            connection.reset()
+            self._connections.discard(connection)
 
-    async def _serve(self, link: _Link, reader: asyncio.StreamReader) -> None:
-        if self._weather is Weather.DROP and self._hit(link):
+    async def _relay(self, connection: _ProxiedConnection, reader: asyncio.StreamReader) -> None:
+        if self._mode is NetworkMode.DROP and self._is_affected(connection):
             return
-        if self._weather is Weather.SWALLOW and self._hit(link):
-            link.lossy = True
+        if self._mode is NetworkMode.SWALLOW and self._is_affected(connection):
+            connection.lossy = True
             while await reader.read(CHUNK):
                 pass
             return
-        answers, link.far = await asyncio.open_connection("127.0.0.1", self._target)
-        there = self._pump(link, reader, link.far, (Weather.SWALLOW,))
-        back = self._pump(link, answers, link.near, (Weather.SWALLOW, Weather.MUTE))
-        link.tasks = [asyncio.ensure_future(there), asyncio.ensure_future(back)]
+        server_reader, connection.server = await asyncio.open_connection("127.0.0.1", self._target_port)
+        upstream = self._forward(connection, reader, connection.server, (NetworkMode.SWALLOW,))
+        downstream = self._forward(
+            connection, server_reader, connection.client, (NetworkMode.SWALLOW, NetworkMode.MUTE)
+        )
+        connection.tasks = [asyncio.ensure_future(upstream), asyncio.ensure_future(downstream)]
         try:
-            await asyncio.wait(link.tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(connection.tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in link.tasks:
+            for task in connection.tasks:
                 task.cancel()
-            await asyncio.gather(*link.tasks, return_exceptions=True)
+            await asyncio.gather(*connection.tasks, return_exceptions=True)
 
-    async def _pump(
-        self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, losing: tuple[Weather, ...]
+    async def _forward(
+        self,
+        connection: _ProxiedConnection,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        dropping_modes: tuple[NetworkMode, ...],
     ) -> None:
-        lost = False
+        dropping = False
         while data := await reader.read(CHUNK):
-            if self._weather is Weather.DELAY and self._hit(link):
+            if self._mode is NetworkMode.DELAY and self._is_affected(connection):
                 await asyncio.sleep(self._delay)
-            lost = lost or (self._weather in losing and self._hit(link))  # a gap in a stream cannot be mended
-            if lost:
-                link.lossy = True
+            dropping = dropping or (
+                self._mode in dropping_modes and self._is_affected(connection)
+            )  # a gap in a stream cannot be mended
+            if dropping:
+                connection.lossy = True
             else:
                 writer.write(data)
                 await writer.drain()
 
     async def _close(self) -> None:
         self._server.close()
-        for link in list(self._links):
-            link.reset()
+        for connection in list(self._connections):
+            connection.reset()
         for _ in range(100):
-            if not self._links:
+            if not self._connections:
                 break
             await asyncio.sleep(0.01)
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]

@@ -9,154 +9,169 @@ from contextlib import AbstractContextManager, contextmanager
 from statistics import median
 
 from masterjob import StoreUnavailable
-from tests.faults.checker import failovers, judge
-from tests.faults.proxy import Weather
-from tests.faults.schedule import DATABASE, LOCK, MASTER, NETWORK, Fault
+from tests.faults.checker import failovers, find_violations
+from tests.faults.events import EventLog
+from tests.faults.fixtures import GUARANTEES, FaultHarness, WorkerProcess
+from tests.faults.proxy import NetworkMode
+from tests.faults.schedule import DATABASE_TARGET, LOCK_TARGET, MASTER_TARGET, NETWORK_FAULTS, Fault
 from tests.faults.server import FaultyPostgreSQL
-from tests.faults.stage import PROMISE, Stage, Worker
-from tests.faults.story import Story
 from tests.faults.worker import now
 
-Tell = Callable[[str], None]
+WriteLine = Callable[[str], None]
 
 
 class RandomRun:
     """Whatever a fault begins, its end takes back: a worker that has gone is replaced by a new one."""
 
-    def __init__(self, stage: Stage, workers: int, tell: Tell) -> None:
-        self._stage = stage
-        self._tell = tell
-        self._places = [stage.enter() for _ in range(workers)]
-        self._busy: set[int] = set()
-        self._ends: list[tuple[float, int, int, AbstractContextManager[None]]] = []
-        self._numbers = itertools.count()
-        self._began = now()
-        self.done: Counter[str] = Counter()
+    def __init__(self, harness: FaultHarness, workers: int, write_line: WriteLine) -> None:
+        self._harness = harness
+        self._write_line = write_line
+        self._workers = [harness.start_worker() for _ in range(workers)]
+        self._faulty_targets: set[int] = set()
+        self._pending_ends: list[tuple[float, int, int, AbstractContextManager[None]]] = []
+        self._sequence = itertools.count()
+        self._started_at = now()
+        self.fault_counts: Counter[str] = Counter()
 
-    def play(self, faults: list[Fault], seconds: float) -> Story:
+    def run(self, faults: list[Fault], seconds: float) -> EventLog:
         """Carry out all faults, then return what happened."""
         for fault in faults:
-            self._live_until(fault.at)
-            self._begin(fault)
-        self._live_until(seconds)
-        while self._ends:
-            self._end_next()
-        self._wait(PROMISE.gap)
-        return self._stage.whole_story()
+            self._wait_until(fault.starts_at)
+            self._begin_fault(fault)
+        self._wait_until(seconds)
+        while self._pending_ends:
+            self._end_next_fault()
+        self._wait(GUARANTEES.max_gap)
+        return self._harness.close_and_collect()
 
     @property
-    def _passed(self) -> float:
-        return now() - self._began
+    def _elapsed(self) -> float:
+        return now() - self._started_at
 
-    def _live_until(self, at: float) -> None:
-        while self._ends and self._ends[0][0] <= at:
-            self._wait(self._ends[0][0] - self._passed)
-            self._end_next()
-        self._wait(at - self._passed)
+    def _wait_until(self, at: float) -> None:
+        while self._pending_ends and self._pending_ends[0][0] <= at:
+            self._wait(self._pending_ends[0][0] - self._elapsed)
+            self._end_next_fault()
+        self._wait(at - self._elapsed)
 
     @staticmethod
     def _wait(seconds: float) -> None:
         threading.Event().wait(max(0.0, seconds))
 
-    def _begin(self, fault: Fault) -> None:
-        target = self._target(fault)
-        if target is None or target in self._busy or (DATABASE in self._busy and target == LOCK):
-            self._tell(f"{self._passed:9.1f}  left out: {fault}")
+    def _begin_fault(self, fault: Fault) -> None:
+        target = self._resolve_target(fault)
+        if (
+            target is None
+            or target in self._faulty_targets
+            or (DATABASE_TARGET in self._faulty_targets and target == LOCK_TARGET)
+        ):
+            self._write_line(f"{self._elapsed:9.1f}  left out: {fault}")
             return
-        lasting = self._carry_out(fault, target)
-        lasting.__enter__()
-        self.done[fault.kind] += 1
-        self._busy.add(target)
-        heapq.heappush(self._ends, (self._passed + fault.seconds, next(self._numbers), target, lasting))
-        self._tell(f"{self._passed:9.1f}  {fault}" + (f" ({self._places[target].name})" if target >= 0 else ""))
+        fault_context = self._fault_context(fault, target)
+        fault_context.__enter__()
+        self.fault_counts[fault.kind] += 1
+        self._faulty_targets.add(target)
+        heapq.heappush(
+            self._pending_ends, (self._elapsed + fault.duration, next(self._sequence), target, fault_context)
+        )
+        self._write_line(
+            f"{self._elapsed:9.1f}  {fault}" + (f" ({self._workers[target].name})" if target >= 0 else "")
+        )
 
-    def _end_next(self) -> None:
-        _, _, target, lasting = heapq.heappop(self._ends)
-        lasting.__exit__(None, None, None)
-        self._busy.discard(target)
+    def _end_next_fault(self) -> None:
+        _, _, target, fault_context = heapq.heappop(self._pending_ends)
+        fault_context.__exit__(None, None, None)
+        self._faulty_targets.discard(target)
 
-    def _target(self, fault: Fault) -> int | None:
-        if fault.target != MASTER:
+    def _resolve_target(self, fault: Fault) -> int | None:
+        if fault.target != MASTER_TARGET:
             return fault.target
-        master = self._stage.master()
-        return self._places.index(master) if master in self._places else None
+        master = self._harness.master()
+        return self._workers.index(master) if master in self._workers else None
 
-    def _carry_out(self, fault: Fault, target: int) -> AbstractContextManager[None]:
-        if target == DATABASE:
-            return _database_fault(self._stage, fault.kind)
-        if target == LOCK:
-            return _disabled(self._stage)
-        worker = self._places[target]
-        if fault.kind in NETWORK:
-            return _bad_network(self._stage, worker, fault)
+    def _fault_context(self, fault: Fault, target: int) -> AbstractContextManager[None]:
+        if target == DATABASE_TARGET:
+            return _database_disturbed(self._harness, fault.kind)
+        if target == LOCK_TARGET:
+            return _lock_disabled(self._harness)
+        worker = self._workers[target]
+        if fault.kind in NETWORK_FAULTS:
+            return _network_disturbed(self._harness, worker, fault)
         if fault.kind == "pause":
-            return _paused(self._stage, worker)
-        return self._absent(target, fault.kind)
+            return _worker_paused(self._harness, worker)
+        return self._worker_ended(target, fault.kind)
 
     @contextmanager
-    def _absent(self, target: int, kind: str) -> Iterator[None]:
-        worker = self._places[target]
-        (self._stage.kill if kind == "kill" else self._stage.terminate)(worker)
+    def _worker_ended(self, target: int, kind: str) -> Iterator[None]:
+        worker = self._workers[target]
+        (self._harness.kill if kind == "kill" else self._harness.terminate)(worker)
         yield
-        self._places[target] = self._stage.enter()
+        self._workers[target] = self._harness.start_worker()
 
 
 @contextmanager
-def _paused(stage: Stage, worker: Worker) -> Iterator[None]:
-    stage.pause(worker)
+def _worker_paused(harness: FaultHarness, worker: WorkerProcess) -> Iterator[None]:
+    harness.pause(worker)
     yield
-    stage.resume(worker)
+    harness.resume(worker)
 
 
 @contextmanager
-def _bad_network(stage: Stage, worker: Worker, fault: Fault) -> Iterator[None]:
-    stage.cut(worker, Weather[fault.kind.upper()], each=fault.each, delay=fault.delay)
+def _network_disturbed(harness: FaultHarness, worker: WorkerProcess, fault: Fault) -> Iterator[None]:
+    harness.disturb_network(worker, NetworkMode[fault.kind.upper()], every_nth=fault.every_nth, delay=fault.delay)
     yield
-    stage.heal(worker)
+    harness.restore_network(worker)
 
 
 @contextmanager
-def _disabled(stage: Stage) -> Iterator[None]:
-    for switch in (stage.disable, stage.enable):
+def _lock_disabled(harness: FaultHarness) -> Iterator[None]:
+    for switch in (harness.disable, harness.enable):
         while True:
             try:
                 switch()
                 break
             except StoreUnavailable:  # the database is down, or a frozen writer holds the row for a while
                 threading.Event().wait(0.2)
-        if switch == stage.disable:
+        if switch == harness.disable:
             yield
 
 
 @contextmanager
-def _database_fault(stage: Stage, kind: str) -> Iterator[None]:
-    with stage.outage() as server:
-        undo = _harm(server, kind)
+def _database_disturbed(harness: FaultHarness, kind: str) -> Iterator[None]:
+    with harness.outage() as server:
+        undo = _disturb_database(server, kind)
         yield
         undo()
 
 
-def _harm(server: FaultyPostgreSQL, kind: str) -> Callable[[], None]:
+def _disturb_database(server: FaultyPostgreSQL, kind: str) -> Callable[[], None]:
     if kind.startswith("freeze"):
-        frozen = server.freeze(whole=kind == "freeze")
+        frozen = server.freeze(include_postmaster=kind == "freeze")
         return lambda: server.thaw(frozen)
     (server.shut_down if kind == "fast" else server.crash)()
-    return server.start_again
+    return server.restart
 
 
-def report(story: Story, done: Counter[str], complaints: Sequence[str] = ()) -> tuple[str, bool]:
+def report(
+    event_log: EventLog, fault_counts: Counter[str], other_violations: Sequence[str] = ()
+) -> tuple[str, bool]:
     """Return the end of the report, and whether all promises were kept."""
-    violations = [*complaints, *judge(story, PROMISE)]
-    changes = failovers(story)
-    lines = [f"{change.seconds:8.3f} s  {change.before} -> {change.after}  ({change.cause})" for change in changes]
+    violations = [*other_violations, *find_violations(event_log, GUARANTEES)]
+    changes = failovers(event_log)
+    lines = [
+        f"{change.duration:8.3f} s  {change.before} -> {change.after}  ({change.cause})" for change in changes
+    ]
     lines = ["", "changes of master: how long nothing ran, who, and what ended the run before", *lines, ""]
     for cause in sorted({change.cause for change in changes}):
-        took = sorted(change.seconds for change in changes if change.cause == cause)
-        lines.append(f"{len(took)} after {cause!r}: median {median(took):.3f} s, longest {took[-1]:.3f} s")
-    late = sum(event.what == "late" for event in story.events)
-    lines.append(f"faults: {', '.join(f'{count} {kind}' for kind, count in done.most_common())}")
+        durations = sorted(change.duration for change in changes if change.cause == cause)
+        lines.append(
+            f"{len(durations)} after {cause!r}: median {median(durations):.3f} s, longest {durations[-1]:.3f} s"
+        )
+    pauses = sum(event.what == "late" for event in event_log.events)
+    lines.append(f"faults: {', '.join(f'{count} {kind}' for kind, count in fault_counts.most_common())}")
     lines.append(
-        f"{len(story.runs())} terms, {len(story.effects)} guarded writes, {late} pauses noticed by workers"
+        f"{len(event_log.runs())} terms, {len(event_log.effects)} guarded writes, "
+        f"{pauses} pauses noticed by workers"
     )
     lines += ["", *violations, f"verdict: {len(violations)} violations" if violations else "verdict: no violation"]
     return "\n".join(lines), not violations

@@ -7,77 +7,81 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from tests.faults.checker import Promise
+from tests.faults.checker import Guarantees
 
-MASTER = -1
-DATABASE = -2
-LOCK = -3
+MASTER_TARGET = -1
+DATABASE_TARGET = -2
+LOCK_TARGET = -3
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that begins at ``at`` seconds and lasts for ``seconds``; on one target only one at a time."""
+    """Something that begins at ``starts_at`` seconds and lasts for ``duration``; on one target only one at a
+    time.
+    """
 
-    at: float
-    seconds: float
+    starts_at: float
+    duration: float
     kind: str
     target: int
-    each: int = 1
+    every_nth: int = 1
     delay: float = 0.0
 
     def __str__(self) -> str:
-        whom = {MASTER: "the master", DATABASE: "the database", LOCK: "the lock"}.get(
+        target = {MASTER_TARGET: "the master", DATABASE_TARGET: "the database", LOCK_TARGET: "the lock"}.get(
             self.target, f"worker {self.target + 1}"
         )
-        more = f", every {self.each}. connection" if self.each > 1 else ""
+        more = f", every {self.every_nth}. connection" if self.every_nth > 1 else ""
         late = f", {1000 * self.delay:.0f} ms" if self.delay else ""
-        return f"{self.kind} of {whom} for {self.seconds:.1f} s{more}{late}"
+        return f"{self.kind} of {target} for {self.duration:.1f} s{more}{late}"
 
 
 WORKER_FAULTS = {"kill": 3, "end": 3, "pause": 4, "drop": 2, "delay": 2, "swallow": 3, "mute": 2}
 DATABASE_FAULTS = {"fast": 1, "immediate": 1, "freeze": 1, "freeze connections": 1}
 LOCK_FAULTS = {"disable": 1}
-NETWORK = frozenset({"drop", "delay", "swallow", "mute"})
+NETWORK_FAULTS = frozenset({"drop", "delay", "swallow", "mute"})
 
 
-def schedule(seed: int, seconds: float, workers: int, promise: Promise) -> list[Fault]:
+def schedule(seed: int, seconds: float, workers: int, guarantees: Guarantees) -> list[Fault]:
     """Return all faults of a run. They overlap now and then; every so often there is peace for long enough that
     the checker can demand a master."""
     rng = Random(seed)
     faults: list[Fault] = []
-    at = promise.gap
-    while at < seconds - 2 * promise.gap:
-        faults.append(_fault(rng, at, workers, promise))
+    at = guarantees.max_gap
+    while at < seconds - 2 * guarantees.max_gap:
+        faults.append(_random_fault(rng, at, workers, guarantees))
         at += rng.choice((rng.uniform(0.1, 2.0), rng.uniform(2.0, 6.0), rng.uniform(8.0, 12.0)))
     return faults
 
 
-def _fault(rng: Random, at: float, workers: int, promise: Promise) -> Fault:
-    lasts = _how_long(rng, promise)
-    make: Callable[[], Fault] = rng.choices(
+def _random_fault(rng: Random, at: float, workers: int, guarantees: Guarantees) -> Fault:
+    duration = _random_duration(rng, guarantees)
+    make_fault: Callable[[], Fault] = rng.choices(
         (
-            lambda: Fault(at, lasts, _pick(rng, DATABASE_FAULTS), DATABASE),
-            lambda: Fault(at, lasts, _pick(rng, LOCK_FAULTS), LOCK),
-            lambda: _on_a_worker(rng, at, lasts, workers),
+            lambda: Fault(at, duration, _weighted_choice(rng, DATABASE_FAULTS), DATABASE_TARGET),
+            lambda: Fault(at, duration, _weighted_choice(rng, LOCK_FAULTS), LOCK_TARGET),
+            lambda: _worker_fault(rng, at, duration, workers),
         ),
         weights=(1, 1, 8),
     )[0]
-    return make()
+    return make_fault()
 
 
-def _on_a_worker(rng: Random, at: float, lasts: float, workers: int) -> Fault:
-    kind = _pick(rng, WORKER_FAULTS)
-    target = MASTER if rng.random() < 0.6 else rng.randrange(workers)
-    each = rng.choice((1, 1, 2, 3)) if kind in NETWORK else 1
+def _worker_fault(rng: Random, at: float, duration: float, workers: int) -> Fault:
+    kind = _weighted_choice(rng, WORKER_FAULTS)
+    target = MASTER_TARGET if rng.random() < 0.6 else rng.randrange(workers)
+    every_nth = rng.choice((1, 1, 2, 3)) if kind in NETWORK_FAULTS else 1
     delay = rng.choice((0.02, 0.1, 0.4)) if kind == "delay" else 0.0
-    return Fault(at, lasts, kind, target, each, delay)
+    return Fault(at, duration, kind, target, every_nth, delay)
 
 
-def _how_long(rng: Random, promise: Promise) -> float:
+def _random_duration(rng: Random, guarantees: Guarantees) -> float:
     """Around every limit of the protocol: the margin, the trust, the lease, and well beyond."""
-    around = rng.choice((promise.margin, promise.lease - promise.margin, promise.lease, 2 * promise.lease))
-    return around * rng.uniform(0.6, 1.4)
+    limit = rng.choice(
+        (guarantees.margin, guarantees.lease - guarantees.margin, guarantees.lease, 2 * guarantees.lease)
+    )
+    return limit * rng.uniform(0.6, 1.4)
 
 
-def _pick(rng: Random, weights: dict[str, int]) -> str:
+def _weighted_choice(rng: Random, weights: dict[str, int]) -> str:
     return rng.choices(list(weights), weights=list(weights.values()))[0]

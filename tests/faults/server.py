@@ -8,11 +8,11 @@ from pathlib import Path
 import psycopg
 
 import masterjob
-from tests.faults.story import Effect
+from tests.faults.events import Effect
 from tests.servers import PostgreSQL
 
-PATIENCE = 20.0
-EFFECT = "CREATE TABLE effect (id bigserial PRIMARY KEY, term bigint NOT NULL)"
+TIMEOUT = 20.0
+CREATE_EFFECT_TABLE = "CREATE TABLE effect (id bigserial PRIMARY KEY, term bigint NOT NULL)"
 
 
 class FaultyPostgreSQL(PostgreSQL):
@@ -21,15 +21,15 @@ class FaultyPostgreSQL(PostgreSQL):
     def command(self) -> Sequence[str | Path]:
         return [*super().command(), "-c", "track_commit_timestamp=on", "-c", "restart_after_crash=on"]
 
-    def with_effects(self) -> str:
+    def create_effect_database(self) -> str:
         """Return the URL of a new database with all tables: the election's, and one for what the jobs do.
 
         They are made here, since a migration in a worker would be a start that takes seconds.
         """
-        url = self.fresh()
+        url = self.create_database()
         masterjob.status(database=url)
         with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(EFFECT)
+            connection.execute(CREATE_EFFECT_TABLE)
         return url
 
     def effects(self, url: str) -> list[Effect]:
@@ -43,49 +43,51 @@ class FaultyPostgreSQL(PostgreSQL):
 
     def crash(self) -> None:
         """End at once, as `pg_ctl stop -m immediate` does; the next start recovers."""
-        self._end(signal.SIGQUIT)
+        self._stop_with(signal.SIGQUIT)
 
     def shut_down(self) -> None:
         """End in order, but do not wait for the clients, as `pg_ctl stop -m fast` does."""
-        self._end(signal.SIGINT)
+        self._stop_with(signal.SIGINT)
 
-    def start_again(self) -> None:
+    def restart(self) -> None:
         self._process = self._spawn(self.command())
-        self._await()
+        self._wait_until_ready()
 
-    def freeze(self, *, whole: bool) -> list[int]:
-        """Stop the processes that serve clients, or with ``whole`` also the one that accepts them; name them."""
-        pids = [*([self.pid] if whole else []), *self._backends()]
+    def freeze(self, *, include_postmaster: bool) -> list[int]:
+        """Stop the processes that serve clients, or with ``include_postmaster`` also the one that accepts
+        them; name them.
+        """
+        pids = [*([self.pid] if include_postmaster else []), *self._backend_pids()]
         for pid in pids:
-            _signal(pid, signal.SIGSTOP)
+            _send_signal(pid, signal.SIGSTOP)
         return pids
 
     @staticmethod
     def thaw(pids: Sequence[int]) -> None:
         for pid in pids:
-            _signal(pid, signal.SIGCONT)
+            _send_signal(pid, signal.SIGCONT)
 
-    def _end(self, number: signal.Signals) -> None:
+    def _stop_with(self, signal_number: signal.Signals) -> None:
         process = self._process
         assert process is not None
-        process.send_signal(number)
-        process.wait(PATIENCE)
+        process.send_signal(signal_number)
+        process.wait(TIMEOUT)
 
-    def _backends(self) -> list[int]:
+    def _backend_pids(self) -> list[int]:
         """Its children that serve a client over the network: they say from where in their title."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return [int(pid) for pid in children if b"127.0.0.1" in _title(pid)]
+        return [int(pid) for pid in children if b"127.0.0.1" in _process_title(pid)]
 
 
-def _title(pid: str) -> bytes:
+def _process_title(pid: str) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
 
 
-def _signal(pid: int, number: signal.Signals) -> None:
+def _send_signal(pid: int, signal_number: signal.Signals) -> None:
     try:
-        os.kill(pid, number)
+        os.kill(pid, signal_number)
     except ProcessLookupError:
         return

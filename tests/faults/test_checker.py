@@ -2,121 +2,172 @@
 
 import pytest
 
-from tests.faults.checker import Promise, failovers, judge
-from tests.faults.story import Effect, Event, Story, common, union, without
+from tests.faults.checker import Guarantees, failovers, find_violations
+from tests.faults.events import Effect, EventLog, ObservedEvent, difference, intersection, union
 
-PROMISE = Promise(heartbeat=0.5, lease=2.0, stop_timeout=0.3)
-
-
-def run(who: str, term: int, began: float, ended: float | None = None) -> list[Event]:
-    events = [Event(began, "start", who, term)]
-    return events if ended is None else [*events, Event(ended, "stop", who, term)]
+GUARANTEES = Guarantees(heartbeat=0.5, lease=2.0, stop_timeout=0.3)
 
 
-def told(*events: Event | list[Event], until: float = 20.0, effects: list[Effect] | None = None) -> Story:
-    flat = [event for each in events for event in (each if isinstance(each, list) else [each])]
-    up = [Event(0.0, "up", who) for who in ("a", "b")]
-    return Story.of([*up, *flat, Event(until, "curtain")], effects or [])
+def run_events(who: str, term: int, started_at: float, ended_at: float | None = None) -> list[ObservedEvent]:
+    events = [ObservedEvent(started_at, "start", who, term)]
+    return events if ended_at is None else [*events, ObservedEvent(ended_at, "stop", who, term)]
+
+
+def event_log(
+    *events: ObservedEvent | list[ObservedEvent], until: float = 20.0, effects: list[Effect] | None = None
+) -> EventLog:
+    all_events = [event for each in events for event in (each if isinstance(each, list) else [each])]
+    up = [ObservedEvent(0.0, "up", who) for who in ("a", "b")]
+    return EventLog.from_events([*up, *all_events, ObservedEvent(until, "finished")], effects or [])
 
 
 def effects(*terms: int) -> list[Effect]:
     return [Effect(number, term, float(number)) for number, term in enumerate(terms)]
 
 
-FINE = {
-    "one run": told(run("a", 1, 1)),
-    "a hand-over": told(run("a", 1, 1, 5), run("b", 2, 5.01)),
-    "a death, and the lease": told(
-        run("a", 1, 1), Event(5, "leaving", "a"), Event(5, "gone", "a"), run("b", 2, 7.4)
+VALID_LOGS = {
+    "one run": event_log(run_events("a", 1, 1)),
+    "a hand-over": event_log(run_events("a", 1, 1, 5), run_events("b", 2, 5.01)),
+    "a death, and the lease": event_log(
+        run_events("a", 1, 1),
+        ObservedEvent(5, "leaving", "a"),
+        ObservedEvent(5, "gone", "a"),
+        run_events("b", 2, 7.4),
     ),
-    "a pause beyond the lease": told(
-        run("a", 1, 1, 9.1), Event(5, "paused", "a"), Event(9, "resumed", "a"), run("b", 2, 7)
+    "a pause beyond the lease": event_log(
+        run_events("a", 1, 1, 9.1),
+        ObservedEvent(5, "paused", "a"),
+        ObservedEvent(9, "resumed", "a"),
+        run_events("b", 2, 7),
     ),
-    "a pause that the machine made": told(run("a", 1, 1, 9.1), Event(9, "late", "a", since=5.0), run("b", 2, 7)),
-    "an outage of the database": told(run("a", 1, 1, 6), Event(5, "down"), Event(15, "back"), run("b", 2, 17)),
-    "nobody can reach the database": told(
-        run("a", 1, 1, 6), *(Event(5, "cut", who) for who in "ab"), Event(16, "healed", "b"), run("b", 2, 18)
+    "a pause that the machine made": event_log(
+        run_events("a", 1, 1, 9.1), ObservedEvent(9, "late", "a", since=5.0), run_events("b", 2, 7)
     ),
-    "a disable": told(run("a", 1, 1, 5.5), Event(5, "disabling"), Event(5, "disabled"), Event(15, "enabling"),
-                      Event(15, "enabled"), run("b", 2, 15.1)),
-    "a disable that a paused master cannot hear": told(
-        run("a", 1, 1, 9.5), Event(4, "disabling"), Event(5, "disabled"), Event(4, "paused", "a"),
-        Event(9, "resumed", "a"),
+    "an outage of the database": event_log(
+        run_events("a", 1, 1, 6), ObservedEvent(5, "down"), ObservedEvent(15, "back"), run_events("b", 2, 17)
     ),
-    "a disable of which nobody knows whether it was done": told(run("a", 1, 1, 5), Event(4, "disabling")),
-    "effects in order": told(run("a", 1, 1, 5), run("b", 2, 5.1), effects=effects(1, 1, 2, 2)),
-}  # fmt: skip
+    "nobody can reach the database": event_log(
+        run_events("a", 1, 1, 6),
+        *(ObservedEvent(5, "cut", who) for who in "ab"),
+        ObservedEvent(16, "healed", "b"),
+        run_events("b", 2, 18),
+    ),
+    "a disable": event_log(
+        run_events("a", 1, 1, 5.5),
+        ObservedEvent(5, "disabling"),
+        ObservedEvent(5, "disabled"),
+        ObservedEvent(15, "enabling"),
+        ObservedEvent(15, "enabled"),
+        run_events("b", 2, 15.1),
+    ),
+    "a disable that a paused master cannot hear": event_log(
+        run_events("a", 1, 1, 9.5),
+        ObservedEvent(4, "disabling"),
+        ObservedEvent(5, "disabled"),
+        ObservedEvent(4, "paused", "a"),
+        ObservedEvent(9, "resumed", "a"),
+    ),
+    "a disable of which nobody knows whether it was done": event_log(
+        run_events("a", 1, 1, 5), ObservedEvent(4, "disabling")
+    ),
+    "effects in order": event_log(run_events("a", 1, 1, 5), run_events("b", 2, 5.1), effects=effects(1, 1, 2, 2)),
+}
 
-BAD = {
-    "I1: two at once": told(run("a", 1, 1, 5), run("b", 2, 4.9)),
-    "I1: two at once, without end": told(run("a", 1, 1), run("b", 2, 5)),
-    "I1: a pause that is shorter than the margin": told(
-        run("a", 1, 1, 5.5), Event(5, "paused", "a"), Event(5.3, "resumed", "a"), run("b", 2, 5.1)
+INVALID_LOGS = {
+    "I1: two at once": event_log(run_events("a", 1, 1, 5), run_events("b", 2, 4.9)),
+    "I1: two at once, without end": event_log(run_events("a", 1, 1), run_events("b", 2, 5)),
+    "I1: a pause that is shorter than the margin": event_log(
+        run_events("a", 1, 1, 5.5),
+        ObservedEvent(5, "paused", "a"),
+        ObservedEvent(5.3, "resumed", "a"),
+        run_events("b", 2, 5.1),
     ),
-    "I1: somebody else's pause": told(
-        run("a", 1, 1), Event(5, "paused", "c"), Event(9, "resumed", "c"), run("b", 2, 6)
+    "I1: somebody else's pause": event_log(
+        run_events("a", 1, 1),
+        ObservedEvent(5, "paused", "c"),
+        ObservedEvent(9, "resumed", "c"),
+        run_events("b", 2, 6),
     ),
-    "I1: still going on long after the pause": told(
-        run("a", 1, 1, 11), Event(5, "paused", "a"), Event(9, "resumed", "a"), run("b", 2, 7)
+    "I1: still going on long after the pause": event_log(
+        run_events("a", 1, 1, 11),
+        ObservedEvent(5, "paused", "a"),
+        ObservedEvent(9, "resumed", "a"),
+        run_events("b", 2, 7),
     ),
-    "I1: an outage is no excuse": told(run("a", 1, 1, 8), Event(5, "down"), Event(9, "back"), run("b", 2, 7)),
-    "I2: a term that was issued twice": told(run("a", 1, 1, 5), run("b", 1, 5.1)),
-    "I2: a term that is smaller": told(run("a", 2, 1, 5), run("b", 1, 5.1)),
-    "I2: a stale effect": told(run("a", 1, 1, 5), run("b", 2, 5.1), effects=effects(1, 2, 1)),
-    "I2: by commit": told(
-        run("a", 1, 1, 5), run("b", 2, 5.1), effects=[Effect(1, 1, 9.0), Effect(2, 2, 8.0)]
+    "I1: an outage is no excuse": event_log(
+        run_events("a", 1, 1, 8), ObservedEvent(5, "down"), ObservedEvent(9, "back"), run_events("b", 2, 7)
     ),
-    "I2: an effect of nobody's term": told(run("a", 1, 1), effects=effects(7)),
-    "I3: nobody ever starts": told(),
-    "I3: nobody takes over": told(run("a", 1, 1), Event(5, "leaving", "a"), Event(5, "gone", "a")),
-    "I3: it takes too long": told(run("a", 1, 1, 5), run("b", 2, 8.6)),
-    "I3: too long after the outage": told(
-        run("a", 1, 1, 6), Event(5, "down"), Event(10, "back"), run("b", 2, 13.6)
+    "I2: a term that was issued twice": event_log(run_events("a", 1, 1, 5), run_events("b", 1, 5.1)),
+    "I2: a term that is smaller": event_log(run_events("a", 2, 1, 5), run_events("b", 1, 5.1)),
+    "I2: a stale effect": event_log(run_events("a", 1, 1, 5), run_events("b", 2, 5.1), effects=effects(1, 2, 1)),
+    "I2: by commit": event_log(
+        run_events("a", 1, 1, 5), run_events("b", 2, 5.1), effects=[Effect(1, 1, 9.0), Effect(2, 2, 8.0)]
     ),
-    "I3: a frozen master is none": told(run("a", 1, 1), Event(5, "paused", "a"), until=9.0),
-    "I3: too long after the enable": told(
-        Event(0, "disabling"), Event(0, "disabled"), Event(5, "enabling"), Event(5, "enabled"), run("b", 2, 8.6)
+    "I2: an effect of nobody's term": event_log(run_events("a", 1, 1), effects=effects(7)),
+    "I3: nobody ever starts": event_log(),
+    "I3: nobody takes over": event_log(
+        run_events("a", 1, 1), ObservedEvent(5, "leaving", "a"), ObservedEvent(5, "gone", "a")
     ),
-    "I4: it goes on": told(run("a", 1, 1, 6.1), Event(5, "disabling"), Event(5, "disabled")),
-    "I4: it goes on after its pause": told(
-        run("a", 1, 1, 10.1), Event(4, "disabling"), Event(4, "disabled"), Event(5, "paused", "a"),
-        Event(9, "resumed", "a"),
+    "I3: it takes too long": event_log(run_events("a", 1, 1, 5), run_events("b", 2, 8.6)),
+    "I3: too long after the outage": event_log(
+        run_events("a", 1, 1, 6), ObservedEvent(5, "down"), ObservedEvent(10, "back"), run_events("b", 2, 13.6)
     ),
-    "I4: it begins": told(
-        run("b", 1, 1, 4.1), Event(4, "disabling"), Event(4, "disabled"), run("a", 2, 6, 6.1)
+    "I3: a frozen master is none": event_log(run_events("a", 1, 1), ObservedEvent(5, "paused", "a"), until=9.0),
+    "I3: too long after the enable": event_log(
+        ObservedEvent(0, "disabling"),
+        ObservedEvent(0, "disabled"),
+        ObservedEvent(5, "enabling"),
+        ObservedEvent(5, "enabled"),
+        run_events("b", 2, 8.6),
     ),
-}  # fmt: skip
+    "I4: it goes on": event_log(
+        run_events("a", 1, 1, 6.1), ObservedEvent(5, "disabling"), ObservedEvent(5, "disabled")
+    ),
+    "I4: it goes on after its pause": event_log(
+        run_events("a", 1, 1, 10.1),
+        ObservedEvent(4, "disabling"),
+        ObservedEvent(4, "disabled"),
+        ObservedEvent(5, "paused", "a"),
+        ObservedEvent(9, "resumed", "a"),
+    ),
+    "I4: it begins": event_log(
+        run_events("b", 1, 1, 4.1),
+        ObservedEvent(4, "disabling"),
+        ObservedEvent(4, "disabled"),
+        run_events("a", 2, 6, 6.1),
+    ),
+}
 
 
-@pytest.mark.parametrize("name", FINE)
-def test_a_story_without_fault_passes(name: str) -> None:
-    assert judge(FINE[name], PROMISE) == []
+@pytest.mark.parametrize("name", VALID_LOGS)
+def test_a_log_without_violation_passes(name: str) -> None:
+    assert find_violations(VALID_LOGS[name], GUARANTEES) == []
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_a_story_with_a_fault_is_rejected_for_that_fault(name: str) -> None:
-    violations = judge(BAD[name], PROMISE)
+@pytest.mark.parametrize("name", INVALID_LOGS)
+def test_a_log_with_a_violation_is_rejected_for_it(name: str) -> None:
+    violations = find_violations(INVALID_LOGS[name], GUARANTEES)
     assert violations
     assert {violation[:2] for violation in violations} == {name[:2]}
 
 
 def test_a_failover_lasts_from_the_end_of_one_run_to_the_start_of_the_next() -> None:
-    (change,) = failovers(told(run("a", 1, 1), Event(5, "gone", "a"), run("b", 2, 7)))
-    assert (change.seconds, change.cause, change.before, change.after) == (2.0, "gone", "a", "b")
+    (change,) = failovers(event_log(run_events("a", 1, 1), ObservedEvent(5, "gone", "a"), run_events("b", 2, 7)))
+    assert (change.duration, change.cause, change.before, change.after) == (2.0, "gone", "a", "b")
 
 
-def test_a_story_survives_being_written_down() -> None:
-    story = told(run("a", 1, 1), Event(9, "late", "a", since=8.0), effects=effects(1))
-    assert Story.read(story.lines()) == story
+def test_an_event_log_survives_serialisation() -> None:
+    log = event_log(run_events("a", 1, 1), ObservedEvent(9, "late", "a", since=8.0), effects=effects(1))
+    assert EventLog.from_json_lines(log.to_json_lines()) == log
 
 
 def test_spans_are_joined_met_and_cut_out() -> None:
     assert union([(3, 4), (1, 2), (2, 3), (7, 7)]) == [(1, 4)]
-    assert common([(0, 5), (8, 9)], [(4, 8.5)]) == [(4, 5), (8, 8.5)]
-    assert without([(0, 10)], [(2, 3), (5, 6)]) == [(0, 2), (3, 5), (6, 10)]
-    assert without([(0, 10)], []) == [(0, 10)]
+    assert intersection([(0, 5), (8, 9)], [(4, 8.5)]) == [(4, 5), (8, 8.5)]
+    assert difference([(0, 10)], [(2, 3), (5, 6)]) == [(0, 2), (3, 5), (6, 10)]
+    assert difference([(0, 10)], []) == [(0, 10)]
 
 
 def test_the_failover_of_a_frozen_master_begins_with_its_freezing() -> None:
-    (change,) = failovers(FINE["a pause beyond the lease"])
-    assert (change.seconds, change.cause) == (2.0, "paused")
+    (change,) = failovers(VALID_LOGS["a pause beyond the lease"])
+    assert (change.duration, change.cause) == (2.0, "paused")

@@ -5,111 +5,111 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.proxy import Proxy, Weather
+from tests.faults.proxy import NetworkMode, Proxy
 from tests.faults.worker import now
 
 
 @pytest.fixture
-def far() -> Iterator[socket.socket]:
+def upstream() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(5)
         yield listener
 
 
 @pytest.fixture
-def proxy(far: socket.socket) -> Iterator[Proxy]:
-    proxy = Proxy(far.getsockname()[1])
+def proxy(upstream: socket.socket) -> Iterator[Proxy]:
+    proxy = Proxy(upstream.getsockname()[1])
     yield proxy
     proxy.close()
 
 
-def dial(proxy: Proxy) -> socket.socket:
+def connect(proxy: Proxy) -> socket.socket:
     return socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
 
 
-def pair(proxy: Proxy, far: socket.socket) -> tuple[socket.socket, socket.socket]:
-    near = dial(proxy)
-    end, _ = far.accept()
-    end.settimeout(5)
-    return near, end
+def connect_pair(proxy: Proxy, upstream: socket.socket) -> tuple[socket.socket, socket.socket]:
+    client = connect(proxy)
+    server, _ = upstream.accept()
+    server.settimeout(5)
+    return client, server
 
 
-def hangs(end: socket.socket) -> bool:
-    end.settimeout(0.2)
+def hangs(connection: socket.socket) -> bool:
+    connection.settimeout(0.2)
     try:
-        end.recv(10)
+        connection.recv(10)
     except TimeoutError:
         return True
     return False
 
 
-def is_over(end: socket.socket) -> bool:
+def is_closed(connection: socket.socket) -> bool:
     try:
-        return end.recv(10) == b""
+        return connection.recv(10) == b""
     except ConnectionResetError:
         return True
 
 
-def test_a_clear_sky_passes_both_ways_and_tells_the_end(proxy: Proxy, far: socket.socket) -> None:
-    near, end = pair(proxy, far)
-    with near, end:
-        near.sendall(b"ask")
-        assert end.recv(10) == b"ask"
-        end.sendall(b"answer")
-        assert near.recv(10) == b"answer"
-        near.close()
-        assert is_over(end)
+def test_a_clear_network_passes_both_ways_and_closes(proxy: Proxy, upstream: socket.socket) -> None:
+    client, server = connect_pair(proxy, upstream)
+    with client, server:
+        client.sendall(b"ask")
+        assert server.recv(10) == b"ask"
+        server.sendall(b"answer")
+        assert client.recv(10) == b"answer"
+        client.close()
+        assert is_closed(server)
 
 
-def test_drop_resets_what_is_there_and_refuses_what_comes(proxy: Proxy, far: socket.socket) -> None:
-    near, end = pair(proxy, far)
-    with near, end:
-        proxy.set(Weather.DROP)
-        assert is_over(near)
-        assert is_over(end)
-        with dial(proxy) as late:
-            assert is_over(late)
+def test_drop_resets_what_is_there_and_refuses_what_comes(proxy: Proxy, upstream: socket.socket) -> None:
+    client, server = connect_pair(proxy, upstream)
+    with client, server:
+        proxy.set_mode(NetworkMode.DROP)
+        assert is_closed(client)
+        assert is_closed(server)
+        with connect(proxy) as late:
+            assert is_closed(late)
 
 
-def test_swallow_accepts_and_says_nothing_until_the_sky_clears(proxy: Proxy, far: socket.socket) -> None:
-    near, end = pair(proxy, far)
-    with near, end:
-        proxy.set(Weather.SWALLOW)
-        near.sendall(b"ask")
-        assert hangs(end)
-        with dial(proxy) as late:
+def test_swallow_accepts_and_forwards_nothing_until_cleared(proxy: Proxy, upstream: socket.socket) -> None:
+    client, server = connect_pair(proxy, upstream)
+    with client, server:
+        proxy.set_mode(NetworkMode.SWALLOW)
+        client.sendall(b"ask")
+        assert hangs(server)
+        with connect(proxy) as late:
             late.sendall(b"ask")
             assert hangs(late)
-            proxy.set(Weather.CLEAR)
-            assert is_over(late)
-        assert is_over(near)
+            proxy.set_mode(NetworkMode.CLEAR)
+            assert is_closed(late)
+        assert is_closed(client)
 
 
-def test_mute_loses_the_answers_only(proxy: Proxy, far: socket.socket) -> None:
-    near, end = pair(proxy, far)
-    with near, end:
-        proxy.set(Weather.MUTE)
-        near.sendall(b"ask")
-        assert end.recv(10) == b"ask"
-        end.sendall(b"answer")
-        assert hangs(near)
+def test_mute_loses_the_answers_only(proxy: Proxy, upstream: socket.socket) -> None:
+    client, server = connect_pair(proxy, upstream)
+    with client, server:
+        proxy.set_mode(NetworkMode.MUTE)
+        client.sendall(b"ask")
+        assert server.recv(10) == b"ask"
+        server.sendall(b"answer")
+        assert hangs(client)
 
 
-def test_delay_comes_late_but_comes(proxy: Proxy, far: socket.socket) -> None:
-    near, end = pair(proxy, far)
-    with near, end:
-        proxy.set(Weather.DELAY, delay=0.1)
+def test_delay_comes_late_but_comes(proxy: Proxy, upstream: socket.socket) -> None:
+    client, server = connect_pair(proxy, upstream)
+    with client, server:
+        proxy.set_mode(NetworkMode.DELAY, delay=0.1)
         sent = now()
-        near.sendall(b"ask")
-        assert end.recv(10) == b"ask"
+        client.sendall(b"ask")
+        assert server.recv(10) == b"ask"
         assert now() - sent >= 0.1
 
 
-def test_every_second_connection_can_be_hit_alone(proxy: Proxy, far: socket.socket) -> None:
-    first, one = pair(proxy, far)
-    second, two = pair(proxy, far)
+def test_every_second_connection_can_be_affected_alone(proxy: Proxy, upstream: socket.socket) -> None:
+    first, one = connect_pair(proxy, upstream)
+    second, two = connect_pair(proxy, upstream)
     with first, one, second, two:
-        proxy.set(Weather.DROP, each=2)
-        assert is_over(second)
+        proxy.set_mode(NetworkMode.DROP, every_nth=2)
+        assert is_closed(second)
         first.sendall(b"ask")
         assert one.recv(10) == b"ask"

@@ -5,286 +5,293 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.checker import judge
-from tests.faults.proxy import Weather
-from tests.faults.stage import PROMISE, Stage, Worker
+from tests.faults.checker import find_violations
+from tests.faults.fixtures import GUARANTEES, FaultHarness, WorkerProcess
+from tests.faults.proxy import NetworkMode
 from tests.faults.worker import now
 
-BEYOND_THE_LEASE = PROMISE.lease + 0.6
+BEYOND_THE_LEASE = GUARANTEES.lease + 0.6
 
 
-@pytest.fixture(params=["stage", "on_sqlite"], ids=["postgresql", "sqlite"])
-def either(request: pytest.FixtureRequest) -> Stage:
+@pytest.fixture(params=["harness", "sqlite_harness"], ids=["postgresql", "sqlite"])
+def any_harness(request: pytest.FixtureRequest) -> FaultHarness:
     return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
 
 
-def three(stage: Stage, *arguments: str) -> Worker:
+def start_three_workers(harness: FaultHarness, *arguments: str) -> WorkerProcess:
     """Three workers; return the one that is master, and has written something."""
     for _ in range(3):
-        stage.enter(*arguments)
-    return settled(stage)
+        harness.start_worker(*arguments)
+    return wait_for_first_write(harness)
 
 
-def settled(stage: Stage) -> Worker:
-    for worker in stage.workers:
-        stage.hear("up", worker, 0.0)
-    master = stage.await_master()
-    stage.hear("wrote", master, 0.0)
+def wait_for_first_write(harness: FaultHarness) -> WorkerProcess:
+    for worker in harness.workers:
+        harness.wait_for_message("up", worker, 0.0)
+    master = harness.wait_for_master()
+    harness.wait_for_message("wrote", master, 0.0)
     return master
 
 
-def let_pass(stage: Stage, seconds: float) -> None:
+def wait_seconds(harness: FaultHarness, seconds: float) -> None:
     """Live on for a while: the fault lasts, and the workers go on talking."""
-    until = now() + seconds
-    while (left := until - now()) > 0:
-        with stage._changed:
-            stage._changed.wait(left)
+    deadline = now() + seconds
+    while (remaining := deadline - now()) > 0:
+        with harness._changed:
+            harness._changed.wait(remaining)
 
 
 # --- the end of a process
 
 
-def test_who_is_killed_is_replaced_when_its_lease_is_over(either: Stage) -> None:
-    killed = three(either)
-    either.kill(killed)
-    either.await_master(but=killed)
-    (change,) = either.verdict()
+def test_a_killed_master_is_replaced_when_its_lease_is_over(any_harness: FaultHarness) -> None:
+    killed = start_three_workers(any_harness)
+    any_harness.kill(killed)
+    any_harness.wait_for_master(other_than=killed)
+    (change,) = any_harness.assert_no_violations()
     assert change.cause == "gone"
-    assert PROMISE.lease - PROMISE.heartbeat - 0.2 < change.seconds
+    assert GUARANTEES.lease - GUARANTEES.heartbeat - 0.2 < change.duration
 
 
-def test_who_is_asked_to_end_hands_over_at_once(either: Stage) -> None:
-    ended = three(either)
-    either.terminate(ended)
-    either.await_master(but=ended)
+def test_a_terminated_master_hands_over_at_once(any_harness: FaultHarness) -> None:
+    ended = start_three_workers(any_harness)
+    any_harness.terminate(ended)
+    any_harness.wait_for_master(other_than=ended)
     assert ended.process.returncode == -signal.SIGTERM
-    (change,) = either.verdict()
+    (change,) = any_harness.assert_no_violations()
     assert change.cause == "stop"
-    assert change.seconds < PROMISE.heartbeat, "a hand-over waits for no timer"
+    assert change.duration < GUARANTEES.heartbeat, "a hand-over waits for no timer"
 
 
-def test_a_freshly_started_worker_takes_over_from_a_dead_one(stage: Stage) -> None:
-    killed = stage.enter()
-    settled(stage)
-    stage.kill(killed)
-    stage.enter()
-    stage.await_master(but=killed)
-    assert len(stage.verdict()) == 1
+def test_a_freshly_started_worker_takes_over_from_a_dead_one(harness: FaultHarness) -> None:
+    killed = harness.start_worker()
+    wait_for_first_write(harness)
+    harness.kill(killed)
+    harness.start_worker()
+    harness.wait_for_master(other_than=killed)
+    assert len(harness.assert_no_violations()) == 1
 
 
 # --- a process that is frozen
 
 
-def test_a_master_frozen_beyond_its_lease_stops_when_it_wakes_up(either: Stage) -> None:
-    frozen = three(either)
-    either.hear("wrote", frozen, now())  # between two writes: a frozen writer would hold SQLite's only lock
-    either.pause(frozen)
-    either.await_master(but=frozen)
-    let_pass(either, BEYOND_THE_LEASE - PROMISE.lease)
-    woken = now()
-    either.resume(frozen)
-    either.hear("stop", frozen, woken)
-    assert len(either.verdict()) == 1
+def test_a_master_frozen_beyond_its_lease_stops_when_resumed(any_harness: FaultHarness) -> None:
+    frozen = start_three_workers(any_harness)
+    any_harness.wait_for_message(
+        "wrote", frozen, now()
+    )  # between two writes: a frozen writer would hold SQLite's only lock
+    any_harness.pause(frozen)
+    any_harness.wait_for_master(other_than=frozen)
+    wait_seconds(any_harness, BEYOND_THE_LEASE - GUARANTEES.lease)
+    resumed_at = now()
+    any_harness.resume(frozen)
+    any_harness.wait_for_message("stop", frozen, resumed_at)
+    assert len(any_harness.assert_no_violations()) == 1
 
 
-def test_a_pause_shorter_than_the_margin_changes_nothing(stage: Stage) -> None:
-    master = three(stage)
+def test_a_pause_shorter_than_the_margin_changes_nothing(harness: FaultHarness) -> None:
+    master = start_three_workers(harness)
     for _ in range(5):
-        stage.pause(master)
-        let_pass(stage, 0.8 * PROMISE.margin)
-        stage.resume(master)
-        stage.hear("wrote", master, now())
-    assert stage.verdict() == []
+        harness.pause(master)
+        wait_seconds(harness, 0.8 * GUARANTEES.margin)
+        harness.resume(master)
+        harness.wait_for_message("wrote", master, now())
+    assert harness.assert_no_violations() == []
 
 
-def test_a_candidate_that_was_frozen_evicts_nobody_when_it_wakes_up(stage: Stage) -> None:
-    master = three(stage)
-    candidates = [worker for worker in stage.workers if worker is not master]
+def test_a_candidate_that_was_frozen_evicts_no_session_when_resumed(harness: FaultHarness) -> None:
+    master = start_three_workers(harness)
+    candidates = [worker for worker in harness.workers if worker is not master]
     for candidate in candidates:
-        stage.pause(candidate)
-    let_pass(stage, BEYOND_THE_LEASE)
+        harness.pause(candidate)
+    wait_seconds(harness, BEYOND_THE_LEASE)
     for candidate in candidates:
-        stage.resume(candidate)
-    let_pass(stage, 2 * PROMISE.heartbeat)
-    assert stage.verdict() == []
+        harness.resume(candidate)
+    wait_seconds(harness, 2 * GUARANTEES.heartbeat)
+    assert harness.assert_no_violations() == []
 
 
-def frozen_in_a_write(stage: Stage, *arguments: str) -> Worker:
+def freeze_during_write(harness: FaultHarness, *arguments: str) -> WorkerProcess:
     """Have a master frozen between its INSERT and its guard until another has written; return it, awake."""
-    frozen = stage.enter("--before-guard", "0.7", *arguments)
-    stage.hear("writing", frozen, 0.0)
-    second = stage.enter()
-    stage.hear("writing", frozen, now())
-    stage.pause(frozen)
-    stage.await_master(but=frozen)
-    stage.hear("wrote", second, 0.0)
-    stage.resume(frozen)
+    frozen = harness.start_worker("--before-guard", "0.7", *arguments)
+    harness.wait_for_message("writing", frozen, 0.0)
+    second = harness.start_worker()
+    harness.wait_for_message("writing", frozen, now())
+    harness.pause(frozen)
+    harness.wait_for_master(other_than=frozen)
+    harness.wait_for_message("wrote", second, 0.0)
+    harness.resume(frozen)
     return frozen
 
 
-def test_the_guard_refuses_the_write_of_a_master_that_was_frozen_in_it(stage: Stage) -> None:
-    frozen = frozen_in_a_write(stage)
-    stage.wait(lambda: stage.heard("refused", frozen) + stage.heard("not written", frozen) > 0, "a refusal")
-    assert len(stage.verdict()) == 1
+def test_the_guard_refuses_the_write_of_a_master_that_was_frozen_in_it(harness: FaultHarness) -> None:
+    frozen = freeze_during_write(harness)
+    harness.wait_for(
+        lambda: harness.count_messages("refused", frozen) + harness.count_messages("not written", frozen) > 0,
+        "a refusal",
+    )
+    assert len(harness.assert_no_violations()) == 1
 
 
-def test_without_the_guard_the_checker_finds_the_stale_write(stage: Stage) -> None:
-    frozen = frozen_in_a_write(stage, "--unguarded")
-    stage.hear("wrote", frozen, now())
-    violations = judge(stage.whole_story(), PROMISE)
+def test_without_the_guard_the_checker_finds_the_stale_write(harness: FaultHarness) -> None:
+    frozen = freeze_during_write(harness, "--unguarded")
+    harness.wait_for_message("wrote", frozen, now())
+    violations = find_violations(harness.close_and_collect(), GUARANTEES)
     assert violations
     assert all(violation.startswith("I2: by") for violation in violations)
 
 
 def test_a_master_frozen_between_guard_and_commit_holds_others_up_no_longer_than_its_idle_limit(
-    stage: Stage,
+    harness: FaultHarness,
 ) -> None:
-    frozen = stage.enter("--after-guard", "0.7")
-    stage.hear("guarded", frozen, 0.0)
-    stage.enter()
-    stage.hear("guarded", frozen, now())
-    since = now()
-    stage.pause(frozen)
-    stage.note("down")  # the row is locked, so the database is not what others need
-    stage.wait(lambda: len(stage.story().runs()) > 1, "a new master")
-    stage.note("back")
-    assert now() - since < 10 + PROMISE.gap
-    stage.resume(frozen)
-    assert len(stage.verdict()) == 1
+    frozen = harness.start_worker("--after-guard", "0.7")
+    harness.wait_for_message("guarded", frozen, 0.0)
+    harness.start_worker()
+    harness.wait_for_message("guarded", frozen, now())
+    paused_at = now()
+    harness.pause(frozen)
+    harness.record("down")  # the row is locked, so the database is not what others need
+    harness.wait_for(lambda: len(harness.event_log().runs()) > 1, "a new master")
+    harness.record("back")
+    assert now() - paused_at < 10 + GUARANTEES.max_gap
+    harness.resume(frozen)
+    assert len(harness.assert_no_violations()) == 1
 
 
 # --- the switch
 
 
-def test_a_disable_is_obeyed_and_an_enable_too(either: Stage) -> None:
-    three(either)
-    either.disable()
-    let_pass(either, PROMISE.stop_within + 0.3)
-    assert either.master() is None
-    either.enable()
-    either.await_master()
-    (change,) = either.verdict()
+def test_a_disable_is_obeyed_and_an_enable_too(any_harness: FaultHarness) -> None:
+    start_three_workers(any_harness)
+    any_harness.disable()
+    wait_seconds(any_harness, GUARANTEES.max_stop_time + 0.3)
+    assert any_harness.master() is None
+    any_harness.enable()
+    any_harness.wait_for_master()
+    (change,) = any_harness.assert_no_violations()
     assert change.cause == "stop"
 
 
-def test_nobody_claims_a_disabled_lock_of_a_dead_master(stage: Stage) -> None:
-    killed = three(stage)
-    stage.kill(killed)
-    stage.disable()
-    let_pass(stage, BEYOND_THE_LEASE)
-    assert stage.master() is None
-    stage.enable()
-    stage.await_master()
-    stage.verdict()
+def test_a_disabled_lock_of_a_dead_master_is_not_claimed(harness: FaultHarness) -> None:
+    killed = start_three_workers(harness)
+    harness.kill(killed)
+    harness.disable()
+    wait_seconds(harness, BEYOND_THE_LEASE)
+    assert harness.master() is None
+    harness.enable()
+    harness.wait_for_master()
+    harness.assert_no_violations()
 
 
 # --- the database
 
 
-@pytest.mark.parametrize("how", ["fast", "immediate"])
-def test_a_restart_of_the_database_is_survived(stage: Stage, how: str) -> None:
-    three(stage)
-    with stage.outage() as server:
-        server.shut_down() if how == "fast" else server.crash()
-        server.start_again()
-    again = stage.await_master()
-    stage.hear("wrote", again, now())
-    stage.verdict()
+@pytest.mark.parametrize("shutdown_mode", ["fast", "immediate"])
+def test_a_restart_of_the_database_is_survived(harness: FaultHarness, shutdown_mode: str) -> None:
+    start_three_workers(harness)
+    with harness.outage() as server:
+        server.shut_down() if shutdown_mode == "fast" else server.crash()
+        server.restart()
+    new_master = harness.wait_for_master()
+    harness.wait_for_message("wrote", new_master, now())
+    harness.assert_no_violations()
 
 
-def test_a_database_that_stays_away_stops_the_master_and_gets_it_back(stage: Stage) -> None:
-    three(stage)
-    with stage.outage() as server:
+def test_a_database_that_stays_away_stops_the_master_and_gets_it_back(harness: FaultHarness) -> None:
+    start_three_workers(harness)
+    with harness.outage() as server:
         server.crash()
-        gone = now()
-        stage.wait(lambda: stage.master() is None, "a stop")
-        assert now() - gone < PROMISE.lease + 0.2, "trust ends before the lease does"
-        server.start_again()
-    stage.hear("wrote", stage.await_master(), now())
-    stage.verdict()
+        crashed_at = now()
+        harness.wait_for(lambda: harness.master() is None, "a stop")
+        assert now() - crashed_at < GUARANTEES.lease + 0.2, "trust ends before the lease does"
+        server.restart()
+    harness.wait_for_message("wrote", harness.wait_for_master(), now())
+    harness.assert_no_violations()
 
 
-@pytest.mark.parametrize("whole", [True, False], ids=["all of it", "its open connections"])
-def test_a_frozen_database_is_survived(stage: Stage, whole: bool) -> None:
-    three(stage)
-    with stage.outage() as server:
-        frozen = server.freeze(whole=whole)
+@pytest.mark.parametrize("include_postmaster", [True, False], ids=["all of it", "its open connections"])
+def test_a_frozen_database_is_survived(harness: FaultHarness, include_postmaster: bool) -> None:
+    start_three_workers(harness)
+    with harness.outage() as server:
+        frozen = server.freeze(include_postmaster=include_postmaster)
         try:
-            let_pass(stage, BEYOND_THE_LEASE)
+            wait_seconds(harness, BEYOND_THE_LEASE)
         finally:
             server.thaw(frozen)
-    stage.hear("wrote", stage.await_master(), now())
-    stage.verdict()
+    harness.wait_for_message("wrote", harness.wait_for_master(), now())
+    harness.assert_no_violations()
 
 
 # --- the network
 
 
-@pytest.mark.parametrize("weather", [Weather.DROP, Weather.SWALLOW, Weather.MUTE], ids=lambda each: each.name)
-def test_a_master_that_is_cut_off_stops_before_another_starts(stage: Stage, weather: Weather) -> None:
-    lonely = three(stage)
-    stage.cut(lonely, weather)
-    stage.await_master(but=lonely)
-    stage.heal(lonely)
-    let_pass(stage, PROMISE.heartbeat)
-    changes = stage.verdict()
+@pytest.mark.parametrize(
+    "mode", [NetworkMode.DROP, NetworkMode.SWALLOW, NetworkMode.MUTE], ids=lambda each: each.name
+)
+def test_a_master_that_is_cut_off_stops_before_another_starts(harness: FaultHarness, mode: NetworkMode) -> None:
+    isolated = start_three_workers(harness)
+    harness.disturb_network(isolated, mode)
+    harness.wait_for_master(other_than=isolated)
+    harness.restore_network(isolated)
+    wait_seconds(harness, GUARANTEES.heartbeat)
+    changes = harness.assert_no_violations()
     assert changes[0].cause == "stop"
 
 
-def test_a_slow_network_changes_nothing(stage: Stage) -> None:
-    master = three(stage)
-    stage.cut(master, Weather.DELAY, delay=0.1)
-    let_pass(stage, PROMISE.lease)
-    stage.heal(master)
-    assert stage.verdict() == []
+def test_a_slow_network_changes_nothing(harness: FaultHarness) -> None:
+    master = start_three_workers(harness)
+    harness.disturb_network(master, NetworkMode.DELAY, delay=0.1)
+    wait_seconds(harness, GUARANTEES.lease)
+    harness.restore_network(master)
+    assert harness.assert_no_violations() == []
 
 
-@pytest.mark.parametrize("weather", [Weather.DROP, Weather.SWALLOW], ids=lambda each: each.name)
-def test_a_few_bad_connections_are_replaced_in_time(stage: Stage, weather: Weather) -> None:
-    master = three(stage)
-    stage.cut(master, weather, each=3)
-    let_pass(stage, PROMISE.lease)
-    stage.heal(master)
-    stage.hear("wrote", stage.await_master(), now())
-    stage.verdict()
+@pytest.mark.parametrize("mode", [NetworkMode.DROP, NetworkMode.SWALLOW], ids=lambda each: each.name)
+def test_a_few_bad_connections_are_replaced_in_time(harness: FaultHarness, mode: NetworkMode) -> None:
+    master = start_three_workers(harness)
+    harness.disturb_network(master, mode, every_nth=3)
+    wait_seconds(harness, GUARANTEES.lease)
+    harness.restore_network(master)
+    harness.wait_for_message("wrote", harness.wait_for_master(), now())
+    harness.assert_no_violations()
 
 
-def test_everybody_cut_off_means_nobody_is_master_and_somebody_is_again(stage: Stage) -> None:
-    three(stage)
-    for worker in stage.workers:
-        stage.cut(worker, Weather.SWALLOW)
-    stage.wait(lambda: stage.master() is None, "a stop")
-    for worker in stage.workers:
-        stage.heal(worker)
-    stage.hear("wrote", stage.await_master(), now())
-    stage.verdict()
+def test_a_network_outage_for_all_stops_the_master_until_it_ends(harness: FaultHarness) -> None:
+    start_three_workers(harness)
+    for worker in harness.workers:
+        harness.disturb_network(worker, NetworkMode.SWALLOW)
+    harness.wait_for(lambda: harness.master() is None, "a stop")
+    for worker in harness.workers:
+        harness.restore_network(worker)
+    harness.wait_for_message("wrote", harness.wait_for_master(), now())
+    harness.assert_no_violations()
 
 
 # --- clocks
 
 
 @pytest.mark.usefixtures("_faketime")
-def test_instances_whose_clocks_are_hours_apart_agree(stage: Stage) -> None:
+def test_instances_whose_clocks_are_hours_apart_agree(harness: FaultHarness) -> None:
     for offset in ("+3600s", "-7200s", "+0"):
-        stage.enter(wall_clock=offset)
-    first = settled(stage)
-    stage.kill(first)
-    second = stage.await_master(but=first)
-    stage.terminate(second)
-    stage.await_master(but=second)
-    killed, asked = stage.verdict()
-    assert killed.seconds > PROMISE.lease - PROMISE.heartbeat - 0.2, "evicted by nobody's wall clock"
-    assert asked.seconds < PROMISE.heartbeat
+        harness.start_worker(wall_clock=offset)
+    first = wait_for_first_write(harness)
+    harness.kill(first)
+    second = harness.wait_for_master(other_than=first)
+    harness.terminate(second)
+    harness.wait_for_master(other_than=second)
+    killed, terminated = harness.assert_no_violations()
+    assert killed.duration > GUARANTEES.lease - GUARANTEES.heartbeat - 0.2, "evicted by nobody's wall clock"
+    assert terminated.duration < GUARANTEES.heartbeat
 
 
 @pytest.mark.usefixtures("_faketime")
-def test_a_wall_clock_that_jumps_changes_nothing(stage: Stage, tmp_path: Path) -> None:
+def test_a_wall_clock_that_jumps_changes_nothing(harness: FaultHarness, tmp_path: Path) -> None:
     clock = tmp_path / "clock"
     clock.write_text("+0\n")
     for _ in range(3):
-        stage.enter(wall_clock=f"@{clock}")
-    settled(stage)
+        harness.start_worker(wall_clock=f"@{clock}")
+    wait_for_first_write(harness)
     for offset in ("+3600\n", "-86400\n", "+0\n"):
         clock.write_text(offset)
-        let_pass(stage, 2.5 * PROMISE.heartbeat)
-    assert stage.verdict() == []
+        wait_seconds(harness, 2.5 * GUARANTEES.heartbeat)
+    assert harness.assert_no_violations() == []

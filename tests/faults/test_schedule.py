@@ -2,17 +2,17 @@
 
 from collections import Counter
 
+from tests.faults.fixtures import GUARANTEES
 from tests.faults.schedule import DATABASE_FAULTS, LOCK_FAULTS, WORKER_FAULTS, schedule
-from tests.faults.stage import PROMISE
 
 
 def test_a_seed_is_always_the_same_schedule() -> None:
-    assert schedule(7, 600, 3, PROMISE) == schedule(7, 600, 3, PROMISE)
-    assert schedule(7, 600, 3, PROMISE) != schedule(8, 600, 3, PROMISE)
+    assert schedule(7, 600, 3, GUARANTEES) == schedule(7, 600, 3, GUARANTEES)
+    assert schedule(7, 600, 3, GUARANTEES) != schedule(8, 600, 3, GUARANTEES)
 
 
 def test_a_long_schedule_has_every_fault_in_the_order_of_time() -> None:
-    faults = schedule(1, 7200, 3, PROMISE)
+    faults = schedule(1, 7200, 3, GUARANTEES)
     assert set(Counter(fault.kind for fault in faults)) == {*WORKER_FAULTS, *DATABASE_FAULTS, *LOCK_FAULTS}
-    assert [fault.at for fault in faults] == sorted(fault.at for fault in faults)
-    assert all(fault.at < 7200 for fault in faults)
+    assert [fault.starts_at for fault in faults] == sorted(fault.starts_at for fault in faults)
+    assert all(fault.starts_at < 7200 for fault in faults)

@@ -22,8 +22,8 @@ import psycopg
 
 from masterjob import MasterJob, MasterJobError, Term, TermLost, start_master
 
-PULSE = 0.05
-LATE = 0.1
+CHECK_INTERVAL = 0.05
+PAUSE_THRESHOLD = 0.1
 _CLOCK_GETTIME = {"x86_64": 228, "aarch64": 113}.get(platform.machine())
 _libc = ctypes.CDLL(None)
 
@@ -40,37 +40,37 @@ def now() -> float:
     return float(found.seconds) + float(found.nanoseconds) / 1e9
 
 
-def tell(what: str, **more: object) -> None:
-    os.write(1, (json.dumps({"what": what, "at": now(), **more}) + "\n").encode())
+def emit(kind: str, **more: object) -> None:
+    os.write(1, (json.dumps({"what": kind, "at": now(), **more}) + "\n").encode())
 
 
-class Job:
+class EffectJob:
     """Writes a few rows a second, and stops at once when told: a write that hangs is left to the guard."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
 
     def start(self, term: Term) -> None:
-        tell("start", term=term.number)
+        emit("start", term=term.number)
         if self._options.write_every:
-            threading.Thread(target=self._write_on, args=(term,), daemon=True).start()
+            threading.Thread(target=self._write_until_lost, args=(term,), daemon=True).start()
 
     def stop(self, term: Term) -> None:
-        tell("stop", term=term.number)
+        emit("stop", term=term.number)
 
-    def _write_on(self, term: Term) -> None:
-        writer: Writer | None = None
+    def _write_until_lost(self, term: Term) -> None:
+        writer: EffectWriter | None = None
         while not term.wait(self._options.write_every):
             try:
-                writer = writer or Writer.to(self._options.database)
+                writer = writer or EffectWriter.connect(self._options.database)
                 writer.write(term, self._options)
-                tell("wrote", term=term.number)
+                emit("wrote", term=term.number)
             except (TermLost, psycopg.Error, sqlite3.Error, OSError, MasterJobError) as error:
-                tell("refused" if isinstance(error, TermLost) else "not written", term=term.number)
+                emit("refused" if isinstance(error, TermLost) else "not written", term=term.number)
                 writer = None
 
 
-class Writer:
+class EffectWriter:
     """One connection for the job's own effects; thrown away after any error."""
 
     def __init__(
@@ -81,7 +81,7 @@ class Writer:
         self._transaction = transaction
 
     @classmethod
-    def to(cls, url: str) -> "Writer":
+    def connect(cls, url: str) -> "EffectWriter":
         if url.startswith("sqlite"):
             file = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=2, isolation_level="IMMEDIATE")
             return cls(file, "INSERT INTO effect (term) VALUES (?)", lambda: file)
@@ -91,32 +91,32 @@ class Writer:
     def write(self, term: Term, options: argparse.Namespace) -> None:
         with self._transaction():
             self._connection.execute(self._insert, (term.number,))
-            linger("writing", options.before_guard, term)
+            wait_in_transaction("writing", options.before_guard, term)
             if not options.unguarded:
                 term.guard(self._connection)
-            linger("guarded", options.after_guard, term)
+            wait_in_transaction("guarded", options.after_guard, term)
 
 
-def linger(what: str, seconds: float, term: Term) -> None:
+def wait_in_transaction(kind: str, seconds: float, term: Term) -> None:
     """Stand still inside the transaction, and say so where it is long enough to be used by a test."""
     if seconds:
-        if seconds > PULSE:
-            tell(what, term=term.number)
+        if seconds > CHECK_INTERVAL:
+            emit(kind, term=term.number)
         threading.Event().wait(seconds)
 
 
-def watch_pauses() -> None:
+def report_pauses() -> None:
     """Tell every pause of this process: by a signal, or because the machine had no time for it."""
     before = now()
     while True:
-        threading.Event().wait(PULSE)
+        threading.Event().wait(CHECK_INTERVAL)
         after = now()
-        if after - before > PULSE + LATE:
-            tell("late", since=before)
+        if after - before > CHECK_INTERVAL + PAUSE_THRESHOLD:
+            emit("late", since=before)
         before = after
 
 
-def options() -> argparse.Namespace:
+def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--database", required=True)
     parser.add_argument("--lock", default="JOB")
@@ -132,21 +132,21 @@ def options() -> argparse.Namespace:
 
 
 def main() -> None:
-    chosen = options()
+    options = parse_options()
     faulthandler.register(signal.SIGUSR1)  # whoever waits for our end in vain asks what we are doing
-    job = Job(chosen)
+    job = EffectJob(options)
     start_master(
-        lock_name=chosen.lock,
+        lock_name=options.lock,
         master_job=MasterJob(job.start, job.stop),
-        database=chosen.database,
+        database=options.database,
         init_delay="50ms",
-        heartbeat_interval=chosen.heartbeat,
-        lease_duration=chosen.lease,
-        stop_timeout=chosen.stop_timeout,
-        check_master_interval=chosen.check_interval,
+        heartbeat_interval=options.heartbeat,
+        lease_duration=options.lease,
+        stop_timeout=options.stop_timeout,
+        check_master_interval=options.check_interval,
     )
-    threading.Thread(target=watch_pauses, daemon=True).start()
-    tell("up", pid=os.getpid())
+    threading.Thread(target=report_pauses, daemon=True).start()
+    emit("up", pid=os.getpid())
     while True:
         signal.pause()
 

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.shell import Life, Log
+from tests.jobs.process_checks import LogCapture, ProcessPipe
 
 
 @pytest.fixture
-def life(tmp_path: Path) -> Iterator[Life]:
-    life = Life(tmp_path)
-    yield life
-    life.close()
+def process_pipe(tmp_path: Path) -> Iterator[ProcessPipe]:
+    process_pipe = ProcessPipe(tmp_path)
+    yield process_pipe
+    process_pipe.close()
 
 
 @pytest.fixture
-def log() -> Iterator[Log]:
-    handler, logger = Log(), logging.getLogger("masterjob.jobs")
-    before = logger.level
+def log() -> Iterator[LogCapture]:
+    handler, logger = LogCapture(), logging.getLogger("masterjob.jobs")
+    level_before = logger.level
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)
     yield handler
     logger.removeHandler(handler)
-    logger.setLevel(before)
+    logger.setLevel(level_before)

@@ -6,26 +6,26 @@ import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tests.jobs.stage import SOON
+from tests.jobs.fixtures import WAIT_TIMEOUT
 
 
-class Asked(NamedTuple):
+class ReceivedRequest(NamedTuple):
     path: str
     headers: dict[str, str]
     content: dict[str, Any]
 
 
-class Service:
+class FakeService:
     """Each request gets the next of ``answers``, and the last one for good: a status, a body and headers."""
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, bytes, dict[str, str]]] = [(204, b"", {})]
-        self.asked: list[Asked] = []
-        self.before: dict[str, Callable[[], object]] = {}
+        self.requests: list[ReceivedRequest] = []
+        self.before_answer: dict[str, Callable[[], object]] = {}
         """What is waited for before the answer of an event is given."""
-        self.leaving = threading.Event()
+        self.closing = threading.Event()
         self._changed = threading.Condition()
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler_class())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
@@ -39,31 +39,33 @@ class Service:
 
     @property
     def events(self) -> list[str]:
-        return [asked.content["event"] for asked in self.asked]
+        return [request.content["event"] for request in self.requests]
 
-    def wait_for(self, event: str) -> Asked:
+    def wait_for(self, event: str) -> ReceivedRequest:
         with self._changed:
-            assert self._changed.wait_for(lambda: event in self.events, SOON), f"{event} never came: {self.events}"
-            return next(asked for asked in self.asked if asked.content["event"] == event)
+            assert self._changed.wait_for(lambda: event in self.events, WAIT_TIMEOUT), (
+                f"{event} never came: {self.events}"
+            )
+            return next(request for request in self.requests if request.content["event"] == event)
 
     def hang(self, event: str) -> None:
-        self.before[event] = lambda: self.leaving.wait(SOON)
+        self.before_answer[event] = lambda: self.closing.wait(WAIT_TIMEOUT)
 
     def close(self) -> None:
-        self.leaving.set()
+        self.closing.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
 
-    def _handler(service) -> type[http.server.BaseHTTPRequestHandler]:  # noqa: N805 - self is the handler's
+    def _handler_class(service) -> type[http.server.BaseHTTPRequestHandler]:  # noqa: N805 - self is the handler's
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with service._changed:
-                    service.asked.append(Asked(self.path, dict(self.headers), content))
+                    service.requests.append(ReceivedRequest(self.path, dict(self.headers), content))
                     status, body, headers = service.answers.pop(0) if service.answers[1:] else service.answers[0]
                     service._changed.notify_all()
-                service.before.get(content["event"], lambda: None)()
+                service.before_answer.get(content["event"], lambda: None)()
                 try:
                     self._answer(status, body, headers)
                 except OSError:

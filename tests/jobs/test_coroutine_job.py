@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.election.term import LiveTerm
-from masterjob.jobs.crew import Crew
 from masterjob.jobs.python import loops
 from masterjob.jobs.python.job import PythonJob
 from masterjob.jobs.python.loops import shared_loop
-from tests.jobs.stage import SOON, HandCrew, Notes, live_term, turn
+from tests.jobs.fixtures import WAIT_TIMEOUT, ManualThreadPool, RecordingReport, live_term, spin_loop
 
 
 @pytest.fixture
@@ -21,12 +21,12 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     loop = asyncio.new_event_loop()
     yield loop
     if not loop.is_closed():
-        turn(loop)
+        spin_loop(loop)
         loop.close()
     gc.collect()  # what a closed loop left behind complains in the test that closed it, not in a later one
 
 
-class Calls(list[str]):
+class RecordedCalls(list[str]):
     """Coroutine functions that say what happens to them."""
 
     async def start(self) -> None:
@@ -35,74 +35,74 @@ class Calls(list[str]):
     async def stop(self) -> None:
         self.append("stop")
 
-    async def stay(self) -> None:
+    async def run_until_cancelled(self) -> None:
         self.append("start")
         try:
             await asyncio.Event().wait()
         finally:
             self.append("start ends")
 
-    def started(self) -> None:
+    def start_sync(self) -> None:
         self.append("start")
 
-    def stopped(self) -> None:
+    def stop_sync(self) -> None:
         self.append("stop")
 
 
-def end_shared_loop() -> None:
+def stop_shared_loop() -> None:
     assert loops._shared is not None
     thread, loop = loops._shared
     loop.call_soon_threadsafe(loop.stop)
-    thread.join(SOON)
+    thread.join(WAIT_TIMEOUT)
     loop.close()
 
 
 def test_coroutines_run_on_the_loop_that_was_given(loop: asyncio.AbstractEventLoop) -> None:
-    calls, notes = Calls(), Notes()
-    job = PythonJob(calls.start, calls.stop, HandCrew(), loop)
-    job.start(live_term(), notes)
+    calls, report = RecordedCalls(), RecordingReport()
+    job = PythonJob(calls.start, calls.stop, ManualThreadPool(), loop)
+    job.start(live_term(), report)
     assert calls == []
-    turn(loop)
-    assert (calls, notes.told) == (["start"], ["started"])
+    spin_loop(loop)
+    assert (calls, report.events) == (["start"], ["started"])
     job.stop()
     assert calls == ["start"]
-    turn(loop)
-    assert (calls, notes.told) == (["start", "stop"], ["started", "stopped"])
+    spin_loop(loop)
+    assert (calls, report.events) == (["start", "stop"], ["started", "stopped"])
 
 
 def test_coroutines_get_the_term_too(loop: asyncio.AbstractEventLoop) -> None:
-    term, got = live_term(), list[object]()
+    term, received = live_term(), list[object]()
 
     async def start(term: LiveTerm) -> None:
-        got.append(term)
+        received.append(term)
 
     async def stop(name: str, term: LiveTerm) -> None:
-        got.append((name, term))
+        received.append((name, term))
 
-    job = PythonJob(start, functools.partial(stop, "mine"), HandCrew(), loop)
-    job.start(term, Notes())
-    turn(loop)
+    job = PythonJob(start, functools.partial(stop, "mine"), ManualThreadPool(), loop)
+    job.start(term, RecordingReport())
+    spin_loop(loop)
     job.stop()
-    turn(loop)
-    assert got == [term, ("mine", term)]
+    spin_loop(loop)
+    assert received == [term, ("mine", term)]
 
 
 def test_a_start_that_stays_is_cancelled_and_awaited_before_the_one_stop(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
-    calls, notes = Calls(), Notes()
-    job = PythonJob(calls.stay, calls.stop, HandCrew(), loop)
-    job.start(live_term(), notes)
-    turn(loop)
-    assert notes.told == []
+    calls, report = RecordedCalls(), RecordingReport()
+    job = PythonJob(calls.run_until_cancelled, calls.stop, ManualThreadPool(), loop)
+    job.start(live_term(), report)
+    spin_loop(loop)
+    assert report.events == []
     job.stop()
-    turn(loop)
+    spin_loop(loop)
     assert calls == ["start", "start ends", "stop"]
-    assert notes.told == ["stopped"]
+    assert report.events == ["stopped"]
 
 
 def test_a_start_that_takes_its_time_to_be_cancelled_is_waited_for(loop: asyncio.AbstractEventLoop) -> None:
-    calls, notes, tidy = Calls(), Notes(), asyncio.Event()
+    calls, report, tidy = RecordedCalls(), RecordingReport(), asyncio.Event()
 
     async def start() -> None:
         try:
@@ -111,286 +111,286 @@ def test_a_start_that_takes_its_time_to_be_cancelled_is_waited_for(loop: asyncio
             await tidy.wait()
             calls.append("tidied")
 
-    job = PythonJob(start, calls.stop, HandCrew(), loop)
-    job.start(live_term(), notes)
-    turn(loop)
+    job = PythonJob(start, calls.stop, ManualThreadPool(), loop)
+    job.start(live_term(), report)
+    spin_loop(loop)
     job.stop()
-    turn(loop)
-    assert (calls, notes.told) == ([], [])
+    spin_loop(loop)
+    assert (calls, report.events) == ([], [])
     tidy.set()
-    turn(loop)
-    assert (calls, notes.told) == (["tidied", "stop"], ["stopped"])
+    spin_loop(loop)
+    assert (calls, report.events) == (["tidied", "stop"], ["stopped"])
 
 
 def test_a_start_that_stays_is_cancelled_where_there_is_no_stop(loop: asyncio.AbstractEventLoop) -> None:
-    calls, notes = Calls(), Notes()
-    job = PythonJob(calls.stay, None, HandCrew(), loop)
-    job.start(live_term(), notes)
-    turn(loop)
+    calls, report = RecordedCalls(), RecordingReport()
+    job = PythonJob(calls.run_until_cancelled, None, ManualThreadPool(), loop)
+    job.start(live_term(), report)
+    spin_loop(loop)
     job.stop()
-    turn(loop)
-    assert (calls, notes.told) == (["start", "start ends"], ["stopped"])
+    spin_loop(loop)
+    assert (calls, report.events) == (["start", "start ends"], ["stopped"])
 
 
 @pytest.mark.parametrize("moment", ["stopped", "lost"])
 def test_a_term_that_ends_before_the_loop_comes_round_starts_nothing(
     moment: str, loop: asyncio.AbstractEventLoop
 ) -> None:
-    calls, notes, term = Calls(), Notes(), live_term()
-    job = PythonJob(calls.start, calls.stop, HandCrew(), loop)
-    job.start(term, notes)
+    calls, report, term = RecordedCalls(), RecordingReport(), live_term()
+    job = PythonJob(calls.start, calls.stop, ManualThreadPool(), loop)
+    job.start(term, report)
     if moment == "stopped":
         job.stop()
     term.end()
-    turn(loop)
-    assert (calls, notes.told) == ([], ["stopped"])
+    spin_loop(loop)
+    assert (calls, report.events) == ([], ["stopped"])
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(2), KeyboardInterrupt()])
 def test_a_coroutine_that_raises_fails_the_start_and_leaves_the_loop_alone(
     error: BaseException, loop: asyncio.AbstractEventLoop
 ) -> None:
-    calls, notes = Calls(), Notes()
+    calls, report = RecordedCalls(), RecordingReport()
 
     async def start() -> None:
         raise error
 
-    job = PythonJob(start, calls.stop, HandCrew(), loop)
-    job.start(live_term(), notes)
-    turn(loop)
-    assert (notes.told, notes.errors) == (["start failed"], [error])
+    job = PythonJob(start, calls.stop, ManualThreadPool(), loop)
+    job.start(live_term(), report)
+    spin_loop(loop)
+    assert (report.events, report.errors) == (["start failed"], [error])
     job.stop()
-    turn(loop)
-    assert (calls, notes.told) == (["stop"], ["start failed", "stopped"])
+    spin_loop(loop)
+    assert (calls, report.events) == (["stop"], ["start failed", "stopped"])
 
 
 def test_a_stop_that_raises_counts_as_returned(
     loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    notes = Notes()
+    report = RecordingReport()
 
     async def stop() -> None:
         raise ValueError("cannot")
 
-    job = PythonJob(Calls().start, stop, HandCrew(), loop)
-    job.start(live_term(), notes)
-    turn(loop)
+    job = PythonJob(RecordedCalls().start, stop, ManualThreadPool(), loop)
+    job.start(live_term(), report)
+    spin_loop(loop)
     job.stop()
-    turn(loop)
-    assert notes.told == ["started", "stopped"]
+    spin_loop(loop)
+    assert report.events == ["started", "stopped"]
     assert "ValueError: cannot" in caplog.text
 
 
 def test_a_start_that_somebody_else_cancels_has_failed(loop: asyncio.AbstractEventLoop) -> None:
-    calls, notes = Calls(), Notes()
-    job = PythonJob(calls.stay, None, HandCrew(), loop)
-    job.start(live_term(), notes)
-    turn(loop)
+    calls, report = RecordedCalls(), RecordingReport()
+    job = PythonJob(calls.run_until_cancelled, None, ManualThreadPool(), loop)
+    job.start(live_term(), report)
+    spin_loop(loop)
     for task in asyncio.all_tasks(loop):
         task.cancel()
-    turn(loop)
-    assert notes.told == ["start failed"]
+    spin_loop(loop)
+    assert report.events == ["start failed"]
 
 
 def test_a_start_that_is_cancelled_before_its_first_step_has_failed(loop: asyncio.AbstractEventLoop) -> None:
-    calls, notes = Calls(), Notes()
-    job = PythonJob(calls.stay, None, HandCrew(), loop)
-    job.start(live_term(), notes)
-    turn(loop, 1)
+    calls, report = RecordedCalls(), RecordingReport()
+    job = PythonJob(calls.run_until_cancelled, None, ManualThreadPool(), loop)
+    job.start(live_term(), report)
+    spin_loop(loop, 1)
     for task in asyncio.all_tasks(loop):
         task.cancel()
-    turn(loop)
-    assert (calls, notes.told) == ([], ["start failed"])
+    spin_loop(loop)
+    assert (calls, report.events) == ([], ["start failed"])
 
 
 def test_a_function_can_start_what_a_coroutine_stops(loop: asyncio.AbstractEventLoop) -> None:
-    calls, notes, crew = Calls(), Notes(), HandCrew()
-    job = PythonJob(calls.started, calls.stop, crew, loop)
-    job.start(live_term(), notes)
-    crew.settle()
+    calls, report, pool = RecordedCalls(), RecordingReport(), ManualThreadPool()
+    job = PythonJob(calls.start_sync, calls.stop, pool, loop)
+    job.start(live_term(), report)
+    pool.run_all()
     job.stop()
-    turn(loop)
-    assert (calls, notes.told) == (["start", "stop"], ["started", "stopped"])
+    spin_loop(loop)
+    assert (calls, report.events) == (["start", "stop"], ["started", "stopped"])
 
 
 def test_a_coroutine_that_stops_a_function_in_its_start_comes_twice(loop: asyncio.AbstractEventLoop) -> None:
-    calls, notes, crew = Calls(), Notes(), HandCrew()
+    calls, report, pool = RecordedCalls(), RecordingReport(), ManualThreadPool()
 
     def start() -> None:
         job.stop()
-        turn(loop)
+        spin_loop(loop)
         calls.append("start returns")
 
-    job = PythonJob(start, calls.stop, crew, loop)
-    job.start(live_term(), notes)
-    crew.settle()
-    turn(loop)
-    assert (calls, notes.told) == (["stop", "start returns", "stop"], ["stopped"])
+    job = PythonJob(start, calls.stop, pool, loop)
+    job.start(live_term(), report)
+    pool.run_all()
+    spin_loop(loop)
+    assert (calls, report.events) == (["stop", "start returns", "stop"], ["stopped"])
 
 
 def test_a_coroutine_can_start_what_a_function_stops(loop: asyncio.AbstractEventLoop) -> None:
-    calls, notes, crew = Calls(), Notes(), HandCrew()
-    job = PythonJob(calls.stay, calls.stopped, crew, loop)
-    job.start(live_term(), notes)
-    turn(loop)
+    calls, report, pool = RecordedCalls(), RecordingReport(), ManualThreadPool()
+    job = PythonJob(calls.run_until_cancelled, calls.stop_sync, pool, loop)
+    job.start(live_term(), report)
+    spin_loop(loop)
     job.stop()
-    crew.settle()
+    pool.run_all()
     assert calls == ["start"]
-    turn(loop)
-    crew.settle()
-    assert (calls, notes.told) == (["start", "start ends", "stop"], ["stopped"])
+    spin_loop(loop)
+    pool.run_all()
+    assert (calls, report.events) == (["start", "start ends", "stop"], ["stopped"])
 
 
 def test_on_a_closed_loop_start_fails_and_stop_is_over_at_once(loop: asyncio.AbstractEventLoop) -> None:
-    calls, notes = Calls(), Notes()
+    calls, report = RecordedCalls(), RecordingReport()
     loop.close()
-    job = PythonJob(calls.start, calls.stop, HandCrew(), loop)
-    job.start(live_term(), notes)
-    assert notes.told == ["start failed"]
-    assert "event loop of the job is closed" in str(notes.errors[0])
+    job = PythonJob(calls.start, calls.stop, ManualThreadPool(), loop)
+    job.start(live_term(), report)
+    assert report.events == ["start failed"]
+    assert "event loop of the job is closed" in str(report.errors[0])
     job.stop()
-    assert (calls, notes.told) == ([], ["start failed", "stopped"])
+    assert (calls, report.events) == ([], ["start failed", "stopped"])
 
 
 def test_a_loop_that_was_closed_after_the_start_counts_as_stopped(loop: asyncio.AbstractEventLoop) -> None:
-    calls, notes = Calls(), Notes()
-    job = PythonJob(calls.start, calls.stop, HandCrew(), loop)
-    job.start(live_term(), notes)
-    turn(loop)
+    calls, report = RecordedCalls(), RecordingReport()
+    job = PythonJob(calls.start, calls.stop, ManualThreadPool(), loop)
+    job.start(live_term(), report)
+    spin_loop(loop)
     loop.close()
     job.stop()
-    assert (calls, notes.told) == (["start"], ["started", "stopped"])
+    assert (calls, report.events) == (["start"], ["started", "stopped"])
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # never awaited: the loop was closed over its head
-@pytest.mark.parametrize("turns", [0, 1, 10])
-def test_a_loop_that_is_closed_over_a_start_ends_it(turns: int, loop: asyncio.AbstractEventLoop) -> None:
-    calls, notes = Calls(), Notes()
-    job = PythonJob(calls.stay, calls.stop, HandCrew(), loop)
-    job.start(live_term(), notes)
-    turn(loop, turns)
+@pytest.mark.parametrize("iterations", [0, 1, 10])
+def test_a_loop_that_is_closed_over_a_start_ends_it(iterations: int, loop: asyncio.AbstractEventLoop) -> None:
+    calls, report = RecordedCalls(), RecordingReport()
+    job = PythonJob(calls.run_until_cancelled, calls.stop, ManualThreadPool(), loop)
+    job.start(live_term(), report)
+    spin_loop(loop, iterations)
     loop.close()
-    assert notes.told == ["start failed"]
+    assert report.events == ["start failed"]
     job.stop()
-    assert notes.told == ["start failed", "stopped"]
+    assert report.events == ["start failed", "stopped"]
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("turns", [0, 1, 10])
-def test_a_loop_that_is_closed_over_a_stop_ends_it(turns: int, loop: asyncio.AbstractEventLoop) -> None:
-    notes = Notes()
-    job = PythonJob(Calls().start, Calls().stay, HandCrew(), loop)
-    job.start(live_term(), notes)
-    turn(loop)
+@pytest.mark.parametrize("iterations", [0, 1, 10])
+def test_a_loop_that_is_closed_over_a_stop_ends_it(iterations: int, loop: asyncio.AbstractEventLoop) -> None:
+    report = RecordingReport()
+    job = PythonJob(RecordedCalls().start, RecordedCalls().run_until_cancelled, ManualThreadPool(), loop)
+    job.start(live_term(), report)
+    spin_loop(loop)
     job.stop()
-    turn(loop, turns)
-    assert notes.told == ["started"]
+    spin_loop(loop, iterations)
+    assert report.events == ["started"]
     loop.close()
-    assert notes.told == ["started", "stopped"]
+    assert report.events == ["started", "stopped"]
 
 
 def test_a_loop_that_is_closed_after_a_stop_in_time_is_no_error(
     loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    notes = Notes()
-    job = PythonJob(Calls().start, Calls().stop, HandCrew(), loop)
-    job.start(live_term(), notes)
+    report = RecordingReport()
+    job = PythonJob(RecordedCalls().start, RecordedCalls().stop, ManualThreadPool(), loop)
+    job.start(live_term(), report)
     job.stop()
     loop.close()
-    assert (notes.told, caplog.text) == (["stopped"], "")
+    assert (report.events, caplog.text) == (["stopped"], "")
 
 
 def test_a_loop_that_refuses_to_be_called_counts_as_closed(
     loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls, notes = Calls(), Notes()
+    calls, report = RecordedCalls(), RecordingReport()
 
     def refuse(*_arguments: object) -> None:
         raise RuntimeError("Event loop is closed")
 
-    job = PythonJob(calls.stay, calls.stop, HandCrew(), loop)
-    job.start(live_term(), notes)
-    turn(loop)
+    job = PythonJob(calls.run_until_cancelled, calls.stop, ManualThreadPool(), loop)
+    job.start(live_term(), report)
+    spin_loop(loop)
     monkeypatch.setattr(loop, "call_soon_threadsafe", refuse)
     job.stop()
-    assert (calls, notes.told) == (["start"], ["stopped"])
+    assert (calls, report.events) == (["start"], ["stopped"])
     monkeypatch.undo()
     for task in asyncio.all_tasks(loop):
         task.cancel()
-    turn(loop)
-    assert notes.told == ["stopped"]
+    spin_loop(loop)
+    assert report.events == ["stopped"]
 
 
 def test_a_function_still_starting_is_waited_for_when_the_loop_of_its_stop_is_closed(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
-    calls, notes, crew = Calls(), Notes(), HandCrew()
+    calls, report, pool = RecordedCalls(), RecordingReport(), ManualThreadPool()
 
     def start() -> None:
         loop.close()
         job.stop()
-        assert notes.told == []
+        assert report.events == []
 
-    job = PythonJob(start, calls.stop, crew, loop)
-    job.start(live_term(), notes)
-    crew.settle()
-    assert (calls, notes.told) == ([], ["stopped"])
+    job = PythonJob(start, calls.stop, pool, loop)
+    job.start(live_term(), report)
+    pool.run_all()
+    assert (calls, report.events) == ([], ["stopped"])
 
 
 def test_nothing_is_left_on_the_loop_by_a_run_that_is_over(loop: asyncio.AbstractEventLoop) -> None:
-    calls = Calls()
-    job = PythonJob(calls.start, calls.stop, HandCrew(), loop)
-    job.start(live_term(), Notes())
-    turn(loop)
+    calls = RecordedCalls()
+    job = PythonJob(calls.start, calls.stop, ManualThreadPool(), loop)
+    job.start(live_term(), RecordingReport())
+    spin_loop(loop)
     job.stop()
-    turn(loop)
+    spin_loop(loop)
     assert asyncio.all_tasks(loop) == set()
     assert [handle for handle in loop._scheduled if not handle.cancelled()] == []  # type: ignore[attr-defined]
 
 
 def test_an_application_that_ends_its_loop_under_a_job_ends_the_job() -> None:
-    calls, notes = Calls(), Notes()
+    calls, report = RecordedCalls(), RecordingReport()
 
     async def application() -> None:
-        job = PythonJob(calls.stay, None, HandCrew(), asyncio.get_running_loop())
-        job.start(live_term(), notes)
+        job = PythonJob(calls.run_until_cancelled, None, ManualThreadPool(), asyncio.get_running_loop())
+        job.start(live_term(), report)
         while not calls:
             await asyncio.sleep(0)
 
     asyncio.run(application())
-    assert notes.told == ["start failed"]
+    assert report.events == ["start failed"]
 
 
 def test_without_a_loop_coroutines_run_on_one_loop_of_our_own() -> None:
-    where = list[tuple[str, asyncio.AbstractEventLoop]]()
+    ran_on = list[tuple[str, asyncio.AbstractEventLoop]]()
 
-    async def here() -> None:
-        where.append((threading.current_thread().name, asyncio.get_running_loop()))
+    async def record_thread_and_loop() -> None:
+        ran_on.append((threading.current_thread().name, asyncio.get_running_loop()))
 
     for _ in range(2):
-        notes = Notes()
-        job = PythonJob(here, here, Crew(), None)
-        job.start(live_term(), notes)
-        notes.wait_for("started")
+        report = RecordingReport()
+        job = PythonJob(record_thread_and_loop, record_thread_and_loop, ThreadPool(), None)
+        job.start(live_term(), report)
+        report.wait_for("started")
         job.stop()
-        notes.wait_for("stopped")
-    assert set(where) == {("masterjob-loop", shared_loop())}
-    assert len(where) == 4
+        report.wait_for("stopped")
+    assert set(ran_on) == {("masterjob-loop", shared_loop())}
+    assert len(ran_on) == 4
 
 
 def test_a_loop_of_our_own_whose_thread_is_gone_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = threading.Thread(target=lambda: None)
-    gone.start()
-    gone.join(SOON)
-    old = asyncio.new_event_loop()
-    monkeypatch.setattr(loops, "_shared", (gone, old))
-    assert shared_loop() is not old
-    old.close()
-    end_shared_loop()
+    dead_thread = threading.Thread(target=lambda: None)
+    dead_thread.start()
+    dead_thread.join(WAIT_TIMEOUT)
+    old_loop = asyncio.new_event_loop()
+    monkeypatch.setattr(loops, "_shared", (dead_thread, old_loop))
+    assert shared_loop() is not old_loop
+    old_loop.close()
+    stop_shared_loop()
 
 
 def test_a_coroutine_job_has_its_loop_before_it_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loops, "_shared", None)
-    PythonJob(print, Calls().stop, HandCrew(), None)
+    PythonJob(print, RecordedCalls().stop, ManualThreadPool(), None)
     assert loops._shared is not None
-    end_shared_loop()
+    stop_shared_loop()

@@ -6,35 +6,35 @@ from io import FileIO
 
 import pytest
 
-from masterjob.jobs.command import output as output_module
-from masterjob.jobs.command.output import LINE_LIMIT, LINES_A_WINDOW, Output
-from tests.jobs.shell import Log
-from tests.jobs.stage import SOON
+from masterjob.jobs.exec import output as output_module
+from masterjob.jobs.exec.output import LINE_LIMIT, LINES_PER_WINDOW, CommandOutput
+from tests.jobs.fixtures import WAIT_TIMEOUT
+from tests.jobs.process_checks import LogCapture
 
 
-class Pipes:
+class CommandPipes:
     """Both outputs of a command that the test itself writes."""
 
     def __init__(self) -> None:
         (out, self.stdout), (error, self.stderr) = os.pipe(), os.pipe()
-        self.output = Output("lock", (os.fdopen(out, "rb", 0), os.fdopen(error, "rb", 0)))
+        self.output = CommandOutput("lock", (os.fdopen(out, "rb", 0), os.fdopen(error, "rb", 0)))
 
     def close(self) -> None:
         os.close(self.stdout)
         os.close(self.stderr)
 
 
-def written(out: bytes, error: bytes = b"") -> Output:
-    pipes = Pipes()
+def read_output(stdout_data: bytes, stderr_data: bytes = b"") -> CommandOutput:
+    pipes = CommandPipes()
     with FileIO(pipes.stdout, "w") as stdout, FileIO(pipes.stderr, "w") as stderr:
-        stdout.write(out)
-        stderr.write(error)
+        stdout.write(stdout_data)
+        stderr.write(stderr_data)
     pipes.output.run()
     return pipes.output
 
 
-def test_lines_are_logged_as_they_come(log: Log) -> None:
-    pipes = Pipes()
+def test_lines_are_logged_as_they_come(log: LogCapture) -> None:
+    pipes = CommandPipes()
     reader = threading.Thread(target=pipes.output.run)
     reader.start()
     os.write(pipes.stdout, b"one\nt")
@@ -42,28 +42,28 @@ def test_lines_are_logged_as_they_come(log: Log) -> None:
     os.write(pipes.stdout, b"wo\r\n")
     log.wait_for("INFO", "lock: two")
     pipes.close()
-    reader.join(SOON)
+    reader.join(WAIT_TIMEOUT)
     assert pipes.output.drained.is_set()
 
 
-def test_what_is_no_text_is_shown_and_moves_no_cursor(log: Log) -> None:
-    written(b"a\xff\x1b[31m\tb\x00\n")
+def test_what_is_no_text_is_shown_and_moves_no_cursor(log: LogCapture) -> None:
+    read_output(b"a\xff\x1b[31m\tb\x00\n")
     assert log.lines == [("INFO", "lock: a\ufffd\\x1b[31m\tb\\x00")]
 
 
-def test_a_line_without_an_end_is_cut_into_pieces(log: Log) -> None:
-    written(b"x" * (LINE_LIMIT + 5))
+def test_a_line_without_an_end_is_cut_into_pieces(log: LogCapture) -> None:
+    read_output(b"x" * (LINE_LIMIT + 5))
     assert [len(line) for _, line in log.lines] == [LINE_LIMIT + 6, 11]
 
 
-def test_the_last_complaint_is_kept(log: Log) -> None:
-    assert written(b"out\n", b"first\nlast\n\n").last_complaint == "last"
-    assert written(b"out\n").last_complaint == ""
+def test_the_last_error_line_is_kept(log: LogCapture) -> None:
+    assert read_output(b"out\n", b"first\nlast\n\n").last_error_line == "last"
+    assert read_output(b"out\n").last_error_line == ""
 
 
-def test_a_flood_is_read_to_its_end_and_counted(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output_module, "WINDOW", 3600.0)
-    pipes, lines, bulk = Pipes(), 1_000_000, 10_000
+def test_a_flood_is_read_to_its_end_and_counted(log: LogCapture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output_module, "RATE_WINDOW", 3600.0)
+    pipes, lines, bulk = CommandPipes(), 1_000_000, 10_000
     reader = threading.Thread(target=pipes.output.run)
     reader.start()
     with FileIO(pipes.stdout, "w") as stdout:
@@ -73,21 +73,21 @@ def test_a_flood_is_read_to_its_end_and_counted(log: Log, monkeypatch: pytest.Mo
                 rest = rest[stdout.write(rest) or 0 :]
     os.write(pipes.stderr, b"why\n")
     os.close(pipes.stderr)
-    reader.join(SOON)
+    reader.join(WAIT_TIMEOUT)
     assert not reader.is_alive()
-    assert log.lines.count(("INFO", "lock: y")) + log.lines.count(("WARNING", "lock: why")) == LINES_A_WINDOW
-    assert log.lines[-1] == ("WARNING", f"lock: {lines + 1 - LINES_A_WINDOW} lines of its output were left out")
-    assert pipes.output.last_complaint == "why"
+    assert log.lines.count(("INFO", "lock: y")) + log.lines.count(("WARNING", "lock: why")) == LINES_PER_WINDOW
+    assert log.lines[-1] == ("WARNING", f"lock: {lines + 1 - LINES_PER_WINDOW} lines of its output were left out")
+    assert pipes.output.last_error_line == "why"
 
 
-def test_in_the_next_window_lines_are_logged_again(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output_module, "LINES_A_WINDOW", 1)
+def test_in_the_next_window_lines_are_logged_again(log: LogCapture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output_module, "LINES_PER_WINDOW", 1)
     now = [100.0]
     monkeypatch.setattr(output_module, "clock", lambda: now[0])
-    pipes = Pipes()
-    pipes.output.log(20, [b"one", b"two", b"three"])
+    pipes = CommandPipes()
+    pipes.output.log_lines(20, [b"one", b"two", b"three"])
     now[0] += 5.0
-    pipes.output.log(20, [b"four"])
+    pipes.output.log_lines(20, [b"four"])
     pipes.close()
     pipes.output.run()
     assert [line for _, line in log.lines] == [
@@ -97,11 +97,13 @@ def test_in_the_next_window_lines_are_logged_again(log: Log, monkeypatch: pytest
     ]
 
 
-def test_a_pipe_that_is_held_open_is_given_up_after_the_end(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output_module, "LINGER", 0.01)
-    pipes = Pipes()
+def test_a_pipe_that_is_held_open_is_given_up_after_the_end(
+    log: LogCapture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output_module, "DRAIN_TIMEOUT", 0.01)
+    pipes = CommandPipes()
     os.write(pipes.stdout, b"last\n")
-    pipes.output.end()
+    pipes.output.finish()
     pipes.output.run()
     assert log.lines == [("INFO", "lock: last")]
     with pytest.raises(BrokenPipeError):

@@ -22,15 +22,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.e2e.cluster import Cluster
-from tests.envtest.programs import find
+from tests.envtest.programs import find_program
 from tests.servers import Unavailable
 
 ROOT = Path(__file__).parents[2]
-RUN = ROOT / ".run-kind"
-KUBECONFIG = RUN / "kubeconfig"
-NAME = "masterjob"
+RUN_DIR = ROOT / ".run-kind"
+KUBECONFIG = RUN_DIR / "kubeconfig"
+CLUSTER_NAME = "masterjob"
 IMAGE = os.environ.get("IMAGE") or "masterjob:kind"
-POSTGRES = os.environ.get("POSTGRES_IMAGE") or "postgres:17-alpine"
+POSTGRES_IMAGE = os.environ.get("POSTGRES_IMAGE") or "postgres:17-alpine"
 
 GUIDE = """
 Three pods are in the namespace masterjob, on PostgreSQL, with three jobs. Try this, in any terminal:
@@ -52,42 +52,44 @@ Three pods are in the namespace masterjob, on PostgreSQL, with three jobs. Try t
 """
 
 
-def main(words: Sequence[str]) -> None:
-    doings = {"create": create, "test": test, "delete": delete}
-    if len(words) != 1 or words[0] not in doings:
+def main(arguments: Sequence[str]) -> None:
+    commands = {"create": create, "test": test, "delete": delete}
+    if len(arguments) != 1 or arguments[0] not in commands:
         sys.exit(__doc__)
-    demand()
-    doings[words[0]]()
+    require_tools()
+    commands[arguments[0]]()
 
 
 # --- what has to be here
 
 
-def demand() -> None:
+def require_tools() -> None:
     """Say everything that is missing at once, and how to get it."""
-    missing = [text for text in (_engine(), _kind(), *map(_tool, ("kubectl", "helm"))) if text]
+    missing = [
+        text for text in (_missing_engine(), _missing_kind(), *map(_missing_tool, ("kubectl", "helm"))) if text
+    ]
     if missing:
         sys.exit("\n".join(["kind: this is missing here:", *(f"  - {text}" for text in missing)]))
 
 
-def _engine() -> str | None:
+def _missing_engine() -> str | None:
     if shutil.which("docker") is None:
         return "Docker: there is no command docker (https://docs.docker.com/engine/install)"
-    done = subprocess.run(["docker", "info"], check=False, capture_output=True, text=True)
-    if done.returncode == 0:
+    result = subprocess.run(["docker", "info"], check=False, capture_output=True, text=True)
+    if result.returncode == 0:
         return None
-    return f"a Docker engine: {(done.stderr.strip().splitlines() or ['it does not answer'])[-1]}"
+    return f"a Docker engine: {(result.stderr.strip().splitlines() or ['it does not answer'])[-1]}"
 
 
-def _kind() -> str | None:
+def _missing_kind() -> str | None:
     if shutil.which("kind") is not None:
         return None
     return "kind: go install sigs.k8s.io/kind@v0.31.0 (https://kind.sigs.k8s.io), and have it on the PATH"
 
 
-def _tool(name: str) -> str | None:
+def _missing_tool(name: str) -> str | None:
     with contextlib.suppress(Unavailable):
-        find(name)
+        find_program(name)
         return None
     return None if shutil.which(name) else f"{name}: `make envtest` gets it"
 
@@ -97,13 +99,13 @@ def _tool(name: str) -> str | None:
 
 def create() -> None:
     """Have the cluster with the release in it. What is there already is used as it is, or upgraded."""
-    make_cluster()
-    bring_images()
-    cluster = Cluster(KUBECONFIG, "masterjob", IMAGE, POSTGRES)
-    cluster.make_namespace()
-    _say("a PostgreSQL")
+    create_cluster()
+    load_images()
+    cluster = Cluster(KUBECONFIG, "masterjob", IMAGE, POSTGRES_IMAGE)
+    cluster.create_namespace()
+    _log("a PostgreSQL")
     cluster.start_database()
-    _say("the chart")
+    _log("the chart")
     cluster.install()
     print(cluster.kubectl("get", "mj"))
     print(GUIDE.format(kubeconfig=KUBECONFIG))
@@ -111,62 +113,64 @@ def create() -> None:
 
 def test() -> None:
     """Run the end-to-end tests on the cluster, which is made as needed."""
-    make_cluster()
-    bring_images()
-    named = {
+    create_cluster()
+    load_images()
+    variables = {
         "MASTERJOB_E2E_KUBECONFIG": str(KUBECONFIG),
         "MASTERJOB_E2E_IMAGE": IMAGE,
-        "MASTERJOB_E2E_POSTGRES_IMAGE": POSTGRES,
+        "MASTERJOB_E2E_POSTGRES_IMAGE": POSTGRES_IMAGE,
     }
     command = [sys.executable, "-m", "pytest", "tests/e2e", "-v"]
-    sys.exit(subprocess.run(command, check=False, cwd=ROOT, env={**os.environ, **named}).returncode)
+    sys.exit(subprocess.run(command, check=False, cwd=ROOT, env={**os.environ, **variables}).returncode)
 
 
 def delete() -> None:
     """Remove the cluster, and our file."""
-    _run("kind", "delete", "cluster", "--name", NAME, "--kubeconfig", str(KUBECONFIG))
-    shutil.rmtree(RUN, ignore_errors=True)
+    _run("kind", "delete", "cluster", "--name", CLUSTER_NAME, "--kubeconfig", str(KUBECONFIG))
+    shutil.rmtree(RUN_DIR, ignore_errors=True)
 
 
-def make_cluster() -> None:
+def create_cluster() -> None:
     """Make the cluster, unless it is there."""
-    RUN.mkdir(exist_ok=True)
+    RUN_DIR.mkdir(exist_ok=True)
     listed = subprocess.run(["kind", "get", "clusters"], check=True, capture_output=True, text=True).stdout
-    if NAME in listed.split():
-        _run("kind", "export", "kubeconfig", "--name", NAME, "--kubeconfig", str(KUBECONFIG))
+    if CLUSTER_NAME in listed.split():
+        _run("kind", "export", "kubeconfig", "--name", CLUSTER_NAME, "--kubeconfig", str(KUBECONFIG))
         return
-    _say("a cluster")
+    _log("a cluster")
     node = os.environ.get("KIND_NODE_IMAGE")
     image = ["--image", node] if node else []
     config = os.environ.get("KIND_CONFIG") or str(ROOT / "kind-config.yaml")
-    words = ["create", "cluster", "--name", NAME, "--config", config, *image, "--wait", "180s"]
+    arguments = ["create", "cluster", "--name", CLUSTER_NAME, "--config", config, *image, "--wait", "180s"]
     try:
-        _run("kind", *words, "--kubeconfig", str(KUBECONFIG))
+        _run("kind", *arguments, "--kubeconfig", str(KUBECONFIG))
     except subprocess.CalledProcessError:
-        whose = node or "the one of kind itself"
-        advice = f"where the node image ({whose}) cannot be pulled, KIND_NODE_IMAGE names one that is here"
+        described_image = node or "the one of kind itself"
+        advice = (
+            f"where the node image ({described_image}) cannot be pulled, KIND_NODE_IMAGE names one that is here"
+        )
         sys.exit(f"kind: no cluster could be made, see above; {advice}")
 
 
-def bring_images() -> None:
+def load_images() -> None:
     """Build our image, and have both in the nodes."""
     if not os.environ.get("IMAGE"):
-        _say("the image")
+        _log("the image")
         base = ["--build-arg", f"BASE={os.environ['BASE']}"] if os.environ.get("BASE") else []
         _run("docker", "build", "--tag", IMAGE, *base, str(ROOT))
-    here = subprocess.run(["docker", "image", "inspect", POSTGRES], check=False, capture_output=True)
+    here = subprocess.run(["docker", "image", "inspect", POSTGRES_IMAGE], check=False, capture_output=True)
     if here.returncode:
-        _run("docker", "pull", POSTGRES)
-    for image in (IMAGE, POSTGRES):
-        _run("kind", "load", "docker-image", image, "--name", NAME)
+        _run("docker", "pull", POSTGRES_IMAGE)
+    for image in (IMAGE, POSTGRES_IMAGE):
+        _run("kind", "load", "docker-image", image, "--name", CLUSTER_NAME)
 
 
-def _run(*words: str) -> None:
-    subprocess.run(words, check=True, cwd=ROOT)
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, cwd=ROOT)
 
 
-def _say(what: str) -> None:
-    print(f"kind: {what}", flush=True)
+def _log(step: str) -> None:
+    print(f"kind: {step}", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kind import __main__ as kind
+from tests.kind import __main__ as kind_main
 
 OUT_OF_REACH = '#!/bin/sh\necho "Cannot connect to the Docker daemon" >&2; exit 1\n'
 
@@ -21,29 +21,29 @@ def new_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def put_command(machine: Path, name: str, script: str = "#!/bin/sh\n") -> None:
+def install_command(machine: Path, name: str, script: str = "#!/bin/sh\n") -> None:
     (machine / name).write_text(script)
     (machine / name).chmod(0o755)
 
 
 def test_all_that_is_missing_is_named_at_once() -> None:
-    with pytest.raises(SystemExit) as said:
-        kind.main(["create"])
+    with pytest.raises(SystemExit) as raised:
+        kind_main.main(["create"])
     for word in ("there is no command docker", "go install sigs.k8s.io/kind", "kubectl: `make envtest`", "helm"):
-        assert word in str(said.value)
+        assert word in str(raised.value)
 
 
 def test_a_client_without_an_engine_is_not_enough(new_machine: Path) -> None:
     for name in ("kind", "kubectl", "helm"):
-        put_command(new_machine, name)
-    put_command(new_machine, "docker", OUT_OF_REACH.replace("#!/bin/sh", f"#!{os.path.realpath('/bin/sh')}"))
+        install_command(new_machine, name)
+    install_command(new_machine, "docker", OUT_OF_REACH.replace("#!/bin/sh", f"#!{os.path.realpath('/bin/sh')}"))
     with pytest.raises(SystemExit, match="a Docker engine: Cannot connect to the Docker daemon"):
-        kind.main(["test"])
+        kind_main.main(["test"])
 
 
 def test_it_fails_as_a_command_too() -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "tests.kind", "delete"], check=False, capture_output=True, text=True
     )
-    assert done.returncode == 1
-    assert "this is missing here" in done.stderr
+    assert result.returncode == 1
+    assert "this is missing here" in result.stderr

@@ -11,8 +11,8 @@ from tests.envtest.fixtures import control_plane
 __all__ = ["control_plane"]
 
 CRDS = Path(__file__).parents[2] / "crds"
-GROUP = "/apis/masterjob.io/v1alpha1"
-PATIENCE = 20.0
+API_PATH = "/apis/masterjob.io/v1alpha1"
+TIMEOUT = 20.0
 
 
 @pytest.fixture(scope="session")
@@ -20,9 +20,9 @@ def cluster(control_plane: ControlPlane) -> ControlPlane:
     """The control plane, with the definition established and its schema to be read."""
     control_plane.kubectl("apply", "--server-side", "-f", str(CRDS / "masterjobs.yaml"))
     control_plane.kubectl("wait", "--for=condition=Established", "crd/masterjobs.masterjob.io", "--timeout=20s")
-    until = time.monotonic() + PATIENCE
-    while control_plane.api.ask("GET", f"/openapi/v3{GROUP}").status != 200:  # made a moment later
-        assert time.monotonic() < until, "the schema is not published"
+    deadline = time.monotonic() + TIMEOUT
+    while control_plane.api.request("GET", f"/openapi/v3{API_PATH}").status != 200:  # made a moment later
+        assert time.monotonic() < deadline, "the schema is not published"
         time.sleep(0.05)
     return control_plane
 

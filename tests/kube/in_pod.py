@@ -9,12 +9,12 @@ from pathlib import Path
 from unittest.mock import patch
 
 from masterjob.cli.app import app
-from masterjob.kube.api import login
+from masterjob.kube.api import config
 
 
 def main() -> None:
     folder = Path(sys.argv.pop(1))
-    with patch("masterjob.kube.cluster.connect", functools.partial(login.connect, folder=folder)):
+    with patch("masterjob.kube.cluster.load_config", functools.partial(config.load_config, folder=folder)):
         app()
 
 

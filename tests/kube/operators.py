@@ -2,11 +2,11 @@
 
     with fleet(cluster, folder, url) as operators:
         operators.start("pod-a", "pod-b", "pod-c")
-        job = operators.resource()
+        job = operators.new_masterjob()
         job.apply()
         job.wait("Ready True Elected", "JobRunning True Running")
 
-Of a status nothing is polled: a watch keeps all versions (chronicle.py). At the end each of them is judged
+Of a status nothing is polled: a watch keeps all versions (watch_log.py). At the end each of them is judged
 (kstatus.py), and so are the logs.
 """
 
@@ -28,20 +28,20 @@ from typer.testing import CliRunner, Result
 
 import masterjob
 from masterjob.cli.app import app
-from masterjob.election.clock import clock
-from masterjob.kube.status.conditions import find
+from masterjob.concurrency.clock import clock
+from masterjob.kube.status.conditions import find_condition
 from masterjob.store.database import Database
 from tests.envtest.control_plane import ControlPlane
-from tests.envtest.run import RIGHTS
-from tests.kube.chronicle import Body, Chronicle
-from tests.kube.kstatus import judge
-from tests.kube.raising import RAISED
+from tests.envtest.run import OPERATOR_RULES
+from tests.kube.failing_job import TRACEBACK_LINE
+from tests.kube.kstatus import check_versions
+from tests.kube.watch_log import Body, WatchLog
 from tests.servers import Server
 
-PATIENCE = 45.0
+TIMEOUT = 45.0
 """Seconds; it is there only so that a failure ends."""
 
-QUICK: Mapping[str, Any] = {
+SHORT_LEASE: Mapping[str, Any] = {
     "initDelay": "100ms",
     "checkMasterInterval": "1s",
     "heartbeatInterval": "500ms",
@@ -50,15 +50,15 @@ QUICK: Mapping[str, Any] = {
 }
 """For tests in which somebody dies."""
 
-CALM: Mapping[str, Any] = {**QUICK, "leaseDuration": "10s"}
+LONG_LEASE: Mapping[str, Any] = {**SHORT_LEASE, "leaseDuration": "10s"}
 """For tests in which nobody does, however busy the machine is."""
 
 CONFIG = Path(__file__).with_name("operators.yaml")
 _ROOT = Path(__file__).parents[2]
-_OURS = ("MASTER", "INIT_", "CHECK_", "POD_", "NODE_", "CONTAINER_", "KUBE")
+_STRIPPED_PREFIXES = ("MASTER", "INIT_", "CHECK_", "POD_", "NODE_", "CONTAINER_", "KUBE")
 _PR_SET_PDEATHSIG = 1
-_BEATS = "SELECT id, beat FROM master_session"
-_WATCHES = re.compile(
+_BEATS_QUERY = "SELECT id, beat FROM master_session"
+_WATCHES_METRIC = re.compile(
     r'^apiserver_longrunning_requests[{].*resource="masterjobs",scope="namespace".*verb="WATCH".*[}] (\d+)$',
     re.MULTILINE,
 )
@@ -66,20 +66,20 @@ _libc = ctypes.CDLL(None)
 _numbers = itertools.count(1)
 
 
-class Wanted(NamedTuple):
+class ExpectedCondition(NamedTuple):
     """A condition as a test names it, like ``Ready True Elected``; a status that is absent has no reason."""
 
-    kind: str
+    condition_type: str
     status: str
     reason: str
 
     @classmethod
-    def of(cls, text: str) -> Self:
-        kind, status, *reason = text.split()
-        return cls(kind, status, *(reason or ["absent"]))
+    def parse(cls, text: str) -> Self:
+        condition_type, status, *reason = text.split()
+        return cls(condition_type, status, *(reason or ["absent"]))
 
-    def is_in(self, status: Mapping[str, Any]) -> bool:
-        found = find(status, self.kind)  # type: ignore[arg-type]  # a Kind is text
+    def is_met_by(self, status: Mapping[str, Any]) -> bool:
+        found = find_condition(status, self.condition_type)  # type: ignore[arg-type]  # a Kind is text
         return (found.get("status", "absent"), found.get("reason", "absent")) == (self.status, self.reason)
 
 
@@ -97,26 +97,26 @@ class Pod:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_die_with_the_tests,  # noqa: PLW1509 - it calls the kernel, and nothing of ours
+                preexec_fn=_kill_with_parent,  # noqa: PLW1509 - it calls the kernel, and nothing of ours
             )
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         return self._process.poll() is None
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    def says(self, words: str) -> bool:
-        return words in self.log.read_text()
+    def has_logged(self, text: str) -> bool:
+        return text in self.log.read_text()
 
     def kill(self) -> None:
         """Kill -9."""
         self._process.kill()
-        self._process.wait(PATIENCE)
+        self._process.wait(TIMEOUT)
 
-    def send(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         self._process.send_signal(number)
 
     def terminate(self) -> None:
@@ -126,23 +126,23 @@ class Pod:
 
     def wait(self) -> None:
         """Wait for its end, which has to be with 0."""
-        assert self._process.wait(PATIENCE) == 0
+        assert self._process.wait(TIMEOUT) == 0
 
     def clean_up(self) -> None:
         try:
-            self._process.wait(PATIENCE)
+            self._process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             self.kill()
 
 
-def _die_with_the_tests() -> None:
+def _kill_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-class Line(NamedTuple):
+class JournalEntry(NamedTuple):
     """One of the journal: ``start``, ``stop`` or ``overlap``."""
 
-    what: str
+    event: str
     term: int
     pod: str
 
@@ -155,7 +155,7 @@ class Fleet:
     ) -> None:
         self.plane, self.folder, self.url, self.namespace = plane, folder, url, namespace
         self.pods: dict[str, Pod] = {}
-        self.chronicle = Chronicle(plane.api)
+        self.watch_log = WatchLog(plane.api)
         self._scope = ["--all-namespaces"] if namespace is None else ["--namespace", namespace]
         self._kubeconfig = kubeconfig
 
@@ -167,112 +167,126 @@ class Fleet:
         command += [*self._scope, "--config", str(config)]
         return [self.spawn(name, command, environment or {}) for name in names]
 
-    def run(self, name: str, manifest: Path) -> Pod:
+    def start_with_manifest(self, name: str, manifest: Path) -> Pod:
         """Start a controller that follows a file instead of a cluster."""
         command = [sys.executable, "-m", "masterjob", "run", str(manifest), "--config", str(CONFIG)]
         return self.spawn(name, command, {})
 
     def spawn(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Pod:
-        pod = {"POD_NAME": name, "POD_IP": "10.0.0.1", "NODE_NAME": "node-1", "POD_UID": f"uid-of-{name}"}
-        ours = {"MASTERJOB_DATABASE_URL": self.url, "MASTERJOB_LISTEN_PORT": "off"}
-        ours |= {"PYTHON": sys.executable, "FOLDER": str(self.folder)}
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(_OURS)}
-        self.pods[name] = Pod(name, command, {**kept, **ours, **pod, **environment}, self.folder / f"{name}.log")
+        pod_variables = {
+            "POD_NAME": name,
+            "POD_IP": "10.0.0.1",
+            "NODE_NAME": "node-1",
+            "POD_UID": f"uid-of-{name}",
+        }
+        own_variables = {"MASTERJOB_DATABASE_URL": self.url, "MASTERJOB_LISTEN_PORT": "off"}
+        own_variables |= {"PYTHON": sys.executable, "FOLDER": str(self.folder)}
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(_STRIPPED_PREFIXES)}
+        self.pods[name] = Pod(
+            name,
+            command,
+            {**inherited, **own_variables, **pod_variables, **environment},
+            self.folder / f"{name}.log",
+        )
         return self.pods[name]
 
-    def end(self) -> None:
+    def terminate_all(self) -> None:
         """SIGTERM to all of them at once."""
-        living = [pod for pod in self.pods.values() if pod.alive]
-        for pod in living:
-            pod.send(signal.SIGTERM)
-        for pod in living:
+        running = [pod for pod in self.pods.values() if pod.is_alive]
+        for pod in running:
+            pod.send_signal(signal.SIGTERM)
+        for pod in running:
             pod.wait()
 
-    def masterjob(self, *words: str) -> Result:
+    def run_cli(self, *arguments: str) -> Result:
         """Run a command of the terminal on this database."""
         environment = {"MASTERJOB_DATABASE_URL": self.url, "MASTERJOB_CONFIG": ""}
-        return CliRunner().invoke(app, list(words), env=environment, prog_name="masterjob")
+        return CliRunner().invoke(app, list(arguments), env=environment, prog_name="masterjob")
 
-    def json(self, *words: str) -> Any:
-        result = self.masterjob(*words, "--output", "json")
+    def run_cli_json(self, *arguments: str) -> Any:
+        result = self.run_cli(*arguments, "--output", "json")
         assert result.exit_code in (0, 1), result.output
         return json.loads(result.stdout)
 
-    def rows(self, statement: str) -> list[Any]:
+    def query(self, statement: str) -> list[Any]:
         """Return what the database has."""
-        with Database(self.url).switchboard()._new_line() as line:
-            return list(line.rows(statement))
+        with Database(self.url).lock_admin()._new_connection() as connection:
+            return list(connection.fetch_all(statement))
 
-    def candidates(self) -> set[str]:
+    def candidate_pods(self) -> set[str]:
         """The pods that have a session, and so compete for something."""
-        return {row.pod for row in self.rows("SELECT pod FROM master_session")}
+        return {row.pod for row in self.query("SELECT pod FROM master_session")}
 
-    def wait_followed(self) -> None:
+    def wait_watching(self) -> None:
         """Wait until all of them compete and hear, so that whatever was said by now is known to each."""
-        living = {pod.name for pod in self.pods.values() if pod.alive}
-        self.wait(lambda: self.candidates() == living, "all to compete")
-        self.wait(lambda: self._watches() == len(living), "all to hear")
+        running = {pod.name for pod in self.pods.values() if pod.is_alive}
+        self.wait(lambda: self.candidate_pods() == running, "all to compete")
+        self.wait(lambda: self._count_watches() == len(running), "all to hear")
 
-    def _watches(self) -> int:
+    def _count_watches(self) -> int:
         """How many watches there are of MasterJobs in single namespaces, by the API server's word."""
-        found = re.findall(_WATCHES, self.plane.api.ask("GET", "/metrics").said)
+        found = re.findall(_WATCHES_METRIC, self.plane.api.request("GET", "/metrics").body)
         return sum(int(each) for each in found)
 
-    def wait_beats(self, many: int) -> None:
+    def wait_heartbeats(self, count: int) -> None:
         """Wait until some instance has renewed its session so many times."""
-        before = dict(map(tuple, self.rows(_BEATS)))
+        before = dict(map(tuple, self.query(_BEATS_QUERY)))
 
-        def beaten() -> bool:
-            return any(beat >= before.get(name, beat) + many for name, beat in self.rows(_BEATS))
+        def has_advanced() -> bool:
+            return any(beat >= before.get(name, beat) + count for name, beat in self.query(_BEATS_QUERY))
 
-        self.wait(beaten, f"{many} heartbeats")
+        self.wait(has_advanced, f"{count} heartbeats")
 
     def close(self) -> None:
         """End all; whatever was seen meanwhile must have been right."""
-        self.chronicle.close()
+        self.watch_log.close()
         for pod in self.pods.values():
-            if pod.alive:
-                pod.send(signal.SIGTERM)
+            if pod.is_alive:
+                pod.send_signal(signal.SIGTERM)
         for pod in self.pods.values():
             pod.clean_up()
-        self.chronicle.join()
+        self.watch_log.join()
 
-    def check(self) -> None:
+    def check_invariants(self) -> None:
         """Judge all that was seen where these operators were."""
-        for versions in self.chronicle.all():
+        for versions in self.watch_log.all():
             if self.namespace in (None, versions[-1]["metadata"]["namespace"]):
-                judge(versions)
+                check_versions(versions)
         logs = {pod.name: pod.log.read_text() for pod in self.pods.values()}
         for name, log in logs.items():
             lines = [line.strip() for line in log.splitlines()]
             tracebacks = sum(line.startswith("Traceback") for line in lines)
-            assert tracebacks <= lines.count(RAISED), f"{name}: {log}"
+            assert tracebacks <= lines.count(TRACEBACK_LINE), f"{name}: {log}"
             assert "a defect" not in log, f"{name}: {log}"
 
     # --- MasterJobs
 
-    def resource(self, lock_name: str | None = None) -> "Resource":
+    def new_masterjob(self, lock_name: str | None = None) -> "MasterJobHandle":
         """Return one that is not there yet; where all namespaces are followed, in one of its own."""
         number = next(_numbers)
         namespace = self.namespace or self.plane.new_namespace()
-        return Resource(self, namespace, f"job-{number}", lock_name or f"LOCK-{number}")
+        return MasterJobHandle(self, namespace, f"job-{number}", lock_name or f"LOCK-{number}")
 
-    def wait(self, true: Callable[[], bool], what: str, instead: Callable[[], object] = lambda: "") -> None:
+    def wait(
+        self, is_true: Callable[[], bool], description: str, details: Callable[[], object] = lambda: ""
+    ) -> None:
         """Wait until this is true, which is asked whenever a MasterJob has changed, and now and then."""
-        changed, until = self.chronicle.changed, clock() + PATIENCE
-        with changed:
-            while clock() < until:
-                if true():
+        condition, deadline = self.watch_log.condition, clock() + TIMEOUT
+        with condition:
+            while clock() < deadline:
+                if is_true():
                     return
-                changed.wait(0.05)
-        raise AssertionError(f"waited in vain for {what} {instead()}\n{self.tell()}")
+                condition.wait(0.05)
+        raise AssertionError(f"waited in vain for {description} {details()}\n{self.diagnostics()}")
 
-    def tell(self) -> str:
+    def diagnostics(self) -> str:
         """All that helps to see why a test failed."""
-        newest = [versions[-1] for versions in self.chronicle.all()]
-        last = [f"{each['metadata']['name']}: {yaml.safe_dump(each.get('status'))}" for each in newest]
-        logs = [f"{pod.name} (alive: {pod.alive}):\n{pod.log.read_text()[-3000:]}" for pod in self.pods.values()]
-        return "\n".join([*last[-2:], *logs])
+        newest = [versions[-1] for versions in self.watch_log.all()]
+        statuses = [f"{each['metadata']['name']}: {yaml.safe_dump(each.get('status'))}" for each in newest]
+        logs = [
+            f"{pod.name} (alive: {pod.is_alive}):\n{pod.log.read_text()[-3000:]}" for pod in self.pods.values()
+        ]
+        return "\n".join([*statuses[-2:], *logs])
 
 
 @contextlib.contextmanager
@@ -283,24 +297,24 @@ def fleet(plane: ControlPlane, folder: Path, url: str, namespace: str | None = N
     """
     if namespace is None:
         plane.kubectl("delete", "mj", "--all", "--all-namespaces")
-    account = plane.kubeconfig_for(
-        "masterjob", *RIGHTS, namespace=namespace or "default", everywhere=namespace is None
+    kubeconfig = plane.kubeconfig_for(
+        "masterjob", *OPERATOR_RULES, namespace=namespace or "default", cluster_wide=namespace is None
     )
     masterjob.status(database=url)  # makes the tables, which takes each of them longer than all the rest
-    operators = Fleet(plane, folder, url, namespace, account)
+    operators = Fleet(plane, folder, url, namespace, kubeconfig)
     try:
         yield operators
     finally:
         operators.close()
-    operators.check()
+    operators.check_invariants()
 
 
 def new_database(server: Server | None, folder: Path) -> str:
     """A database of its own: on the server, or where there is none on SQLite."""
-    return f"sqlite:///{folder / 'masterjob.sqlite3'}" if server is None else server.fresh()
+    return f"sqlite:///{folder / 'masterjob.sqlite3'}" if server is None else server.create_database()
 
 
-class Resource:
+class MasterJobHandle:
     """A MasterJob: what people do to it with kubectl, and what they see of it."""
 
     def __init__(self, operators: Fleet, namespace: str, name: str, lock_name: str) -> None:
@@ -318,33 +332,33 @@ class Resource:
             "spec": {"lockName": self.lock_name, **spec},
         }
 
-    def apply(self, by: str = "kubectl", **spec: Any) -> None:
+    def apply(self, field_manager: str = "kubectl", **spec: Any) -> None:
         """Apply it on the server's side: a calm one, but for what is said."""
-        self.switch(by, **{"job": "journal", **CALM, **spec})
+        self.apply_fields(field_manager, **{"job": "journal", **LONG_LEASE, **spec})
 
-    def switch(self, by: str, **spec: Any) -> None:
+    def apply_fields(self, field_manager: str, **spec: Any) -> None:
         """Apply these fields alone on the server's side, as one of that name."""
-        words = ("apply", "--server-side", f"--field-manager={by}", "-f", "-", "-o", "json")
-        self._remember(self.fleet.plane.kubectl(*words, given=yaml.safe_dump(self.body(spec))).stdout)
+        arguments = ("apply", "--server-side", f"--field-manager={field_manager}", "-f", "-", "-o", "json")
+        self._record_metadata(self.fleet.plane.kubectl(*arguments, stdin=yaml.safe_dump(self.body(spec))).stdout)
 
     def patch(self, **spec: Any) -> None:
         patch = json.dumps({"spec": spec})
-        self._remember(self.kubectl("patch", "--type=merge", f"--patch={patch}", "-o", "json"))
+        self._record_metadata(self.kubectl("patch", "--type=merge", f"--patch={patch}", "-o", "json"))
 
     def delete(self) -> None:
         self.kubectl("delete")
         self._generation = 0
 
-    def forget(self) -> None:
+    def delete_if_exists(self) -> None:
         """Have it deleted, if it is there."""
         self.kubectl("delete", "--ignore-not-found", "--wait=false")
 
-    def kubectl(self, verb: str, *more: str) -> str:
+    def kubectl(self, verb: str, *arguments: str) -> str:
         """Run kubectl on it; it must succeed."""
-        return self.fleet.plane.kubectl(verb, f"mj/{self.name}", "--namespace", self.namespace, *more).stdout
+        return self.fleet.plane.kubectl(verb, f"mj/{self.name}", "--namespace", self.namespace, *arguments).stdout
 
-    def _remember(self, said: str) -> None:
-        metadata = json.loads(said)["metadata"]
+    def _record_metadata(self, output: str) -> None:
+        metadata = json.loads(output)["metadata"]
         self._generation, self._uid = metadata["generation"], metadata["uid"]
 
     # --- what people see
@@ -352,11 +366,11 @@ class Resource:
     @property
     def versions(self) -> list[Body]:
         """Every version that was seen, of this object and of others before it of the same name."""
-        return self.fleet.chronicle.versions(self.namespace, self.name)
+        return self.fleet.watch_log.versions(self.namespace, self.name)
 
     @property
-    def is_there(self) -> bool:
-        return self.fleet.chronicle.is_there(self.namespace, self.name)
+    def exists(self) -> bool:
+        return self.fleet.watch_log.exists(self.namespace, self.name)
 
     @property
     def uid(self) -> str:
@@ -370,39 +384,43 @@ class Resource:
             return {}
         return newest.get("status", {}) if newest["metadata"]["generation"] >= self._generation else {}
 
-    def is_so(self, *conditions: str) -> bool:
+    def has_conditions(self, *conditions: str) -> bool:
         """Whether the status answers what was said last, and says these."""
-        answers = self.status.get("observedGeneration", -1) >= self._generation
-        return answers and all(Wanted.of(each).is_in(self.status) for each in conditions)
+        is_observed = self.status.get("observedGeneration", -1) >= self._generation
+        return is_observed and all(ExpectedCondition.parse(each).is_met_by(self.status) for each in conditions)
 
     def wait(self, *conditions: str) -> Mapping[str, Any]:
         """Wait until the status answers what was said last, and says these; return it."""
-        self.fleet.wait(lambda: self.is_so(*conditions), f"{self.name}: {', '.join(conditions)}")
+        self.fleet.wait(lambda: self.has_conditions(*conditions), f"{self.name}: {', '.join(conditions)}")
         return self.status
 
-    def wait_to_say(self, *conditions: str) -> Mapping[str, Any]:
+    def wait_any_generation(self, *conditions: str) -> Mapping[str, Any]:
         """Wait as `wait` does, also where nobody can tell whether what was said last is obeyed."""
-        wanted = [Wanted.of(each) for each in conditions]
-        self.fleet.wait(lambda: all(each.is_in(self.status) for each in wanted), f"{self.name}: {conditions}")
+        expected = [ExpectedCondition.parse(each) for each in conditions]
+        self.fleet.wait(
+            lambda: all(each.is_met_by(self.status) for each in expected), f"{self.name}: {conditions}"
+        )
         return self.status
 
-    def said(self, *conditions: str) -> Mapping[str, Any] | None:
+    def find_past_status(self, *conditions: str) -> Mapping[str, Any] | None:
         """Return a status that says these, as it was there at some time, or None."""
-        wanted = [Wanted.of(each) for each in conditions]
-        said = [body.get("status", {}) for body in self.versions]
-        return next((status for status in said if all(each.is_in(status) for each in wanted)), None)
+        expected = [ExpectedCondition.parse(each) for each in conditions]
+        statuses = [body.get("status", {}) for body in self.versions]
+        return next((status for status in statuses if all(each.is_met_by(status) for each in expected)), None)
 
-    def let_stop(self) -> None:
+    def allow_stop(self) -> None:
         """Have the job that is called slow return from its stop."""
         (self.fleet.folder / f"{self.lock_name}.may-stop").touch()
 
-    def wait_said(self, *conditions: str) -> Mapping[str, Any]:
+    def wait_past_status(self, *conditions: str) -> Mapping[str, Any]:
         """Wait until a status has said these, be it for a moment; return it."""
-        self.fleet.wait(lambda: self.said(*conditions) is not None, f"{self.name} to have said {conditions}")
-        return self.said(*conditions) or {}
+        self.fleet.wait(
+            lambda: self.find_past_status(*conditions) is not None, f"{self.name} to have said {conditions}"
+        )
+        return self.find_past_status(*conditions) or {}
 
-    def message(self, kind: str) -> str:
-        return str(find(self.status, kind)["message"])  # type: ignore[arg-type]  # a Kind is text
+    def message(self, condition_type: str) -> str:
+        return str(find_condition(self.status, condition_type)["message"])  # type: ignore[arg-type]  # a Kind is text
 
     @property
     def master(self) -> str:
@@ -414,47 +432,50 @@ class Resource:
         return int(self.status.get("term", 0))
 
     @property
-    def times(self) -> dict[str, str]:
+    def transition_times(self) -> dict[str, str]:
         """Since when each condition is as it is."""
         return {each["type"]: each["lastTransitionTime"] for each in self.status["conditions"]}
 
     # --- what really is
 
     @property
-    def journal(self) -> list[Line]:
+    def journal(self) -> list[JournalEntry]:
         """What the job has written itself."""
         path = self.fleet.folder / f"{self.lock_name}.journal"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [Line(what, int(term), pod) for what, term, pod in map(str.split, lines)]
+        rows = path.read_text().splitlines() if path.exists() else []
+        return [JournalEntry(what, int(term), pod) for what, term, pod in map(str.split, rows)]
 
     @property
-    def starts(self) -> int:
-        return sum(line.what == "start" for line in self.journal)
+    def start_count(self) -> int:
+        return sum(line.event == "start" for line in self.journal)
 
-    def wait_runs_in(self, pod: str) -> None:
+    def wait_running_in(self, pod: str) -> None:
         """Wait until the job runs there, by its own words; it must never have run twice at once."""
 
-        def runs() -> bool:
-            return any((line.what, line.pod) == ("start", pod) for line in self.journal[-1:])
+        def is_running() -> bool:
+            return any((line.event, line.pod) == ("start", pod) for line in self.journal[-1:])
 
-        self.fleet.wait(runs, f"{self.lock_name} to run in {pod}")
-        assert not [line for line in self.journal if line.what == "overlap"]
+        self.fleet.wait(is_running, f"{self.lock_name} to run in {pod}")
+        assert not [line for line in self.journal if line.event == "overlap"]
 
-    def wait_run(self, starts: int) -> Line:
+    def wait_started(self, count: int) -> JournalEntry:
         """Wait until the job has been started so many times, and runs; return its last line."""
-        self.fleet.wait(lambda: self.starts >= starts, f"{self.lock_name} to be started {starts} times")
-        assert self.journal[-1].what == "start"
+        self.fleet.wait(lambda: self.start_count >= count, f"{self.lock_name} to be started {count} times")
+        assert self.journal[-1].event == "start"
         return self.journal[-1]
 
     def wait_stopped(self) -> None:
-        self.fleet.wait(lambda: self.journal[-1].what == "stop", f"{self.lock_name} to have stopped")
+        self.fleet.wait(lambda: self.journal[-1].event == "stop", f"{self.lock_name} to have stopped")
 
     @property
     def history(self) -> list[str]:
         """What happened to the lock, by the database, the oldest first."""
-        return [each["kind"] for each in reversed(self.fleet.json("history", self.lock_name, "--limit", "1000"))]
+        return [
+            each["kind"]
+            for each in reversed(self.fleet.run_cli_json("history", self.lock_name, "--limit", "1000"))
+        ]
 
-    def wait_happened(self, *kinds: str) -> None:
+    def wait_history(self, *kinds: str) -> None:
         """Wait until this is the history, in whichever order: each pod writes its own lines, after the deed."""
         self.fleet.wait(lambda: sorted(self.history) == sorted(kinds), f"history {kinds}", lambda: self.history)
 
@@ -464,26 +485,31 @@ class Resource:
         """The Events that there are of it, in the order of their time."""
         path = f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events"
         items = self.fleet.plane.api.get(path)["items"]
-        ours = [each for each in items if each["regarding"]["name"] == self.name]
-        return sorted(ours, key=lambda each: str(each["eventTime"]))
+        own_events = [each for each in items if each["regarding"]["name"] == self.name]
+        return sorted(own_events, key=lambda each: str(each["eventTime"]))
 
-    def reasons(self) -> list[str]:
+    def event_reasons(self) -> list[str]:
         return [each["reason"] for each in self.events()]
 
-    def wait_told(self, *reasons: str) -> None:
+    def wait_events(self, *reasons: str) -> None:
         """Wait until there are just these Events, in whichever order."""
-        what = f"Events {reasons} of {self.name}"
-        self.fleet.wait(lambda: sorted(self.reasons()) == sorted(reasons), what, self.reasons)
+        description = f"Events {reasons} of {self.name}"
+        self.fleet.wait(lambda: sorted(self.event_reasons()) == sorted(reasons), description, self.event_reasons)
 
-    def writes(self) -> int:
+    def write_count(self) -> int:
         """How many times its status was written, by the API server's own log; what was refused is not counted."""
-        return sum(each["responseStatus"]["code"] == 200 for each in self._audited())
+        return sum(each["responseStatus"]["code"] == 200 for each in self._audit_entries())
 
-    def attempts(self) -> int:
+    def write_attempt_count(self) -> int:
         """How many times somebody tried to write it."""
-        return len(self._audited())
+        return len(self._audit_entries())
 
-    def _audited(self) -> list[Body]:
-        where = {"resource": "masterjobs", "subresource": "status", "namespace": self.namespace, "name": self.name}
-        found = self.fleet.plane.api.audited()
-        return [each for each in found if where.items() <= each["objectRef"].items()]
+    def _audit_entries(self) -> list[Body]:
+        object_ref = {
+            "resource": "masterjobs",
+            "subresource": "status",
+            "namespace": self.namespace,
+            "name": self.name,
+        }
+        found = self.fleet.plane.api.audit_entries()
+        return [each for each in found if object_ref.items() <= each["objectRef"].items()]

@@ -1,9 +1,9 @@
 """An API server as a thread: MasterJobs with versions and watches, and whatever may go wrong with it on command.
 
-with Stub() as stub:
-    stub.put("a", lockName="LOCK")
-    stub.answer_next(503)              # the next request but a running watch
-    stub.vanish("a")                   # no watch tells of it
+with StubApiServer() as stub:
+    stub.apply("a", lockName="LOCK")
+    stub.fail_next("LIST", respond_with(503))  # the next request but a running watch
+    stub.delete_unobserved("a")        # no watch tells of it
 """
 
 import contextlib
@@ -19,20 +19,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-GROUP = "/apis/masterjob.io/v1alpha1"
-_OBJECTS = re.compile(
-    rf"{GROUP}(?:/namespaces/(?P<namespace>[^/]+))?/masterjobs(?:/(?P<name>[^/]+))?(?P<status>/status)?"
+API_PATH = "/apis/masterjob.io/v1alpha1"
+_OBJECT_PATH = re.compile(
+    rf"{API_PATH}(?:/namespaces/(?P<namespace>[^/]+))?/masterjobs(?:/(?P<name>[^/]+))?(?P<status>/status)?"
 )
-_EVENTS = re.compile(r"/apis/events.k8s.io/v1/namespaces/(?P<namespace>[^/]+)/events")
-_NAMESPACES = {
+_EVENT_PATH = re.compile(r"/apis/events.k8s.io/v1/namespaces/(?P<namespace>[^/]+)/events")
+_NAMESPACE_RESOURCE = {
     "name": "namespaces",
     "singularName": "namespace",
     "kind": "Namespace",
     "namespaced": False,
     "verbs": [],
 }
-_CRDS = "/apis/apiextensions.k8s.io/v1"
-_CRD = {
+_CRD_PATH = "/apis/apiextensions.k8s.io/v1"
+_CRD_RESOURCE = {
     "name": "customresourcedefinitions",
     "singularName": "customresourcedefinition",
     "kind": "CustomResourceDefinition",
@@ -41,11 +41,11 @@ _CRD = {
 }
 _DISCOVERY: dict[str, dict[str, Any]] = {
     "/api": {"versions": ["v1"]},
-    "/api/v1": {"resources": [_NAMESPACES]},
-    _CRDS: {"resources": [_CRD]},
+    "/api/v1": {"resources": [_NAMESPACE_RESOURCE]},
+    _CRD_PATH: {"resources": [_CRD_RESOURCE]},
 }
 _VERBS = ["get", "list", "watch", "patch"]
-_TYPE = {
+_MASTERJOB_RESOURCE = {
     "name": "masterjobs",
     "singularName": "masterjob",
     "kind": "MasterJob",
@@ -55,7 +55,7 @@ _TYPE = {
 
 
 @dataclass
-class Asked:
+class RecordedRequest:
     """A request."""
 
     verb: str
@@ -65,9 +65,9 @@ class Asked:
     body: Any
 
     @property
-    def kind(self) -> str:
+    def operation(self) -> str:
         """What it is for: LIST, WATCH, GET, PATCH, POST, or DISCOVERY."""
-        found = _OBJECTS.fullmatch(self.path)
+        found = _OBJECT_PATH.fullmatch(self.path)
         if self.verb != "GET":
             return self.verb
         if found is None:
@@ -80,105 +80,105 @@ Fault = Callable[["Handler"], bool]
 
 
 @dataclass
-class World:
-    """What the server knows. Everything under ``changed``."""
+class ServerState:
+    """What the server knows. Everything under ``condition``."""
 
-    changed: threading.Condition = field(default_factory=lambda: threading.Condition(threading.RLock()))
+    condition: threading.Condition = field(default_factory=lambda: threading.Condition(threading.RLock()))
     objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
-    log: list[tuple[int, str, dict[str, Any]]] = field(default_factory=list)
-    oldest: int = 0
+    event_log: list[tuple[int, str, dict[str, Any]]] = field(default_factory=list)
+    oldest_version: int = 0
     version: int = 100
-    defined: bool = True
-    token: str | None = None
-    forbidden: set[str | None] = field(default_factory=set)
-    faults: list[tuple[str, Fault]] = field(default_factory=list)
-    always: dict[str, Fault] = field(default_factory=dict)
-    asked: list[Asked] = field(default_factory=list)
+    is_crd_installed: bool = True
+    required_token: str | None = None
+    forbidden_namespaces: set[str | None] = field(default_factory=set)
+    next_faults: list[tuple[str, Fault]] = field(default_factory=list)
+    permanent_faults: dict[str, Fault] = field(default_factory=dict)
+    requests: list[RecordedRequest] = field(default_factory=list)
     events: dict[str, dict[str, Any]] = field(default_factory=dict)
-    reviews: dict[str, dict[str, Any]] = field(default_factory=dict)
-    watch_fault: dict[str, Any] | None = None
-    watching: int = 0
+    review_statuses: dict[str, dict[str, Any]] = field(default_factory=dict)
+    watch_error: dict[str, Any] | None = None
+    active_watches: int = 0
     closed: bool = False
-    epoch: int = 0
+    watch_epoch: int = 0
 
 
-class Stub:
+class StubApiServer:
     """The server, and the hands of a test in it."""
 
     def __init__(self) -> None:
-        self.world = World()
+        self.state = ServerState()
         self._uids = itertools.count(1)
         self._server: ThreadingHTTPServer | None = None
         self.port = 0
 
     def __enter__(self) -> Self:
-        self.up()
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.down()
+        self.stop()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def up(self) -> None:
+    def start(self) -> None:
         """Listen; on the port that it had before, if it was down."""
-        world = self.world
+        state = self.state
 
-        class Here(Handler):
+        class BoundHandler(Handler):
             pass
 
-        Here.world = world
-        world.closed = False
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Here)
+        BoundHandler.state = state
+        state.closed = False
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), BoundHandler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
-    def down(self) -> None:
+    def stop(self) -> None:
         """Refuse connections, and end those that there are."""
         if self._server is not None:
-            with self.world.changed:
-                self.world.closed = True
-                self.world.changed.notify_all()
+            with self.state.condition:
+                self.state.closed = True
+                self.state.condition.notify_all()
             self._server.shutdown()
             self._server.server_close()
             self._server = None
 
     # --- objects
 
-    def put(self, name: str, namespace: str = "default", **spec: Any) -> dict[str, Any]:
+    def apply(self, name: str, namespace: str = "default", **spec: Any) -> dict[str, Any]:
         """Create an object, or change its spec."""
-        with self.world.changed:
-            before = self.world.objects.get((namespace, name))
-            metadata = before["metadata"] if before else self._new_metadata(name, namespace)
-            generation = metadata["generation"] + (1 if before and before["spec"] != spec else 0)
+        with self.state.condition:
+            previous = self.state.objects.get((namespace, name))
+            metadata = previous["metadata"] if previous else self._new_metadata(name, namespace)
+            generation = metadata["generation"] + (1 if previous and previous["spec"] != spec else 0)
             body = {
                 "apiVersion": "masterjob.io/v1alpha1",
                 "kind": "MasterJob",
                 "metadata": {**metadata, "generation": generation},
                 "spec": spec,
-                **({"status": before["status"]} if before and "status" in before else {}),
+                **({"status": previous["status"]} if previous and "status" in previous else {}),
             }
-            return _store(self.world, "MODIFIED" if before else "ADDED", body)
+            return _store(self.state, "MODIFIED" if previous else "ADDED", body)
 
     def delete(self, name: str, namespace: str = "default") -> None:
-        with self.world.changed:
-            body = self.world.objects.pop((namespace, name))
-            _tell(self.world, "DELETED", body)
+        with self.state.condition:
+            body = self.state.objects.pop((namespace, name))
+            _record_event(self.state, "DELETED", body)
 
-    def vanish(self, name: str, namespace: str = "default") -> None:
+    def delete_unobserved(self, name: str, namespace: str = "default") -> None:
         """Delete an object in a gap: all that happened until now is forgotten by the log."""
         self.delete(name, namespace)
-        self.forget()
+        self.compact_log()
 
-    def forget(self) -> None:
+    def compact_log(self) -> None:
         """Forget what has happened: whoever watches from there on gets 410."""
-        with self.world.changed:
-            self.world.log.clear()
-            self.world.version += 1
-            self.world.oldest = self.world.version
+        with self.state.condition:
+            self.state.event_log.clear()
+            self.state.version += 1
+            self.state.oldest_version = self.state.version
 
     def _new_metadata(self, name: str, namespace: str) -> dict[str, Any]:
         number = next(self._uids)
@@ -188,59 +188,59 @@ class Stub:
 
     # --- faults
 
-    def fail_next(self, kind: str, fault: Fault, times: int = 1) -> None:
+    def fail_next(self, operation: str, fault: Fault, times: int = 1) -> None:
         """Do that to the next requests of a kind."""
-        with self.world.changed:
-            self.world.faults += [(kind, fault)] * times
+        with self.state.condition:
+            self.state.next_faults += [(operation, fault)] * times
 
-    def fail_always(self, kind: str, fault: Fault | None) -> None:
+    def fail_always(self, operation: str, fault: Fault | None) -> None:
         """Do that to every request of a kind; None ends it."""
-        with self.world.changed:
+        with self.state.condition:
             if fault is None:
-                self.world.always.pop(kind, None)
+                self.state.permanent_faults.pop(operation, None)
             else:
-                self.world.always[kind] = fault
+                self.state.permanent_faults[operation] = fault
 
-    def end_watches(self, error: int | None = None) -> None:
+    def close_watches(self, error: int | None = None) -> None:
         """Close all watches; with a code, an ERROR event is the last that they tell."""
-        with self.world.changed:
-            self.world.epoch += 1
-            code = {"kind": "Status", "status": "Failure", "code": error, "message": "an error of the test"}
-            self.world.watch_fault = code if error else None
-            self.world.changed.notify_all()
+        with self.state.condition:
+            self.state.watch_epoch += 1
+            status = {"kind": "Status", "status": "Failure", "code": error, "message": "an error of the test"}
+            self.state.watch_error = status if error else None
+            self.state.condition.notify_all()
 
     # --- what was asked
 
-    def count(self, kind: str) -> int:
-        with self.world.changed:
-            return sum(asked.kind == kind for asked in self.world.asked)
+    def count_requests(self, operation: str) -> int:
+        with self.state.condition:
+            return sum(asked.operation == operation for asked in self.state.requests)
 
-    def asked(self, kind: str) -> list[Asked]:
-        with self.world.changed:
-            return [asked for asked in self.world.asked if asked.kind == kind]
+    def requests(self, operation: str) -> list[RecordedRequest]:
+        with self.state.condition:
+            return [asked for asked in self.state.requests if asked.operation == operation]
 
 
-def _store(world: World, kind: str, body: dict[str, Any]) -> dict[str, Any]:
+def _store(state: ServerState, event_type: str, body: dict[str, Any]) -> dict[str, Any]:
     metadata = body["metadata"]
     stored = {**body, "metadata": {**metadata}}
-    world.objects[metadata["namespace"], metadata["name"]] = stored
-    return _tell(world, kind, stored)
+    state.objects[metadata["namespace"], metadata["name"]] = stored
+    return _record_event(state, event_type, stored)
 
 
-def _tell(world: World, kind: str, body: dict[str, Any]) -> dict[str, Any]:
-    world.version += 1
-    body["metadata"] = {**body["metadata"], "resourceVersion": str(world.version)}
-    world.log.append((world.version, kind, json.loads(json.dumps(body))))
-    world.changed.notify_all()
+def _record_event(state: ServerState, event_type: str, body: dict[str, Any]) -> dict[str, Any]:
+    state.version += 1
+    body["metadata"] = {**body["metadata"], "resourceVersion": str(state.version)}
+    state.event_log.append((state.version, event_type, json.loads(json.dumps(body))))
+    state.condition.notify_all()
     return body
 
 
 # --- faults
 
 
-def answer(status: int, message: str = "a fault of the test", **headers: str) -> Fault:
+def respond_with(status: int, message: str = "a fault of the test", **headers: str) -> Fault:
     def fault(handler: "Handler") -> bool:
-        handler.reply(status, _status(status, message), headers)
+        handler.reply(status, _status_body(status, message), headers)
         return True
 
     return fault
@@ -248,8 +248,8 @@ def answer(status: int, message: str = "a fault of the test", **headers: str) ->
 
 def hang(handler: "Handler") -> bool:
     """Say nothing until the server goes down."""
-    with handler.world.changed:
-        handler.world.changed.wait_for(lambda: handler.world.closed)
+    with handler.state.condition:
+        handler.state.condition.wait_for(lambda: handler.state.closed)
     handler.close_connection = True
     return True
 
@@ -261,7 +261,7 @@ def reset(handler: "Handler") -> bool:
     return True
 
 
-def slow(seconds: float) -> Fault:
+def delay(seconds: float) -> Fault:
     def fault(_: "Handler") -> bool:
         time.sleep(seconds)  # it is the world that is slow, nobody waits here for anything
         return False
@@ -269,7 +269,7 @@ def slow(seconds: float) -> Fault:
     return fault
 
 
-def _status(code: int, message: str, name: str = "") -> dict[str, Any]:
+def _status_body(code: int, message: str, name: str = "") -> dict[str, Any]:
     reason = {404: "NotFound", 409: "Conflict", 410: "Expired"}.get(code, "Failure")
     details = {"name": name} if name else {}
     return {
@@ -282,7 +282,7 @@ def _status(code: int, message: str, name: str = "") -> dict[str, Any]:
     }
 
 
-def _group(text: str) -> dict[str, Any]:
+def _api_group(text: str) -> dict[str, Any]:
     name, number = text.split("/")
     version = {"groupVersion": text, "version": number}
     return {"name": name, "versions": [version], "preferredVersion": version}
@@ -291,12 +291,12 @@ def _group(text: str) -> dict[str, Any]:
 class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
-    world: World
+    state: ServerState
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        self._serve()
+        self._handle()
 
     do_POST = do_PATCH = do_GET  # noqa: N815 - the base class names them so
 
@@ -317,138 +317,153 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    def _serve(self) -> None:
+    def _handle(self) -> None:
         parts = urlsplit(self.path)
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length)) if length else None
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        asked = Asked(
+        request = RecordedRequest(
             self.command,
             parts.path.rstrip("/"),
             query,
             {name.title(): value for name, value in self.headers.items()},
             body,
         )
-        with self.world.changed:
-            if self.world.closed:
+        with self.state.condition:
+            if self.state.closed:
                 self.close_connection = True
                 return
-            self.world.asked.append(asked)
-            self.world.changed.notify_all()
-        if not any(fault(self) for fault in self._faults(asked.kind)):
-            self._answer(asked)
+            self.state.requests.append(request)
+            self.state.condition.notify_all()
+        if not any(fault(self) for fault in self._pop_faults(request.operation)):
+            self._dispatch(request)
 
-    def _faults(self, kind: str) -> Iterator[Fault]:
-        with self.world.changed:
-            due = next((each for each in self.world.faults if each[0] in (kind, "ANY")), None)
-            if due is not None:
-                self.world.faults.remove(due)
-            lasting = self.world.always.get(kind) or self.world.always.get("ANY")
-        yield from (fault for fault in (due and due[1], lasting) if fault)
+    def _pop_faults(self, operation: str) -> Iterator[Fault]:
+        with self.state.condition:
+            next_fault = next((each for each in self.state.next_faults if each[0] in (operation, "ANY")), None)
+            if next_fault is not None:
+                self.state.next_faults.remove(next_fault)
+            permanent_fault = self.state.permanent_faults.get(operation) or self.state.permanent_faults.get("ANY")
+        yield from (fault for fault in (next_fault and next_fault[1], permanent_fault) if fault)
 
-    def _answer(self, asked: Asked) -> None:
-        found = _OBJECTS.fullmatch(asked.path)
-        if self.world.token is not None and asked.headers.get("Authorization") != f"Bearer {self.world.token}":
-            self.reply(401, _status(401, "Unauthorized"))
+    def _dispatch(self, request: RecordedRequest) -> None:
+        found = _OBJECT_PATH.fullmatch(request.path)
+        if (
+            self.state.required_token is not None
+            and request.headers.get("Authorization") != f"Bearer {self.state.required_token}"
+        ):
+            self.reply(401, _status_body(401, "Unauthorized"))
         elif found is None:
-            self._answer_other(asked)
-        elif not self.world.defined:
+            self._dispatch_other(request)
+        elif not self.state.is_crd_installed:
             self.reply(404, "404 page not found\n")
-        elif found["namespace"] in self.world.forbidden:
-            self.reply(403, _status(403, "masterjobs.masterjob.io is forbidden"))
-        elif asked.kind == "WATCH":
-            self._watch(asked, found["namespace"])
-        elif asked.kind == "LIST":
-            self._list(asked, found["namespace"])
+        elif found["namespace"] in self.state.forbidden_namespaces:
+            self.reply(403, _status_body(403, "masterjobs.masterjob.io is forbidden"))
+        elif request.operation == "WATCH":
+            self._watch(request, found["namespace"])
+        elif request.operation == "LIST":
+            self._list(request, found["namespace"])
         else:
-            self._one(asked, found["namespace"], found["name"])
+            self._get_or_patch(request, found["namespace"], found["name"])
 
     # --- MasterJobs
 
-    def _list(self, asked: Asked, namespace: str | None) -> None:
-        limit, start = int(asked.query.get("limit", 0)), int(asked.query.get("continue", "0"))
-        with self.world.changed:
-            items = [each for key, each in sorted(self.world.objects.items()) if namespace in (None, key[0])]
-            metadata: dict[str, Any] = {"resourceVersion": str(self.world.version)}
+    def _list(self, request: RecordedRequest, namespace: str | None) -> None:
+        limit, start = int(request.query.get("limit", 0)), int(request.query.get("continue", "0"))
+        with self.state.condition:
+            items = [each for key, each in sorted(self.state.objects.items()) if namespace in (None, key[0])]
+            metadata: dict[str, Any] = {"resourceVersion": str(self.state.version)}
         if limit and start + limit < len(items):
             metadata["continue"] = str(start + limit)
         page = items[start : start + limit] if limit else items[start:]
         self.reply(200, {"kind": "MasterJobList", "metadata": metadata, "items": page})
 
-    def _one(self, asked: Asked, namespace: str, name: str) -> None:
-        with self.world.changed:
-            body = self.world.objects.get((namespace, name))
+    def _get_or_patch(self, request: RecordedRequest, namespace: str, name: str) -> None:
+        with self.state.condition:
+            body = self.state.objects.get((namespace, name))
             if body is None:
-                self.reply(404, _status(404, f'masterjobs.masterjob.io "{name}" not found', name))
-            elif asked.verb == "GET":
+                self.reply(404, _status_body(404, f'masterjobs.masterjob.io "{name}" not found', name))
+            elif request.verb == "GET":
                 self.reply(200, body)
             else:
-                self._patch(asked, body)
+                self._patch(request, body)
 
-    def _patch(self, asked: Asked, body: dict[str, Any]) -> None:
-        assert asked.path.endswith("/status")
-        assert asked.headers["Content-Type"] == "application/json-patch+json"
-        new = {step["path"]: step["value"] for step in asked.body if step["op"] == "add"}
+    def _patch(self, request: RecordedRequest, body: dict[str, Any]) -> None:
+        assert request.path.endswith("/status")
+        assert request.headers["Content-Type"] == "application/json-patch+json"
+        new = {step["path"]: step["value"] for step in request.body if step["op"] == "add"}
         if new["/metadata/resourceVersion"] != body["metadata"]["resourceVersion"]:
-            self.reply(409, _status(409, "the object has been modified"))
+            self.reply(409, _status_body(409, "the object has been modified"))
         elif body.get("status", {}) == new["/status"]:
             self.reply(200, body)
         else:
-            self.reply(200, _store(self.world, "MODIFIED", {**body, "status": new["/status"]}))
+            self.reply(200, _store(self.state, "MODIFIED", {**body, "status": new["/status"]}))
 
-    def _watch(self, asked: Asked, namespace: str | None) -> None:
-        world, since = self.world, int(asked.query["resourceVersion"])
-        with world.changed:
-            epoch = world.epoch
-            gone = since < world.oldest
+    def _watch(self, request: RecordedRequest, namespace: str | None) -> None:
+        state, last_version = self.state, int(request.query["resourceVersion"])
+        with state.condition:
+            watch_epoch = state.watch_epoch
+            is_expired = last_version < state.oldest_version
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        if gone:
-            self._say("ERROR", _status(410, "too old resource version"))
-        while not gone:
-            with world.changed:
-                world.watching += 1
-                while not (world.closed or world.epoch != epoch or world.version > since):
-                    world.changed.wait()
-                world.watching -= 1
-                news = [each for each in world.log if each[0] > since]
-                since, over, fault = world.version, world.closed or world.epoch != epoch, world.watch_fault
-            for _, kind, body in () if over else news:
+        if is_expired:
+            self._send_event("ERROR", _status_body(410, "too old resource version"))
+        while not is_expired:
+            with state.condition:
+                state.active_watches += 1
+                while not (state.closed or state.watch_epoch != watch_epoch or state.version > last_version):
+                    state.condition.wait()
+                state.active_watches -= 1
+                new_events = [each for each in state.event_log if each[0] > last_version]
+                last_version, is_over, watch_error = (
+                    state.version,
+                    state.closed or state.watch_epoch != watch_epoch,
+                    state.watch_error,
+                )
+            for _, event_type, body in () if is_over else new_events:
                 if namespace in (None, body["metadata"]["namespace"]):
-                    self._say(kind, body)
-            if over:
-                if fault is not None and not world.closed:
-                    self._say("ERROR", fault)
+                    self._send_event(event_type, body)
+            if is_over:
+                if watch_error is not None and not state.closed:
+                    self._send_event("ERROR", watch_error)
                 break
         self.wfile.write(b"0\r\n\r\n")
         self.close_connection = True
 
-    def _say(self, kind: str, body: dict[str, Any]) -> None:
-        line = json.dumps({"type": kind, "object": body}).encode() + b"\n"
+    def _send_event(self, event_type: str, body: dict[str, Any]) -> None:
+        line = json.dumps({"type": event_type, "object": body}).encode() + b"\n"
         self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
         self.wfile.flush()
 
     # --- the rest
 
-    def _answer_other(self, asked: Asked) -> None:
-        events = _EVENTS.fullmatch(asked.path)
-        kind = asked.path.rpartition("/")[2]
-        if asked.path in _DISCOVERY:
-            self.reply(200, {"kind": "APIResourceList", "groupVersion": "v1", **_DISCOVERY[asked.path]})
-        elif asked.path == "/apis":
-            groups = ["apiextensions.k8s.io/v1", *(["masterjob.io/v1alpha1"] if self.world.defined else [])]
-            self.reply(200, {"kind": "APIGroupList", "groups": [_group(each) for each in groups]})
-        elif asked.path == GROUP and self.world.defined:
+    def _dispatch_other(self, request: RecordedRequest) -> None:
+        events = _EVENT_PATH.fullmatch(request.path)
+        plural = request.path.rpartition("/")[2]
+        if request.path in _DISCOVERY:
+            self.reply(200, {"kind": "APIResourceList", "groupVersion": "v1", **_DISCOVERY[request.path]})
+        elif request.path == "/apis":
+            groups = [
+                "apiextensions.k8s.io/v1",
+                *(["masterjob.io/v1alpha1"] if self.state.is_crd_installed else []),
+            ]
+            self.reply(200, {"kind": "APIGroupList", "groups": [_api_group(each) for each in groups]})
+        elif request.path == API_PATH and self.state.is_crd_installed:
             self.reply(
-                200, {"kind": "APIResourceList", "groupVersion": "masterjob.io/v1alpha1", "resources": [_TYPE]}
+                200,
+                {
+                    "kind": "APIResourceList",
+                    "groupVersion": "masterjob.io/v1alpha1",
+                    "resources": [_MASTERJOB_RESOURCE],
+                },
             )
         elif events:
-            name = asked.body["metadata"]["name"]
-            there = self.world.events.setdefault(name, asked.body) is not asked.body
-            self.reply(*((409, _status(409, "already exists", name)) if there else (201, asked.body)))
-        elif kind in self.world.reviews:
-            self.reply(201, {**asked.body, "status": self.world.reviews[kind]})
+            name = request.body["metadata"]["name"]
+            exists = self.state.events.setdefault(name, request.body) is not request.body
+            self.reply(*((409, _status_body(409, "already exists", name)) if exists else (201, request.body)))
+        elif plural in self.state.review_statuses:
+            self.reply(201, {**request.body, "status": self.state.review_statuses[plural]})
         else:
             self.reply(404, "404 page not found\n")

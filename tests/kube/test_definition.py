@@ -11,18 +11,18 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from masterjob.documents import dotted, read_one
-from masterjob.election.errors import SettingError
-from masterjob.resource import manifest as reading
-from masterjob.resource.manifest import parse
-from masterjob.resource.resource import DURATIONS
-from masterjob.settings import resolve
+from masterjob.config.documents import format_field_path, read_document
+from masterjob.config.settings import resolve_settings
+from masterjob.errors import SettingError
+from masterjob.resource import manifest as manifest_module
+from masterjob.resource.manifest import parse_manifest
+from masterjob.resource.masterjob import DURATION_FIELDS
 from tests.envtest.control_plane import ControlPlane
-from tests.envtest.daemons import Answer
-from tests.kube.conftest import CRDS, GROUP
+from tests.envtest.daemons import ApiResponse
+from tests.kube.conftest import API_PATH, CRDS
 
 SAMPLES = sorted(CRDS.glob("samples/*.yaml"))
-LEAST = {"heartbeat_interval": "100ms", "stop_timeout": "0s"}
+MOST_PERMISSIVE = {"heartbeat_interval": "100ms", "stop_timeout": "0s"}
 """What a controller can have beside a resource that suits its lease best."""
 
 
@@ -35,17 +35,17 @@ def manifest(name: str = "report", **spec: Any) -> dict[str, Any]:
     }
 
 
-def tried(cluster: ControlPlane, document: Mapping[str, Any]) -> Answer:
+def dry_run(cluster: ControlPlane, document: Mapping[str, Any]) -> ApiResponse:
     """What the server says to a manifest, which it does not keep."""
-    path = f"{GROUP}/namespaces/default/masterjobs?dryRun=All&fieldValidation=Strict"
-    return cluster.api.ask("POST", path, document)
+    path = f"{API_PATH}/namespaces/default/masterjobs?dryRun=All&fieldValidation=Strict"
+    return cluster.api.request("POST", path, document)
 
 
-def the_parser_takes(document: dict[str, Any]) -> bool:
+def is_accepted_by_parser(document: dict[str, Any]) -> bool:
     """Whether there is a controller that this resource can be used by, whatever that one's own settings are."""
     try:
-        read = parse(document, dotted)
-        resolve({**LEAST, **read.options}, {}, None, demand_database=False)
+        parsed = parse_manifest(document, format_field_path)
+        resolve_settings({**MOST_PERMISSIVE, **parsed.options}, {}, None, require_database=False)
     except SettingError:
         return False
     return True
@@ -58,62 +58,65 @@ def definition() -> dict[str, Any]:
 
 def schema() -> dict[str, Any]:
     (version,) = definition()["spec"]["versions"]
-    top: dict[str, Any] = version["schema"]["openAPIV3Schema"]
-    return top
+    openapi_schema: dict[str, Any] = version["schema"]["openAPIV3Schema"]
+    return openapi_schema
 
 
-def fields(below: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+def schema_fields(parent: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Every field of a schema, with its path."""
-    for name, field in below.get("properties", {}).items():
+    for name, field in parent.get("properties", {}).items():
         yield f"{path}.{name}", field
-        yield from fields(field.get("items", field), f"{path}.{name}")
+        yield from schema_fields(field.get("items", field), f"{path}.{name}")
 
 
 # --- what it takes
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)
-def test_a_sample_is_taken_as_it_is_by_the_server_and_by_the_parser(
+def test_a_sample_is_accepted_as_it_is_by_the_server_and_by_the_parser(
     cluster: ControlPlane, namespace: str, sample: Path
 ) -> None:
     cluster.kubectl("create", "-n", namespace, "-f", str(sample))
-    document = read_one(sample)
-    read = parse(document.data(), document.where)
-    kept = cluster.read("mj", read.name, "-n", namespace)
-    assert parse(kept, dotted).options == read.options
-    assert kept["spec"]["enabled"] == read.enabled
+    document = read_document(sample)
+    parsed = parse_manifest(document.data(), document.locate)
+    stored = cluster.get_json("mj", parsed.name, "-n", namespace)
+    assert parse_manifest(stored, format_field_path).options == parsed.options
+    assert stored["spec"]["enabled"] == parsed.enabled
 
 
 def test_only_the_switch_has_a_default_so_that_the_other_levels_of_settings_count(cluster: ControlPlane) -> None:
-    assert tried(cluster, manifest()).said["spec"] == {"lockName": "REPORT", "enabled": True}
+    assert dry_run(cluster, manifest()).body["spec"] == {"lockName": "REPORT", "enabled": True}
 
 
 def test_two_people_can_each_apply_their_own_part(cluster: ControlPlane, namespace: str) -> None:
     apply = ("apply", "--server-side", "-n", namespace, "-f", "-")
-    theirs = manifest(heartbeatInterval="5s")
-    cluster.kubectl(*apply, "--field-manager=deployer", given=json.dumps(theirs))
-    ours = manifest(enabled=False, disabledReason="moving the data")
-    cluster.kubectl(*apply, "--field-manager=operator", given=json.dumps(ours))
-    assert cluster.read("mj", "report", "-n", namespace)["spec"] == {**theirs["spec"], **ours["spec"]}
+    deployer_fields = manifest(heartbeatInterval="5s")
+    cluster.kubectl(*apply, "--field-manager=deployer", stdin=json.dumps(deployer_fields))
+    operator_fields = manifest(enabled=False, disabledReason="moving the data")
+    cluster.kubectl(*apply, "--field-manager=operator", stdin=json.dumps(operator_fields))
+    assert cluster.get_json("mj", "report", "-n", namespace)["spec"] == {
+        **deployer_fields["spec"],
+        **operator_fields["spec"],
+    }
     refused = cluster.kubectl(
-        *apply, "--field-manager=third", given=json.dumps(manifest(enabled=True)), expect_failure=True
+        *apply, "--field-manager=third", stdin=json.dumps(manifest(enabled=True)), expect_failure=True
     )
     assert 'conflict with "operator": .spec.enabled' in refused.stderr
 
 
 # --- what it refuses
 
-LABEL = "written like 500ms, 30s or 1m30s"
-NAME = "lockName must not be empty, have white space around it, or control characters in it"
+DURATION_HINT = "written like 500ms, 30s or 1m30s"
+LOCK_NAME_MESSAGE = "lockName must not be empty, have white space around it, or control characters in it"
 
 REFUSED = [
     ({"lockName": None}, "spec.lockName: Required value"),
     ({"lockName": 7}, 'spec.lockName in body must be of type string: "integer"'),
-    ({"lockName": ""}, NAME),
-    ({"lockName": " x"}, NAME),
-    ({"lockName": "x\u00a0"}, NAME),
-    ({"lockName": "a\tb"}, NAME),
-    ({"lockName": "a\x7f"}, NAME),
+    ({"lockName": ""}, LOCK_NAME_MESSAGE),
+    ({"lockName": " x"}, LOCK_NAME_MESSAGE),
+    ({"lockName": "x\u00a0"}, LOCK_NAME_MESSAGE),
+    ({"lockName": "a\tb"}, LOCK_NAME_MESSAGE),
+    ({"lockName": "a\x7f"}, LOCK_NAME_MESSAGE),
     ({"lockName": "x" * 201}, "spec.lockName: Too long: may not be more than 200"),
     ({"lockNam": "x"}, 'unknown field "spec.lockNam"'),
     ({"enabled": "no"}, 'spec.enabled in body must be of type boolean: "string"'),
@@ -122,21 +125,21 @@ REFUSED = [
     ({"job": ""}, "job must name one of the jobs that the controller knows, or be left out"),
     ({"job": "x" * 201}, "spec.job: Too long"),
     ({"heartbeatInterval": 8000}, 'spec.heartbeatInterval in body must be of type string: "integer"'),
-    ({"heartbeatInterval": "8000"}, f"heartbeatInterval must be from 100ms to 1h, {LABEL}"),
-    ({"heartbeatInterval": "0s"}, f"heartbeatInterval must be from 100ms to 1h, {LABEL}"),
-    ({"heartbeatInterval": "99ms"}, f"heartbeatInterval must be from 100ms to 1h, {LABEL}"),
-    ({"heartbeatInterval": "1h1ms"}, f"heartbeatInterval must be from 100ms to 1h, {LABEL}"),
-    ({"heartbeatInterval": " 8s"}, f"heartbeatInterval must be from 100ms to 1h, {LABEL}"),
-    ({"heartbeatInterval": "-8s"}, f"heartbeatInterval must be from 100ms to 1h, {LABEL}"),
-    ({"leaseDuration": "24h1s"}, f"leaseDuration must be from 200ms to 24h, {LABEL}"),
-    ({"leaseDuration": "1d"}, f"leaseDuration must be from 200ms to 24h, {LABEL}"),
-    ({"leaseDuration": "soon"}, f"leaseDuration must be from 200ms to 24h, {LABEL}"),
-    ({"stopTimeout": "61m"}, f"stopTimeout must be from 0s to 1h, {LABEL}"),
+    ({"heartbeatInterval": "8000"}, f"heartbeatInterval must be from 100ms to 1h, {DURATION_HINT}"),
+    ({"heartbeatInterval": "0s"}, f"heartbeatInterval must be from 100ms to 1h, {DURATION_HINT}"),
+    ({"heartbeatInterval": "99ms"}, f"heartbeatInterval must be from 100ms to 1h, {DURATION_HINT}"),
+    ({"heartbeatInterval": "1h1ms"}, f"heartbeatInterval must be from 100ms to 1h, {DURATION_HINT}"),
+    ({"heartbeatInterval": " 8s"}, f"heartbeatInterval must be from 100ms to 1h, {DURATION_HINT}"),
+    ({"heartbeatInterval": "-8s"}, f"heartbeatInterval must be from 100ms to 1h, {DURATION_HINT}"),
+    ({"leaseDuration": "24h1s"}, f"leaseDuration must be from 200ms to 24h, {DURATION_HINT}"),
+    ({"leaseDuration": "1d"}, f"leaseDuration must be from 200ms to 24h, {DURATION_HINT}"),
+    ({"leaseDuration": "soon"}, f"leaseDuration must be from 200ms to 24h, {DURATION_HINT}"),
+    ({"stopTimeout": "61m"}, f"stopTimeout must be from 0s to 1h, {DURATION_HINT}"),
     ({"stopTimeout": ["1s"]}, 'spec.stopTimeout in body must be of type string: "array"'),
-    ({"checkMasterInterval": "50ms"}, f"checkMasterInterval must be from 100ms to 24h, {LABEL}"),
-    ({"checkMasterInterval": "9" * 60 + "h"}, f"checkMasterInterval must be from 100ms to 24h, {LABEL}"),
-    ({"initDelay": "87601h"}, f"initDelay must be from 0s to ten years, {LABEL}"),
-    ({"initDelay": "99999h" * 10}, f"initDelay must be from 0s to ten years, {LABEL}"),
+    ({"checkMasterInterval": "50ms"}, f"checkMasterInterval must be from 100ms to 24h, {DURATION_HINT}"),
+    ({"checkMasterInterval": "9" * 60 + "h"}, f"checkMasterInterval must be from 100ms to 24h, {DURATION_HINT}"),
+    ({"initDelay": "87601h"}, f"initDelay must be from 0s to ten years, {DURATION_HINT}"),
+    ({"initDelay": "99999h" * 10}, f"initDelay must be from 0s to ten years, {DURATION_HINT}"),
     ({"initDelay": "0" * 64 + "s"}, "spec.initDelay: Too long: may not be more than 64"),
     ({"maxHeartbeatRetryCount": -1}, "spec.maxHeartbeatRetryCount in body should be greater than or equal to 0"),
     ({"maxHeartbeatRetryCount": 101}, "spec.maxHeartbeatRetryCount in body should be less than or equal to 100"),
@@ -165,11 +168,11 @@ REFUSED = [
 def test_a_bad_spec_is_refused_with_what_is_wrong_and_by_the_parser_too(
     cluster: ControlPlane, spec: dict[str, Any], sentence: str
 ) -> None:
-    answer = tried(cluster, manifest(**spec))
+    answer = dry_run(cluster, manifest(**spec))
     assert answer.status in {400, 422}
-    assert sentence in answer.said["message"]
-    assert "resulted in error" not in answer.said["message"]
-    assert not the_parser_takes(manifest(**spec))
+    assert sentence in answer.body["message"]
+    assert "resulted in error" not in answer.body["message"]
+    assert not is_accepted_by_parser(manifest(**spec))
 
 
 @pytest.mark.parametrize(
@@ -196,10 +199,12 @@ def test_a_bad_spec_is_refused_with_what_is_wrong_and_by_the_parser_too(
         {"lostPolicy": "exit"},
     ],
 )
-def test_a_good_spec_is_taken_by_the_server_and_by_the_parser(cluster: ControlPlane, spec: dict[str, Any]) -> None:
-    answer = tried(cluster, manifest(**spec))
-    assert answer.status == 201, answer.said["message"]
-    assert the_parser_takes(manifest(**spec))
+def test_a_valid_spec_is_accepted_by_the_server_and_by_the_parser(
+    cluster: ControlPlane, spec: dict[str, Any]
+) -> None:
+    answer = dry_run(cluster, manifest(**spec))
+    assert answer.status == 201, answer.body["message"]
+    assert is_accepted_by_parser(manifest(**spec))
 
 
 NUMBERS = st.sampled_from(
@@ -210,15 +215,15 @@ TEXTS = st.lists(st.tuples(NUMBERS, UNITS), max_size=3).map(lambda parts: "".joi
 NAMES = st.text("aZ\u00fc \t\n\x00\x1c\x1f\x7f\x85\xa0\u180e\u2028\u200b\u3000\ufeff", min_size=1, max_size=3)
 
 
-def durations(least: int, most: int) -> st.SearchStrategy[str]:
+def durations(minimum: int, maximum: int) -> st.SearchStrategy[str]:
     """Good durations of so many milliseconds, in one spelling or the other."""
-    milliseconds = st.integers(least, most)
+    milliseconds = st.integers(minimum, maximum)
     return st.one_of(milliseconds.map("{}ms".format), milliseconds.map(lambda number: f"{number / 1000:.3f}s"))
 
 
 ANYTHING = st.one_of(
     st.fixed_dictionaries({"lockName": NAMES}, optional={"job": NAMES}),
-    st.sampled_from(list(DURATIONS)).flatmap(lambda field: st.fixed_dictionaries({field: TEXTS})),
+    st.sampled_from(list(DURATION_FIELDS)).flatmap(lambda field: st.fixed_dictionaries({field: TEXTS})),
     st.fixed_dictionaries(
         {"leaseDuration": durations(180, 9000)},
         optional={
@@ -237,25 +242,25 @@ ANYTHING = st.one_of(
 def test_the_server_and_the_parser_agree_on_whatever_is_written(
     cluster: ControlPlane, spec: dict[str, Any]
 ) -> None:
-    answer = tried(cluster, manifest(**spec))
-    assert (answer.status == 201) == the_parser_takes(manifest(**spec)), answer.said.get("message", "taken")
-    assert "resulted in error" not in answer.said.get("message", "")
+    answer = dry_run(cluster, manifest(**spec))
+    assert (answer.status == 201) == is_accepted_by_parser(manifest(**spec)), answer.body.get("message", "taken")
+    assert "resulted in error" not in answer.body.get("message", "")
 
 
-def test_kubectl_shows_the_sentence(cluster: ControlPlane, namespace: str) -> None:
+def test_kubectl_prints_the_validation_message(cluster: ControlPlane, namespace: str) -> None:
     bad = json.dumps(manifest(leaseDuration="3s", heartbeatInterval="2s"))
-    refused = cluster.kubectl("apply", "-n", namespace, "-f", "-", given=bad, expect_failure=True)
+    refused = cluster.kubectl("apply", "-n", namespace, "-f", "-", stdin=bad, expect_failure=True)
     assert "leaseDuration 3s is too short: it must hold two heartbeats of 2s" in refused.stderr
 
 
 def test_kubectl_refuses_a_field_that_nobody_knows(cluster: ControlPlane, namespace: str) -> None:
     bad = json.dumps(manifest(heartbeatIntervall="2s"))
-    refused = cluster.kubectl("apply", "-n", namespace, "-f", "-", given=bad, expect_failure=True)
+    refused = cluster.kubectl("apply", "-n", namespace, "-f", "-", stdin=bad, expect_failure=True)
     assert 'unknown field "spec.heartbeatIntervall"' in refused.stderr
 
 
 def test_a_lock_cannot_be_exchanged_for_another_one(cluster: ControlPlane, namespace: str) -> None:
-    cluster.kubectl("create", "-n", namespace, "-f", "-", given=json.dumps(manifest()))
+    cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(manifest()))
     patch = ("patch", "mj", "report", "-n", namespace, "--type=merge", "-p")
     refused = cluster.kubectl(*patch, '{"spec":{"lockName":"OTHER"}}', expect_failure=True)
     assert "lockName cannot be changed, make another MasterJob for another lock" in refused.stderr
@@ -265,8 +270,8 @@ def test_a_lock_cannot_be_exchanged_for_another_one(cluster: ControlPlane, names
 # --- what people see
 
 
-def test_every_field_says_what_it_is_and_how_much_it_may_hold() -> None:
-    for path, field in fields(schema()):
+def test_every_field_has_a_description_and_a_limit() -> None:
+    for path, field in schema_fields(schema()):
         assert field.get("description") or path == ".metadata", f"{path} is not described"
         if field["type"] == "string" and path not in {".apiVersion", ".kind"}:
             assert field.keys() & {"maxLength", "enum", "format"}, f"{path} is not bounded"
@@ -276,11 +281,11 @@ def test_every_field_says_what_it_is_and_how_much_it_may_hold() -> None:
 
 def test_the_definition_and_the_parser_know_the_same_fields() -> None:
     spec = schema()["properties"]["spec"]
-    assert set(spec["properties"]) == set(reading._SPEC)
+    assert set(spec["properties"]) == set(manifest_module._SPEC_FIELDS)
 
 
 @pytest.mark.parametrize(
-    ("field", "said"),
+    ("field", "text"),
     [
         ("spec", "What is wanted: the lock, whether its job is enabled, and its timing."),
         ("spec.leaseDuration", "When a silent master counts as dead."),
@@ -288,9 +293,9 @@ def test_the_definition_and_the_parser_know_the_same_fields() -> None:
         ("status.disabled", "Why the job must not run. Absent while it may."),
     ],
 )
-def test_kubectl_explains(cluster: ControlPlane, field: str, said: str) -> None:
+def test_kubectl_explains(cluster: ControlPlane, field: str, text: str) -> None:
     explained = cluster.kubectl("explain", f"mj.{field}").stdout
-    assert said in re.sub(r"\s+", " ", explained)
+    assert text in re.sub(r"\s+", " ", explained)
 
 
 CONDITION = {
@@ -316,33 +321,33 @@ STATUS = {
 }
 
 
-def patch_status(cluster: ControlPlane, namespace: str, status: Mapping[str, Any]) -> Answer:
-    path = f"{GROUP}/namespaces/{namespace}/masterjobs/report/status?fieldValidation=Strict"
-    return cluster.api.ask("PATCH", path, {"status": status}, "application/merge-patch+json")
+def patch_status(cluster: ControlPlane, namespace: str, status: Mapping[str, Any]) -> ApiResponse:
+    path = f"{API_PATH}/namespaces/{namespace}/masterjobs/report/status?fieldValidation=Strict"
+    return cluster.api.request("PATCH", path, {"status": status}, "application/merge-patch+json")
 
 
-def columns(table: str) -> dict[str, str]:
+def table_row(table: str) -> dict[str, str]:
     """The one line of a table by its headings, each of which begins where its column does."""
-    head, line = table.splitlines()
-    starts = [match.start() for match in re.finditer(r"\S+", head)]
-    cuts = list(zip(starts, [*starts[1:], None], strict=True))
-    return {head[begin:end].strip(): line[begin:end].strip() for begin, end in cuts}
+    header, row = table.splitlines()
+    starts = [match.start() for match in re.finditer(r"\S+", header)]
+    bounds = list(zip(starts, [*starts[1:], None], strict=True))
+    return {header[begin:end].strip(): row[begin:end].strip() for begin, end in bounds}
 
 
-def test_the_table_says_who_is_master(cluster: ControlPlane, namespace: str) -> None:
-    cluster.kubectl("create", "-n", namespace, "-f", "-", given=json.dumps(manifest()))
+def test_the_table_names_the_master(cluster: ControlPlane, namespace: str) -> None:
+    cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(manifest()))
     assert patch_status(cluster, namespace, STATUS).status == 200
-    row = columns(cluster.kubectl("get", "mj", "-n", namespace).stdout)
+    row = table_row(cluster.kubectl("get", "mj", "-n", namespace).stdout)
     assert list(row) == ["NAME", "LOCK", "ENABLED", "STATE", "MASTER", "SINCE", "REASON", "AGE"]
     assert row["AGE"]
     assert re.fullmatch(r"\S+", row["SINCE"])
     assert {row[name] for name in ("LOCK", "ENABLED", "STATE", "MASTER")} == {"REPORT", "true", "Elected", "web-1"}
-    wide = columns(cluster.kubectl("get", "mj", "-n", namespace, "-o", "wide").stdout)
+    wide = table_row(cluster.kubectl("get", "mj", "-n", namespace, "-o", "wide").stdout)
     assert (wide["TERM"], wide["TRANSITIONS"]) == ("1795299734272", "3")
 
 
-def test_the_table_says_why_nobody_is(cluster: ControlPlane, namespace: str) -> None:
-    cluster.kubectl("create", "-n", namespace, "-f", "-", given=json.dumps(manifest(enabled=False)))
+def test_the_table_gives_the_reason_if_there_is_no_master(cluster: ControlPlane, namespace: str) -> None:
+    cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(manifest(enabled=False)))
     disabled = {
         "reason": "moving the data",
         "actor": "ann@web-1",
@@ -351,7 +356,7 @@ def test_the_table_says_why_nobody_is(cluster: ControlPlane, namespace: str) -> 
     }
     ready = CONDITION | {"reason": "Disabled"}
     assert patch_status(cluster, namespace, {"disabled": disabled, "conditions": [ready]}).status == 200
-    row = columns(cluster.kubectl("get", "mj", "-n", namespace).stdout)
+    row = table_row(cluster.kubectl("get", "mj", "-n", namespace).stdout)
     assert (row["ENABLED"], row["STATE"], row["MASTER"]) == ("false", "Disabled", "")
     assert row["REASON"] == "moving the data"
 
@@ -363,15 +368,15 @@ def test_the_status_is_written_by_itself_and_is_no_change_of_the_spec(
     cluster: ControlPlane, namespace: str
 ) -> None:
     given = {**manifest(), "status": STATUS}
-    cluster.kubectl("create", "-n", namespace, "-f", "-", given=json.dumps(given))
-    made = cluster.read("mj", "report", "-n", namespace)
+    cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(given))
+    made = cluster.get_json("mj", "report", "-n", namespace)
     assert "status" not in made
     assert made["metadata"]["generation"] == 1
-    patched = patch_status(cluster, namespace, STATUS).said
+    patched = patch_status(cluster, namespace, STATUS).body
     assert (patched["status"], patched["metadata"]["generation"]) == (STATUS, 1)
-    path = f"{GROUP}/namespaces/{namespace}/masterjobs/report"
+    path = f"{API_PATH}/namespaces/{namespace}/masterjobs/report"
     change = {"spec": {"enabled": False}, "status": {"term": 7}}
-    changed = cluster.api.ask("PATCH", path, change, "application/merge-patch+json").said
+    changed = cluster.api.request("PATCH", path, change, "application/merge-patch+json").body
     assert changed["metadata"]["generation"] == 2
     assert (changed["spec"]["enabled"], changed["status"]["term"]) == (False, STATUS["term"])
 
@@ -388,10 +393,10 @@ def test_the_status_is_written_by_itself_and_is_no_change_of_the_spec(
 def test_a_status_that_is_none_is_refused(
     cluster: ControlPlane, namespace: str, status: dict[str, Any], sentence: str
 ) -> None:
-    cluster.kubectl("create", "-n", namespace, "-f", "-", given=json.dumps(manifest()))
+    cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(manifest()))
     answer = patch_status(cluster, namespace, status)
     assert answer.status in {400, 422}
-    assert sentence in answer.said["message"]
+    assert sentence in answer.body["message"]
 
 
 # --- finding them
@@ -399,13 +404,13 @@ def test_a_status_that_is_none_is_refused(
 
 def test_resources_are_found_by_their_switch_and_by_their_lock(cluster: ControlPlane, namespace: str) -> None:
     both = manifest("on", lockName="A"), manifest("off", lockName="B", enabled=False)
-    cluster.kubectl("create", "-n", namespace, "-f", "-", given=yaml.safe_dump_all(both))
-    names = ("get", "mj", "-n", namespace, "-o", "name", "--field-selector")
-    assert cluster.kubectl(*names, "spec.enabled=false").stdout.split() == ["masterjob.masterjob.io/off"]
-    assert cluster.kubectl(*names, "spec.lockName=A").stdout.split() == ["masterjob.masterjob.io/on"]
+    cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=yaml.safe_dump_all(both))
+    command = ("get", "mj", "-n", namespace, "-o", "name", "--field-selector")
+    assert cluster.kubectl(*command, "spec.enabled=false").stdout.split() == ["masterjob.masterjob.io/off"]
+    assert cluster.kubectl(*command, "spec.lockName=A").stdout.split() == ["masterjob.masterjob.io/on"]
 
 
 def test_it_is_installed_over_itself_without_a_change(cluster: ControlPlane) -> None:
-    before = cluster.read("crd", "masterjobs.masterjob.io")["metadata"]["generation"]
+    before = cluster.get_json("crd", "masterjobs.masterjob.io")["metadata"]["generation"]
     cluster.kubectl("apply", "--server-side", "-f", str(CRDS / "masterjobs.yaml"))
-    assert cluster.read("crd", "masterjobs.masterjob.io")["metadata"]["generation"] == before
+    assert cluster.get_json("crd", "masterjobs.masterjob.io")["metadata"]["generation"] == before

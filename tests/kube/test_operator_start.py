@@ -11,15 +11,15 @@ import urllib3
 
 from tests.envtest.control_plane import ControlPlane
 from tests.faults.server import FaultyPostgreSQL
-from tests.kube.conftest import CRDS, GROUP
-from tests.kube.operators import QUICK, Fleet, fleet
+from tests.kube.conftest import API_PATH, CRDS
+from tests.kube.operators import SHORT_LEASE, Fleet, fleet
 from tests.servers import Unavailable
 
-Staged = Callable[..., Fleet]
+MakeFleet = Callable[..., Fleet]
 
 
 @pytest.fixture
-def staged(cluster: ControlPlane, tmp_path: Path) -> Iterator[Staged]:
+def make_fleet(cluster: ControlPlane, tmp_path: Path) -> Iterator[MakeFleet]:
     """Makes a fleet for a namespace of its own, on SQLite unless a database is named."""
     with contextlib.ExitStack() as stack:
 
@@ -31,7 +31,7 @@ def staged(cluster: ControlPlane, tmp_path: Path) -> Iterator[Staged]:
 
 
 @pytest.fixture
-def faulty() -> Iterator[FaultyPostgreSQL]:
+def faulty_postgresql() -> Iterator[FaultyPostgreSQL]:
     """A PostgreSQL that is ill-treated by one test."""
     try:
         server = FaultyPostgreSQL()
@@ -44,50 +44,52 @@ def faulty() -> Iterator[FaultyPostgreSQL]:
     server.stop()
 
 
-def test_what_was_deleted_or_changed_while_nobody_was_there_is_found_at_the_start(staged: Staged) -> None:
-    operators = staged()
-    deleted, disabled, enabled = (operators.resource() for _ in range(3))
+def test_what_was_deleted_or_changed_while_nobody_was_there_is_found_at_the_start(make_fleet: MakeFleet) -> None:
+    operators = make_fleet()
+    deleted, disabled, enabled = (operators.new_masterjob() for _ in range(3))
     operators.start("pod-a")
     deleted.apply(enabled=False, disabledReason="left over")
     disabled.apply()
     enabled.apply(enabled=False, disabledReason="before")
     deleted.wait("Ready True Disabled", "Enabled False DisabledBySpec")
     disabled.wait("Ready True Elected", "JobRunning True Running")
-    disabled.wait_run(starts=1)
+    disabled.wait_started(count=1)
     enabled.wait("Ready True Disabled")
-    operators.end()
+    operators.terminate_all()
     disabled.wait("Ready False Vacant", "Elected False Vacant", "JobRunning False NotElected")
 
     deleted.delete()
     disabled.patch(enabled=False, disabledReason="while nobody was there")
     enabled.patch(enabled=True)
-    assert not operators.json("status", deleted.lock_name)["enabled"]
+    assert not operators.run_cli_json("status", deleted.lock_name)["enabled"]
 
     operators.start("pod-a", "pod-b")
-    operators.wait(lambda: operators.json("status", deleted.lock_name)["enabled"], "the left switch to be gone")
-    assert operators.rows(f"SELECT 1 FROM master_control WHERE lock_name = '{deleted.lock_name}'") == []
+    operators.wait(
+        lambda: operators.run_cli_json("status", deleted.lock_name)["enabled"], "the left switch to be gone"
+    )
+    assert operators.query(f"SELECT 1 FROM master_control WHERE lock_name = '{deleted.lock_name}'") == []
     disabled.wait("Ready True Disabled", "Enabled False DisabledBySpec", "Elected False Disabled")
     assert disabled.status["disabled"]["reason"] == "while nobody was there"
-    assert disabled.starts == 1
+    assert disabled.start_count == 1
     enabled.wait("Ready True Elected", "JobRunning True Running")
 
 
-def test_without_the_definition_they_wait_and_say_so_and_recover_once_it_is_there(
-    cluster: ControlPlane, staged: Staged
+def test_without_the_definition_they_wait_and_log_it_and_recover_once_it_is_there(
+    cluster: ControlPlane, make_fleet: MakeFleet
 ) -> None:
-    operators = staged()
+    operators = make_fleet()
     definition = CRDS / "masterjobs.yaml"
     cluster.kubectl("delete", "-f", str(definition))
     try:
         pods = operators.start("pod-a", "pod-b")
         missing = "the API server does not know masterjobs.masterjob.io yet: kubectl apply -f crds/masterjobs.yaml"
-        operators.wait(lambda: all(pod.says(missing) for pod in pods), "them to say so")
+        operators.wait(lambda: all(pod.has_logged(missing) for pod in pods), "them to say so")
     finally:
         cluster.kubectl("apply", "--server-side", "-f", str(definition))
         cluster.kubectl("wait", "--for=condition=Established", "crd/masterjobs.masterjob.io", "--timeout=40s")
-        schema = f"/openapi/v3{GROUP}"
-        operators.wait(lambda: cluster.api.ask("GET", schema).status == 200, "the schema")
-    job = operators.resource()
+        schema = f"/openapi/v3{API_PATH}"
+        operators.wait(lambda: cluster.api.request("GET", schema).status == 200, "the schema")
+    job = operators.new_masterjob()
     job.apply()
     job.wait("Ready True Elected", "JobRunning True Running")
     job.patch(enabled=False)
@@ -95,13 +97,13 @@ def test_without_the_definition_they_wait_and_say_so_and_recover_once_it_is_ther
 
 
 def test_a_token_that_was_replaced_is_used_and_the_old_one_may_expire(
-    cluster: ControlPlane, staged: Staged, tmp_path: Path
+    cluster: ControlPlane, make_fleet: MakeFleet, tmp_path: Path
 ) -> None:
-    operators = staged()
+    operators = make_fleet()
     namespace = str(operators.namespace)
     folder = tmp_path / "service-account"
     folder.mkdir()
-    (folder / "ca.crt").write_bytes(cluster.api.authority.read_bytes())
+    (folder / "ca.crt").write_bytes(cluster.api.ca_file.read_bytes())
     (folder / "namespace").write_text(namespace)
 
     def new_token(name: str) -> str:
@@ -114,49 +116,49 @@ def test_a_token_that_was_replaced_is_used_and_the_old_one_may_expire(
         return token
 
     def is_refused(token: str) -> bool:
-        with urllib3.PoolManager(ca_certs=str(cluster.api.authority), retries=False) as pool:
-            answer = pool.request("GET", f"{cluster.url}/api", headers={"Authorization": f"Bearer {token}"})
-        return answer.status == 401
+        with urllib3.PoolManager(ca_certs=str(cluster.api.ca_file), retries=False) as pool:
+            response = pool.request("GET", f"{cluster.url}/api", headers={"Authorization": f"Bearer {token}"})
+        return response.status == 401
 
     first = new_token("first")
-    place = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(cluster.api.port)}
+    service_variables = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(cluster.api.port)}
     command = [sys.executable, "-m", "tests.kube.in_pod", str(folder), "operator", "--config"]
-    operators.spawn("pod-a", [*command, "tests/kube/operators.yaml"], place)
-    job = operators.resource()
+    operators.spawn("pod-a", [*command, "tests/kube/operators.yaml"], service_variables)
+    job = operators.new_masterjob()
     job.apply()
     job.wait("Ready True Elected", "JobRunning True Running")
 
     new_token("second")
     cluster.kubectl("delete", "secret", "first", "--namespace", namespace)
-    with cluster.api.gone():  # which also forgets whom it has let in
+    with cluster.api.outage():  # which also forgets whom it has let in
         pass
     operators.wait(lambda: is_refused(first), "the old token to be refused")
     job.patch(enabled=False)
     job.wait("Ready True Disabled")
     job.patch(enabled=True)
     job.wait("Ready True Elected")
-    job.wait_told("Elected", "SteppedDown", "Disabled", "Enabled", "Elected")
+    job.wait_events("Elected", "SteppedDown", "Disabled", "Enabled", "Elected")
 
 
-def test_without_the_database_nobody_is_master_and_the_status_says_why(
-    faulty: FaultyPostgreSQL, staged: Staged
+def test_without_the_database_nobody_is_master_and_the_status_gives_the_reason(
+    faulty_postgresql: FaultyPostgreSQL, make_fleet: MakeFleet
 ) -> None:
-    operators = staged(faulty.fresh())
+    operators = make_fleet(faulty_postgresql.create_database())
     operators.start("pod-a", "pod-b", "pod-c")
-    job, late = operators.resource(), operators.resource()
-    job.apply(**QUICK)
+    job, late = operators.new_masterjob(), operators.new_masterjob()
+    job.apply(**SHORT_LEASE)
     term = job.wait("Ready True Elected", "JobRunning True Running")["term"]
-    job.wait_run(starts=1)
-    faulty.shut_down()
-    job.wait_to_say("Ready Unknown DatabaseUnavailable", "Elected Unknown DatabaseUnavailable")
-    job.wait_to_say("Enabled Unknown DatabaseUnavailable", "JobRunning False NotElected")
-    assert job.journal[-1].what == "stop"
-    late.apply(**QUICK)
-    late.wait_to_say("Ready Unknown DatabaseUnavailable", "JobRunning Unknown NotReported")
+    job.wait_started(count=1)
+    faulty_postgresql.shut_down()
+    job.wait_any_generation("Ready Unknown DatabaseUnavailable", "Elected Unknown DatabaseUnavailable")
+    job.wait_any_generation("Enabled Unknown DatabaseUnavailable", "JobRunning False NotElected")
+    assert job.journal[-1].event == "stop"
+    late.apply(**SHORT_LEASE)
+    late.wait_any_generation("Ready Unknown DatabaseUnavailable", "JobRunning Unknown NotReported")
 
-    faulty.start_again()
+    faulty_postgresql.restart()
     job.wait("Ready True Elected", "Elected True Elected", "Enabled True Enabled", "JobRunning True Running")
     late.wait("Ready True Elected", "JobRunning True Running")
     assert job.term > term
-    job.wait_runs_in(job.master)
-    job.wait_run(starts=2)
+    job.wait_running_in(job.master)
+    job.wait_started(count=2)

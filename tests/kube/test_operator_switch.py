@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.envtest.control_plane import ControlPlane
-from tests.kube.operators import CALM, Fleet, Resource, fleet, new_database
+from tests.kube.operators import LONG_LEASE, Fleet, MasterJobHandle, fleet, new_database
 from tests.servers import Server
 
 
@@ -14,45 +14,45 @@ def operators(
     cluster: ControlPlane, postgresql_or_none: Server | None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Fleet]:
     folder = tmp_path_factory.mktemp("operators")
-    with fleet(cluster, folder, new_database(postgresql_or_none, folder)) as three:
-        three.start("pod-a", "pod-b", "pod-c", environment={"MASTER_JOB_HEARTBEAT_INTERVAL": "5s"})
-        yield three
+    with fleet(cluster, folder, new_database(postgresql_or_none, folder)) as created:
+        created.start("pod-a", "pod-b", "pod-c", environment={"MASTER_JOB_HEARTBEAT_INTERVAL": "5s"})
+        yield created
 
 
 @pytest.fixture
-def job(operators: Fleet) -> Iterator[Resource]:
-    job = operators.resource()
+def job(operators: Fleet) -> Iterator[MasterJobHandle]:
+    job = operators.new_masterjob()
     yield job
-    job.forget()
+    job.delete_if_exists()
 
 
-def test_exactly_one_pod_becomes_master_and_kubectl_shows_and_awaits_it(job: Resource) -> None:
+def test_exactly_one_pod_becomes_master_and_kubectl_prints_and_awaits_it(job: MasterJobHandle) -> None:
     job.apply()
     for condition in ("Elected", "Ready", "JobRunning"):
         job.kubectl("wait", f"--for=condition={condition}", "--timeout=40s")
     job.wait("Ready True Elected", "Elected True Elected", "Enabled True Enabled", "JobRunning True Running")
-    ran = job.wait_run(starts=1)
-    job.wait_runs_in(job.master)
-    assert (ran.term, ran.pod) == (job.term, job.master)
+    started = job.wait_started(count=1)
+    job.wait_running_in(job.master)
+    assert (started.term, started.pod) == (job.term, job.master)
     header, row = (line.split() for line in job.kubectl("get").splitlines())
-    shown = dict(zip(header, row, strict=False))
-    assert (shown["LOCK"], shown["ENABLED"], shown["STATE"]) == (job.lock_name, "true", "Elected")
-    assert shown["MASTER"] == job.master
-    job.wait_happened("elected")
-    job.wait_told("Elected")
-    assert job.writes() == 1
+    columns = dict(zip(header, row, strict=False))
+    assert (columns["LOCK"], columns["ENABLED"], columns["STATE"]) == (job.lock_name, "true", "Elected")
+    assert columns["MASTER"] == job.master
+    job.wait_history("elected")
+    job.wait_events("Elected")
+    assert job.write_count() == 1
 
 
-def test_disabled_with_a_reason_it_stops_and_says_how_to_enable_it_again(job: Resource) -> None:
+def test_a_disable_stops_the_job_and_its_message_names_the_way_to_enable_it(job: MasterJobHandle) -> None:
     job.apply()
     job.wait("Ready True Elected", "JobRunning True Running")
-    job.wait_run(starts=1)
+    job.wait_started(count=1)
     first = job.term
     job.patch(enabled=False, disabledReason="the disk is full")
     job.kubectl("wait", "--for=jsonpath={.status.disabled.reason}=the disk is full", "--timeout=40s")
     job.wait("Ready True Disabled", "Elected False Disabled", "Enabled False DisabledBySpec")
     job.wait("JobRunning False NotElected")
-    assert job.journal[-1].what == "stop"
+    assert job.journal[-1].event == "stop"
     assert "master" not in job.status
     assert "disabled by MasterJob" in job.message("Enabled")
     assert f"kubectl patch masterjob {job.name} -n {job.namespace}" in job.message("Enabled")
@@ -70,15 +70,15 @@ def test_disabled_with_a_reason_it_stops_and_says_how_to_enable_it_again(job: Re
     assert "disabled" not in job.status
     assert job.term > first
     assert job.status["transitions"] == 2
-    job.wait_run(starts=2)
-    job.wait_runs_in(job.master)
-    job.wait_told("Elected", "SteppedDown", "Disabled", "Enabled", "Elected")
+    job.wait_started(count=2)
+    job.wait_running_in(job.master)
+    job.wait_events("Elected", "SteppedDown", "Disabled", "Enabled", "Elected")
 
 
-def test_other_intervals_are_taken_without_losing_the_mastership(job: Resource) -> None:
+def test_other_intervals_are_applied_without_losing_the_mastership(job: MasterJobHandle) -> None:
     job.apply()
     before = dict(job.wait("Ready True Elected"))
-    job.wait_run(starts=1)
+    job.wait_started(count=1)
     assert before["timing"]["leaseDuration"] == "10s"
     job.patch(heartbeatInterval="300ms", leaseDuration="12s", maxHeartbeatRetryCount=7)
     job.wait("Ready True Elected")
@@ -86,15 +86,15 @@ def test_other_intervals_are_taken_without_losing_the_mastership(job: Resource) 
     job.fleet.wait(lambda: timing.items() <= job.status["timing"].items(), "the timing in effect")
     assert (job.status["observedGeneration"], job.term) == (2, before["term"])
     assert job.status["master"] == before["master"]
-    assert (job.starts, job.status["transitions"]) == (1, 1)
-    job.wait_happened("elected")
+    assert (job.start_count, job.status["transitions"]) == (1, 1)
+    job.wait_history("elected")
 
 
-def test_what_the_command_line_disables_is_shown_and_kubectl_does_not_enable_it(job: Resource) -> None:
+def test_a_disable_by_the_command_line_is_reported_and_kubectl_does_not_lift_it(job: MasterJobHandle) -> None:
     job.apply()
     job.wait("Ready True Elected", "JobRunning True Running")
-    job.wait_run(starts=1)
-    assert job.fleet.masterjob("disable", job.lock_name, "--reason", "moving", "--actor", "ann").exit_code == 0
+    job.wait_started(count=1)
+    assert job.fleet.run_cli("disable", job.lock_name, "--reason", "moving", "--actor", "ann").exit_code == 0
     job.wait("Ready True Disabled", "Enabled False DisabledByAPI", "Elected False Disabled")
     assert job.status["disabled"].items() >= {"reason": "moving", "actor": "ann", "source": "api"}.items()
     assert f"masterjob enable {job.lock_name}" in job.message("Enabled")
@@ -103,61 +103,63 @@ def test_what_the_command_line_disables_is_shown_and_kubectl_does_not_enable_it(
     job.wait("Ready True Disabled")
     job.patch(enabled=True)
     job.wait("Ready True Disabled", "Enabled False DisabledByAPI")
-    assert job.starts == 1
+    assert job.start_count == 1
 
-    assert job.fleet.masterjob("enable", job.lock_name).exit_code == 0
+    assert job.fleet.run_cli("enable", job.lock_name).exit_code == 0
     job.wait("Ready True Elected", "Enabled True Enabled", "JobRunning True Running")
 
 
-def test_a_disable_until_some_time_ends_by_itself(job: Resource) -> None:
+def test_a_disable_until_some_time_ends_by_itself(job: MasterJobHandle) -> None:
     job.apply()
     job.wait("Ready True Elected")
-    words = ("disable", job.lock_name, "--reason", "a nap", "--until", "4s", "--actor", "ann")
-    assert job.fleet.masterjob(*words).exit_code == 0
-    status = job.wait_said("Ready True Disabled", "Enabled False DisabledByAPI")
+    arguments = ("disable", job.lock_name, "--reason", "a nap", "--until", "4s", "--actor", "ann")
+    assert job.fleet.run_cli(*arguments).exit_code == 0
+    status = job.wait_past_status("Ready True Disabled", "Enabled False DisabledByAPI")
     assert status["disabled"]["until"] > status["disabled"]["since"]
     job.wait("Ready True Elected", "Enabled True Enabled")
 
 
-def test_a_master_that_is_asked_to_step_down_hands_over(job: Resource) -> None:
+def test_a_step_down_request_hands_over(job: MasterJobHandle) -> None:
     job.apply()
     first = job.wait("Ready True Elected")["master"]["pod"]
-    job.wait_run(starts=1)
-    assert job.fleet.masterjob("step-down", job.lock_name, "--reason", "a drain").exit_code == 0
-    job.wait_run(starts=2)
+    job.wait_started(count=1)
+    assert job.fleet.run_cli("step-down", job.lock_name, "--reason", "a drain").exit_code == 0
+    job.wait_started(count=2)
     job.fleet.wait(lambda: job.master not in ("", first), "another master")
     job.wait("Ready True Elected", "JobRunning True Running")
-    job.wait_runs_in(job.master)
+    job.wait_running_in(job.master)
     assert job.status["transitions"] == 2
-    job.wait_told("Elected", "SteppedDown", "Elected")
+    job.wait_events("Elected", "SteppedDown", "Elected")
     assert "a drain" in next(each["note"] for each in job.events() if each["reason"] == "SteppedDown")
 
 
-def test_deleted_it_stops_and_created_again_it_runs_at_once(job: Resource) -> None:
+def test_deleted_it_stops_and_created_again_it_runs_at_once(job: MasterJobHandle) -> None:
     job.apply()
     first = job.wait("Ready True Elected")["term"]
-    job.wait_run(starts=1)
+    job.wait_started(count=1)
     job.delete()
     job.wait_stopped()
-    job.fleet.wait(lambda: job.fleet.json("status", job.lock_name)["state"] == "Vacant", "the lock to be free")
+    job.fleet.wait(
+        lambda: job.fleet.run_cli_json("status", job.lock_name)["state"] == "Vacant", "the lock to be free"
+    )
     job.apply()
     job.wait("Ready True Elected", "JobRunning True Running")
-    job.wait_run(starts=2)
+    job.wait_started(count=2)
     assert job.term > first
     assert job.status["transitions"] == 1  # it is a new one
 
 
-def test_no_disable_outlives_the_resource_that_said_it(job: Resource) -> None:
+def test_no_disable_outlives_its_resource(job: MasterJobHandle) -> None:
     job.apply(enabled=False, disabledReason="not yet")
     job.wait("Ready True Disabled", "Enabled False DisabledBySpec", "JobRunning False NotElected")
     assert job.journal == []
     job.delete()
     control = f"SELECT source FROM master_control WHERE lock_name = '{job.lock_name}'"
-    job.fleet.wait(lambda: not job.fleet.rows(control), "its switch to be gone")
-    assert job.fleet.json("status", job.lock_name)["enabled"]
+    job.fleet.wait(lambda: not job.fleet.query(control), "its switch to be gone")
+    assert job.fleet.run_cli_json("status", job.lock_name)["enabled"]
 
 
-def test_a_disabled_one_that_is_made_again_enabled_runs_at_once(job: Resource) -> None:
+def test_a_disabled_one_that_is_made_again_enabled_runs_at_once(job: MasterJobHandle) -> None:
     job.apply(enabled=False, disabledReason="not yet")
     job.wait("Ready True Disabled")
     job.delete()
@@ -165,15 +167,15 @@ def test_a_disabled_one_that_is_made_again_enabled_runs_at_once(job: Resource) -
     job.wait("Ready True Elected", "Enabled True Enabled", "JobRunning True Running")
 
 
-def test_two_who_apply_each_their_own_fields_disturb_neither_one_another_nor_the_status(job: Resource) -> None:
-    job.apply(by="deployer", **{**CALM, "heartbeatInterval": "400ms"})
+def test_two_field_managers_disturb_neither_each_other_nor_the_status(job: MasterJobHandle) -> None:
+    job.apply(field_manager="deployer", **{**LONG_LEASE, "heartbeatInterval": "400ms"})
     first = job.wait("Ready True Elected")["term"]
-    job.switch(by="people", enabled=False, disabledReason="a holiday")
+    job.apply_fields(field_manager="people", enabled=False, disabledReason="a holiday")
     job.wait("Ready True Disabled", "Enabled False DisabledBySpec")
-    job.apply(by="deployer", **{**CALM, "heartbeatInterval": "300ms"})
+    job.apply(field_manager="deployer", **{**LONG_LEASE, "heartbeatInterval": "300ms"})
     job.wait("Ready True Disabled")
     assert job.status["disabled"]["reason"] == "a holiday"
-    job.switch(by="people", enabled=True)
+    job.apply_fields(field_manager="people", enabled=True)
     job.wait("Ready True Elected")
     assert job.term > first
     assert job.status["timing"]["heartbeatInterval"] == "300ms"
@@ -181,8 +183,8 @@ def test_two_who_apply_each_their_own_fields_disturb_neither_one_another_nor_the
     assert {each["manager"] for each in fields if each.get("subresource") == "status"} == {"masterjob"}
 
 
-def test_a_timing_that_this_environment_does_not_allow_is_told_and_the_last_good_one_goes_on(
-    job: Resource,
+def test_a_timing_that_this_environment_does_not_allow_is_reported_and_the_last_valid_one_stays(
+    job: MasterJobHandle,
 ) -> None:
     job.apply()
     first = job.wait("Ready True Elected")["term"]
@@ -190,14 +192,14 @@ def test_a_timing_that_this_environment_does_not_allow_is_told_and_the_last_good
     job.wait("Ready False Invalid", "Stalled True Invalid", "Elected True Elected", "JobRunning True Running")
     assert "leaseDuration 6s is too short for heartbeatInterval 5s" in job.message("Ready")
     assert (job.term, job.status["timing"]["leaseDuration"]) == (first, "10s")
-    job.wait_runs_in(job.master)
+    job.wait_running_in(job.master)
     job.patch(leaseDuration="20s")
     job.wait("Ready True Elected", "Stalled absent")
     job.fleet.wait(lambda: job.status["timing"]["heartbeatInterval"] == "5s", "the environment's heartbeat")
     assert job.term == first
 
 
-def test_each_change_costs_two_writes_at_most_and_what_goes_on_costs_none(job: Resource) -> None:
+def test_each_change_costs_two_writes_at_most_and_what_goes_on_costs_none(job: MasterJobHandle) -> None:
     job.apply()
     job.wait("Ready True Elected")
     job.patch(enabled=False, disabledReason="counting")
@@ -205,13 +207,13 @@ def test_each_change_costs_two_writes_at_most_and_what_goes_on_costs_none(job: R
     job.patch(enabled=True)
     job.wait("Ready True Elected")
     before = job.term
-    assert job.fleet.masterjob("step-down", job.lock_name).exit_code == 0
+    assert job.fleet.run_cli("step-down", job.lock_name).exit_code == 0
     job.fleet.wait(lambda: job.term > before, "another term")
     job.wait("Ready True Elected", "JobRunning True Running")
-    job.fleet.wait_beats(16)  # eight seconds: everybody has looked at the last change
-    written = job.writes()
+    job.fleet.wait_heartbeats(16)  # eight seconds: everybody has looked at the last change
+    written = job.write_count()
     changes = ("elected", "disabled", "enabled", "handed over")
     assert written <= 2 * len(changes)
-    assert job.attempts() <= 3 * len(changes)
-    job.fleet.wait_beats(16)
-    assert job.writes() == written
+    assert job.write_attempt_count() <= 3 * len(changes)
+    job.fleet.wait_heartbeats(16)
+    assert job.write_count() == written

@@ -8,23 +8,22 @@ from typing import Any
 
 import pytest
 
-from masterjob.election.errors import StoreUnavailable
-from masterjob.election.machine.actions import Action, Say, StartJob, StopJob
-from masterjob.election.machine.events import Event, Stopped, Tick, Woken
-from masterjob.election.observing import Seen
-from masterjob.election.values import Entry, Term
-from masterjob.election.values import Kind as Told
-from masterjob.election.views import Disabled, LockStatus, MasterSeen
-from masterjob.kube.api.answers import ApiRefused, ApiUnavailable, Changed
-from masterjob.kube.follow.observed import Observed
-from masterjob.kube.status import teller
-from masterjob.kube.status.teller import Description, Pace
+from masterjob.election.core.actions import Action, RecordTransition, StartJob, StopJob
+from masterjob.election.core.events import CoreEvent, JobStopped, LocksChanged, Tick
+from masterjob.election.observers import Step
+from masterjob.election.values import HistoryEntry, Term, TransitionKind
+from masterjob.errors import StoreUnavailable
+from masterjob.kube.api.errors import ApiConflict, ApiRefused, ApiUnavailable
+from masterjob.kube.informer.object import ObservedResource
+from masterjob.kube.status import reconciler
+from masterjob.kube.status.reconciler import ControllerState, StatusTimings
 from masterjob.kube.status.writer import StatusWriter
-from tests.kube.test_projection import observed
+from masterjob.lock_status import DisabledStatus, LockStatus, MasterStatus
+from tests.kube.test_build import observed
 from tests.library.conftest import wait_until
 
 LONG_AGO = datetime.now(UTC) - timedelta(minutes=5)
-MASTER = MasterSeen("pod-a-1-x", "10.0.0.1", "pod-a", "node-1", LONG_AGO, 1.0, alive=True)
+MASTER = MasterStatus("pod-a-1-x", "10.0.0.1", "pod-a", "node-1", LONG_AGO, 1.0, alive=True)
 TERM = Term("JOB", 5)
 
 
@@ -32,44 +31,44 @@ TERM = Term("JOB", 5)
 class FakeServer:
     """One resource at an API server, and the picture that an instance has of it."""
 
-    now: Observed = field(default_factory=observed)
-    seen: Observed | None = None
+    current: ObservedResource = field(default_factory=observed)
+    cached: ObservedResource | None = None
     """What the picture has, where that is older."""
     written: list[Mapping[str, Any]] = field(default_factory=list)
     events: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     failures: list[Exception] = field(default_factory=list)
-    asked: int = 0
+    patch_count: int = 0
 
     def get(self, namespace: str, name: str) -> Mapping[str, Any] | None:
-        return {"resourceVersion": self.now.resource_version}
+        return {"resourceVersion": self.current.resource_version}
 
     def patch_status(
         self, namespace: str, name: str, resource_version: str, status: Mapping[str, Any]
     ) -> Mapping[str, Any] | None:
-        self.asked += 1
+        self.patch_count += 1
         if self.failures:
             raise self.failures.pop(0)
-        if resource_version != self.now.resource_version:
-            raise Changed("somebody was faster")
+        if resource_version != self.current.resource_version:
+            raise ApiConflict("somebody was faster")
         self.written.append(status)
-        self.now = replace(self.now, status=status, resource_version=f"{int(resource_version) + 1}")
-        return {"resourceVersion": self.now.resource_version}
+        self.current = replace(self.current, status=status, resource_version=f"{int(resource_version) + 1}")
+        return {"resourceVersion": self.current.resource_version}
 
     def create_event(self, namespace: str, body: Mapping[str, Any]) -> bool:
         new = body["metadata"]["name"] not in self.events
         self.events.setdefault(body["metadata"]["name"], body)
         return new
 
-    def by_lock(self, name: str) -> list[Observed]:
-        return [self.seen or self.now] if name == "JOB" else []
+    def by_lock(self, name: str) -> list[ObservedResource]:
+        return [self.cached or self.current] if name == "JOB" else []
 
-    def all(self) -> list[Observed]:
+    def all(self) -> list[ObservedResource]:
         return self.by_lock("JOB")
 
-    def note(self, body: Mapping[str, Any]) -> None:
-        self.seen = None
+    def update(self, body: Mapping[str, Any]) -> None:
+        self.cached = None
 
-    def told(self) -> list[str]:
+    def event_reasons(self) -> list[str]:
         return sorted(body["reason"] for body in self.events.values())
 
 
@@ -80,195 +79,205 @@ class FakeDatabase:
     lock: LockStatus = field(
         default_factory=lambda: LockStatus("JOB", enabled=True, disabled=None, master=None, term=0)
     )
-    silent: bool = False
-    reads: int = 0
+    is_down: bool = False
+    read_count: int = 0
 
     def read(self, names: Iterable[str]) -> Mapping[str, LockStatus]:
-        self.reads += 1
-        if self.silent:
+        self.read_count += 1
+        if self.is_down:
             raise StoreUnavailable("no answer")
         return {"JOB": self.lock} if "JOB" in list(names) else {}
 
 
-PACE = Pace(
-    soon=0.0,
-    a_stop=0.0,
-    others=(0.0, 0.01),
-    all=(0.0, 0.01),
-    outage=(0.0, 0.01),
-    least_pause=0.01,
-    most_pause=0.02,
+TIMINGS = StatusTimings(
+    coalesce_delay=0.0,
+    stop_delay=0.0,
+    remote_change_delay=(0.0, 0.01),
+    full_scan_delay=(0.0, 0.01),
+    outage_scan_delay=(0.0, 0.01),
+    min_backoff=0.01,
+    max_backoff=0.02,
 )
 """A whole story takes a moment."""
 
 
 @dataclass
-class Scene:
+class StatusWriterHarness:
     server: FakeServer = field(default_factory=FakeServer)
     database: FakeDatabase = field(default_factory=FakeDatabase)
 
     def __post_init__(self) -> None:
-        self.doubted: list[str] = []
-        self.writer = StatusWriter(self.server, self.server, self.database.read, self, "pod-a", PACE)
+        self.requeued: list[str] = []
+        self.writer = StatusWriter(self.server, self.server, self.database.read, self, "pod-a", TIMINGS)
 
-    def describe(self, _: Observed) -> Description:
-        return Description(None, None, settled=1)
+    def state_of(self, _: ObservedResource) -> ControllerState:
+        return ControllerState(None, None, applied_generation=1)
 
-    def doubt(self, observed: Observed) -> None:
-        self.doubted.append(observed.uid)
+    def requeue(self, observed: ObservedResource) -> None:
+        self.requeued.append(observed.uid)
 
-    def step(self, event: Event, *actions: Action) -> None:
-        self.writer.observe(Seen("me", 0.0, event, actions))
+    def publish_step(self, event: CoreEvent, *actions: Action) -> None:
+        self.writer.on_step(Step("me", 0.0, event, actions))
 
-    def elected(self) -> None:
+    def elect(self) -> None:
         self.database.lock = replace(self.database.lock, master=MASTER, term=5)
-        self.step(Tick(), StartJob(TERM), Say(Entry("JOB", 5, Told.ELECTED, "pod-a became master of JOB")))
+        self.publish_step(
+            Tick(),
+            StartJob(TERM),
+            RecordTransition(HistoryEntry("JOB", 5, TransitionKind.ELECTED, "pod-a became master of JOB")),
+        )
 
-    def state(self) -> str:
+    def ready_reason(self) -> str:
         found = [
-            each["reason"] for each in self.server.now.status.get("conditions", ()) if each["type"] == "Ready"
+            each["reason"] for each in self.server.current.status.get("conditions", ()) if each["type"] == "Ready"
         ]
         return str(found[0]) if found else "nothing"
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
-    scene = Scene()
-    scene.writer.start()
-    yield scene
-    scene.writer.close(5.0)
+def harness() -> Iterator[StatusWriterHarness]:
+    created = StatusWriterHarness()
+    created.writer.start()
+    yield created
+    created.writer.close(5.0)
 
 
-def test_an_election_is_one_write_and_one_event(scene: Scene) -> None:
-    scene.elected()
-    wait_until(lambda: scene.state() == "Elected" and scene.server.told() == ["Elected"])
-    assert len(scene.server.written) == 1
-    assert next(iter(scene.server.events.values()))["note"] == "pod-a became master of JOB"
+def test_an_election_is_one_write_and_one_event(harness: StatusWriterHarness) -> None:
+    harness.elect()
+    wait_until(lambda: harness.ready_reason() == "Elected" and harness.server.event_reasons() == ["Elected"])
+    assert len(harness.server.written) == 1
+    assert next(iter(harness.server.events.values()))["note"] == "pod-a became master of JOB"
 
 
-def test_what_is_as_it_was_is_not_written(scene: Scene) -> None:
-    scene.elected()
-    wait_until(lambda: scene.state() == "Elected")
+def test_what_is_as_it_was_is_not_written(harness: StatusWriterHarness) -> None:
+    harness.elect()
+    wait_until(lambda: harness.ready_reason() == "Elected")
     for _ in range(3):
-        scene.writer.look_at_all()
-        before = scene.writer.counts["unchanged"]
-        wait_until(lambda before=before: scene.writer.counts["unchanged"] > before)  # type: ignore[misc]
-    assert len(scene.server.written) == 1
+        harness.writer.enqueue_all()
+        before = harness.writer.outcome_counts["unchanged"]
+        wait_until(lambda before=before: harness.writer.outcome_counts["unchanged"] > before)  # type: ignore[misc]
+    assert len(harness.server.written) == 1
 
 
-def test_a_hint_has_others_look_after_a_moment(scene: Scene) -> None:
-    scene.database.lock = replace(
-        scene.database.lock, enabled=False, disabled=Disabled("x", "ann", "api", LONG_AGO, None)
+def test_a_notification_makes_other_instances_check_after_a_moment(harness: StatusWriterHarness) -> None:
+    harness.database.lock = replace(
+        harness.database.lock, enabled=False, disabled=DisabledStatus("x", "ann", "api", LONG_AGO, None)
     )
-    scene.step(Woken(frozenset({"JOB"})))
-    wait_until(lambda: scene.state() == "Disabled" and scene.server.told() == ["Disabled"])
-    scene.database.lock = replace(scene.database.lock, enabled=True, disabled=None)
-    scene.step(Woken(None))
-    wait_until(lambda: scene.state() == "Vacant" and scene.server.told() == ["Disabled", "Enabled"])
+    harness.publish_step(LocksChanged(frozenset({"JOB"})))
+    wait_until(lambda: harness.ready_reason() == "Disabled" and harness.server.event_reasons() == ["Disabled"])
+    harness.database.lock = replace(harness.database.lock, enabled=True, disabled=None)
+    harness.publish_step(LocksChanged(None))
+    wait_until(
+        lambda: harness.ready_reason() == "Vacant" and harness.server.event_reasons() == ["Disabled", "Enabled"]
+    )
 
 
-def test_who_was_overtaken_looks_again_and_leaves_it_where_it_is_right(scene: Scene) -> None:
-    scene.server.seen = scene.server.now
-    other = Scene(server=FakeServer(), database=scene.database)
+def test_a_conflicting_writer_checks_again_and_keeps_a_status_that_is_right(harness: StatusWriterHarness) -> None:
+    harness.server.cached = harness.server.current
+    other = StatusWriterHarness(server=FakeServer(), database=harness.database)
     other.writer.start()
-    other.writer.look("JOB")
-    wait_until(lambda: other.state() == "Vacant")
+    other.writer.enqueue("JOB")
+    wait_until(lambda: other.ready_reason() == "Vacant")
     other.writer.close(5.0)
-    scene.server.now = other.server.now
-    scene.writer.look("JOB")
-    wait_until(lambda: scene.writer.counts["unchanged"] == 1)
-    assert scene.writer.counts["overtaken"] == 1
-    assert scene.server.written == []
+    harness.server.current = other.server.current
+    harness.writer.enqueue("JOB")
+    wait_until(lambda: harness.writer.outcome_counts["unchanged"] == 1)
+    assert harness.writer.outcome_counts["overtaken"] == 1
+    assert harness.server.written == []
 
 
 @pytest.mark.parametrize("failure", [ApiUnavailable("refused"), ApiUnavailable("slow down", retry_after=0.01)])
-def test_what_an_api_server_did_not_take_is_written_once_it_is_back(scene: Scene, failure: Exception) -> None:
-    scene.server.failures = [failure, failure, failure]
-    scene.elected()
-    wait_until(lambda: scene.state() == "Elected" and scene.server.told() == ["Elected"])
-    assert scene.writer.counts["unavailable"] == 3
-
-
-def test_a_refused_status_is_told_once_and_written_once_it_may_be(
-    scene: Scene, caplog: pytest.LogCaptureFixture
+def test_what_an_api_server_did_not_accept_is_written_once_it_is_back(
+    harness: StatusWriterHarness, failure: Exception
 ) -> None:
-    scene.server.failures = [ApiRefused(403, "no"), ApiRefused(403, "no")]
-    scene.elected()
-    wait_until(lambda: scene.state() == "Elected" and scene.server.told() == ["Elected"])
-    assert scene.writer.counts["refused"] == 2
+    harness.server.failures = [failure, failure, failure]
+    harness.elect()
+    wait_until(lambda: harness.ready_reason() == "Elected" and harness.server.event_reasons() == ["Elected"])
+    assert harness.writer.outcome_counts["unavailable"] == 3
+
+
+def test_a_refused_status_is_logged_once_and_written_once_allowed(
+    harness: StatusWriterHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    harness.server.failures = [ApiRefused(403, "no"), ApiRefused(403, "no")]
+    harness.elect()
+    wait_until(lambda: harness.ready_reason() == "Elected" and harness.server.event_reasons() == ["Elected"])
+    assert harness.writer.outcome_counts["refused"] == 2
     assert [record.message for record in caplog.records] == [
         "the status of MasterJob ns/job cannot be written: no"
     ]
 
 
-def test_a_master_that_lost_the_database_says_so_and_that_it_is_back(scene: Scene) -> None:
-    scene.elected()
-    wait_until(lambda: scene.state() == "Elected")
-    scene.database.silent = True
-    scene.step(Tick(), StopJob(TERM, "its trust ended"))
-    scene.step(Stopped(TERM))
-    wait_until(lambda: scene.state() == "DatabaseUnavailable")
-    assert "master" not in scene.server.now.status
-    scene.database.lock = replace(scene.database.lock, master=None)
-    scene.database.silent = False
-    wait_until(lambda: scene.state() == "Vacant")
+def test_a_master_that_lost_the_database_reports_the_loss_and_the_recovery(harness: StatusWriterHarness) -> None:
+    harness.elect()
+    wait_until(lambda: harness.ready_reason() == "Elected")
+    harness.database.is_down = True
+    harness.publish_step(Tick(), StopJob(TERM, "its trust ended"))
+    harness.publish_step(JobStopped(TERM))
+    wait_until(lambda: harness.ready_reason() == "DatabaseUnavailable")
+    assert "master" not in harness.server.current.status
+    harness.database.lock = replace(harness.database.lock, master=None)
+    harness.database.is_down = False
+    wait_until(lambda: harness.ready_reason() == "Vacant")
 
 
-def test_an_election_elsewhere_is_left_to_its_master(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(teller, "_MASTERS_TIME", 0.01)
-    scene.database.lock = replace(scene.database.lock, master=replace(MASTER, since=datetime.now(UTC)), term=5)
-    scene.writer.look("JOB")
-    wait_until(lambda: scene.database.reads >= 2)
-    assert scene.server.written == []
-    scene.database.lock = replace(scene.database.lock, master=MASTER)
-    wait_until(lambda: scene.state() == "Elected")
+def test_the_status_of_an_election_elsewhere_is_left_to_its_master(
+    harness: StatusWriterHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "_MASTER_WRITE_GRACE", 0.01)
+    harness.database.lock = replace(harness.database.lock, master=replace(MASTER, since=datetime.now(UTC)), term=5)
+    harness.writer.enqueue("JOB")
+    wait_until(lambda: harness.database.read_count >= 2)
+    assert harness.server.written == []
+    harness.database.lock = replace(harness.database.lock, master=MASTER)
+    wait_until(lambda: harness.ready_reason() == "Elected")
 
 
-def test_the_same_is_told_by_one_event_whoever_tells_it(scene: Scene) -> None:
-    entry = Entry("JOB", 5, Told.EVICTED, "pod-b was evicted")
-    scene.step(Tick(), Say(entry))
-    scene.step(Tick(), Say(entry))
-    wait_until(lambda: scene.server.told() == ["Evicted"])
+def test_the_same_transition_is_one_event_whoever_records_it(harness: StatusWriterHarness) -> None:
+    entry = HistoryEntry("JOB", 5, TransitionKind.EVICTED, "pod-b was evicted")
+    harness.publish_step(Tick(), RecordTransition(entry))
+    harness.publish_step(Tick(), RecordTransition(entry))
+    wait_until(lambda: harness.server.event_reasons() == ["Evicted"])
 
 
-def test_the_end_writes_what_there_is_to_tell() -> None:
-    scene = Scene()
-    scene.writer.start()
-    scene.elected()
-    scene.writer.close(5.0)
-    assert scene.state() == "Elected"
+def test_closing_writes_pending_statuses() -> None:
+    harness = StatusWriterHarness()
+    harness.writer.start()
+    harness.elect()
+    harness.writer.close(5.0)
+    assert harness.ready_reason() == "Elected"
 
 
 def test_the_end_does_not_wait_for_an_api_server_that_is_gone() -> None:
-    scene = Scene()
-    scene.server.failures = [ApiUnavailable("refused")] * 100
-    scene.writer.start()
-    scene.elected()
-    scene.writer.close(5.0)
-    assert scene.server.asked <= 3
+    harness = StatusWriterHarness()
+    harness.server.failures = [ApiUnavailable("refused")] * 100
+    harness.writer.start()
+    harness.elect()
+    harness.writer.close(5.0)
+    assert harness.server.patch_count <= 3
 
 
-def test_a_slow_api_server_holds_up_no_step_of_the_election(scene: Scene) -> None:
+def test_a_slow_api_server_holds_up_no_step_of_the_election(harness: StatusWriterHarness) -> None:
     go_on, hangs = threading.Event(), threading.Event()
-    real: Callable[..., Any] = scene.server.patch_status
+    real_patch: Callable[..., Any] = harness.server.patch_status
 
-    def hanging(*args: Any) -> Any:
+    def hanging_patch(*args: Any) -> Any:
         hangs.set()
         go_on.wait(10.0)
-        return real(*args)
+        return real_patch(*args)
 
-    scene.server.patch_status = hanging  # type: ignore[method-assign, assignment]
-    scene.elected()
+    harness.server.patch_status = hanging_patch  # type: ignore[method-assign, assignment]
+    harness.elect()
     assert hangs.wait(10.0)
     for _ in range(100):
-        scene.step(Woken(None))  # returns at once
+        harness.publish_step(LocksChanged(None))  # returns at once
     go_on.set()
-    wait_until(lambda: scene.state() == "Elected")
+    wait_until(lambda: harness.ready_reason() == "Elected")
 
 
 def test_an_object_that_cannot_be_written_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
-    bad, good = FakeServer(), Scene()
-    bad.now = replace(bad.now, uid="bad", name="bad")
+    bad, good = FakeServer(), StatusWriterHarness()
+    bad.current = replace(bad.current, uid="bad", name="bad")
     real_patch, real_by_lock = good.server.patch_status, good.server.by_lock
 
     def patch(namespace: str, name: str, version: str, status: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -277,71 +286,73 @@ def test_an_object_that_cannot_be_written_holds_up_no_other(caplog: pytest.LogCa
         return real_patch(namespace, name, version, status)
 
     good.server.patch_status = patch  # type: ignore[method-assign, assignment]
-    good.server.by_lock = lambda name: [bad.now, *real_by_lock(name)]  # type: ignore[method-assign]
+    good.server.by_lock = lambda name: [bad.current, *real_by_lock(name)]  # type: ignore[method-assign]
     good.writer.start()
-    good.writer.look("JOB")
-    wait_until(lambda: good.state() == "Vacant")
+    good.writer.enqueue("JOB")
+    wait_until(lambda: good.ready_reason() == "Vacant")
     good.writer.close(5.0)
 
 
-def test_a_defect_with_one_object_is_told_and_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
-    scene = Scene()
-    odd = replace(scene.server.now, name="odd", status={"conditions": [None]})
-    real_by_lock = scene.server.by_lock
-    scene.server.by_lock = lambda name: [odd, *real_by_lock(name)]  # type: ignore[method-assign]
-    scene.writer.start()
-    scene.writer.look("JOB")
-    wait_until(lambda: scene.state() == "Vacant")
-    scene.writer.close(5.0)
+def test_a_defect_with_one_object_is_logged_and_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    harness = StatusWriterHarness()
+    odd = replace(harness.server.current, name="odd", status={"conditions": [None]})
+    real_by_lock = harness.server.by_lock
+    harness.server.by_lock = lambda name: [odd, *real_by_lock(name)]  # type: ignore[method-assign]
+    harness.writer.start()
+    harness.writer.enqueue("JOB")
+    wait_until(lambda: harness.ready_reason() == "Vacant")
+    harness.writer.close(5.0)
     assert "a defect while the status of MasterJob ns/odd was written" in caplog.text
 
 
 def test_a_database_that_lost_the_last_terms_is_believed_after_a_while(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    harness: StatusWriterHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(teller, "_BEHIND", 0.05)
-    scene.elected()
-    wait_until(lambda: scene.state() == "Elected")
-    scene.step(Tick(), StopJob(TERM, "closed"))
-    scene.step(Stopped(TERM))
-    disabled = Disabled("x", "ann", "api", LONG_AGO, None)
-    scene.database.lock = replace(scene.database.lock, master=None, term=0, enabled=False, disabled=disabled)
-    scene.writer.look("JOB")
-    wait_until(lambda: scene.state() == "Disabled")
-    assert scene.server.now.status["term"] == 5
+    monkeypatch.setattr(reconciler, "_DATABASE_LAG_GRACE", 0.05)
+    harness.elect()
+    wait_until(lambda: harness.ready_reason() == "Elected")
+    harness.publish_step(Tick(), StopJob(TERM, "closed"))
+    harness.publish_step(JobStopped(TERM))
+    disabled = DisabledStatus("x", "ann", "api", LONG_AGO, None)
+    harness.database.lock = replace(harness.database.lock, master=None, term=0, enabled=False, disabled=disabled)
+    harness.writer.enqueue("JOB")
+    wait_until(lambda: harness.ready_reason() == "Disabled")
+    assert harness.server.current.status["term"] == 5
 
 
-def test_a_disable_that_stays_missing_in_the_database_is_written_again_and_told(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+def test_a_disable_that_stays_missing_in_the_database_is_written_again_and_reported(
+    harness: StatusWriterHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(teller, "_OVERLOOKED", 0.05)
-    scene.server.now = observed(enabled=False)
-    scene.elected()
-    wait_until(lambda: "uid" in scene.doubted and scene.state() == "Stopping")
+    monkeypatch.setattr(reconciler, "_DISABLE_GRACE", 0.05)
+    harness.server.current = observed(enabled=False)
+    harness.elect()
+    wait_until(lambda: "uid" in harness.requeued and harness.ready_reason() == "Stopping")
 
 
-def test_a_disable_that_is_just_being_written_is_not_told_before_it_is(scene: Scene) -> None:
-    scene.server.now = observed(enabled=False)
-    scene.elected()
-    wait_until(lambda: "uid" in scene.doubted)
-    assert not scene.server.written
-    disabled = Disabled("x", "ann", "uid", LONG_AGO, None)
-    scene.database.lock = replace(scene.database.lock, master=None, enabled=False, disabled=disabled)
-    scene.writer.look("JOB")
-    wait_until(lambda: scene.state() == "Disabled")
-    assert len(scene.server.written) == 1
+def test_a_disable_that_is_being_written_is_not_reported_before_it_is(harness: StatusWriterHarness) -> None:
+    harness.server.current = observed(enabled=False)
+    harness.elect()
+    wait_until(lambda: "uid" in harness.requeued)
+    assert not harness.server.written
+    disabled = DisabledStatus("x", "ann", "uid", LONG_AGO, None)
+    harness.database.lock = replace(harness.database.lock, master=None, enabled=False, disabled=disabled)
+    harness.writer.enqueue("JOB")
+    wait_until(lambda: harness.ready_reason() == "Disabled")
+    assert len(harness.server.written) == 1
 
 
-def test_a_long_note_of_any_script_fits_into_an_event(scene: Scene) -> None:
-    scene.step(Tick(), Say(Entry("JOB", 5, Told.EVICTED, 900 * "ü")))
-    wait_until(lambda: scene.server.told() == ["Evicted"])
-    assert len(next(iter(scene.server.events.values()))["note"].encode()) <= 1_000
+def test_a_long_note_of_any_script_fits_into_an_event(harness: StatusWriterHarness) -> None:
+    harness.publish_step(Tick(), RecordTransition(HistoryEntry("JOB", 5, TransitionKind.EVICTED, 900 * "ü")))
+    wait_until(lambda: harness.server.event_reasons() == ["Evicted"])
+    assert len(next(iter(harness.server.events.values()))["note"].encode()) <= 1_000
 
 
-def test_an_event_that_never_gets_an_answer_is_given_up_and_holds_up_no_status(scene: Scene) -> None:
-    def silent(namespace: str, body: Mapping[str, Any]) -> bool:
+def test_an_event_that_never_gets_an_answer_is_given_up_and_holds_up_no_status(
+    harness: StatusWriterHarness,
+) -> None:
+    def unanswered(namespace: str, body: Mapping[str, Any]) -> bool:
         raise ApiUnavailable("a webhook fails")
 
-    scene.server.create_event = silent  # type: ignore[method-assign]
-    scene.elected()
-    wait_until(lambda: scene.state() == "Elected")
+    harness.server.create_event = unanswered  # type: ignore[method-assign]
+    harness.elect()
+    wait_until(lambda: harness.ready_reason() == "Elected")

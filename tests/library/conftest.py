@@ -12,62 +12,62 @@ from typing import Any
 
 import pytest
 
-from masterjob.election.clock import clock
+from masterjob.concurrency.clock import clock
 
-PATIENCE = 30.0
+WAIT_TIMEOUT = 30.0
 
 
 @dataclass(frozen=True)
-class Word:
-    member: "Member"
+class Message:
+    process: "InstanceProcess"
     event: str
     at: float
-    more: dict[str, Any]
+    details: dict[str, Any]
 
 
-class Member:
-    """One process of tests/library/member.py."""
+class InstanceProcess:
+    """One process of tests/library/instance_process.py."""
 
-    def __init__(self, words: "queue.Queue[Word]", *arguments: str) -> None:
+    def __init__(self, messages: "queue.Queue[Message]", *arguments: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.library.member", *arguments],
+            [sys.executable, "-m", "tests.library.instance_process", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         self.pid = self._process.pid
-        self.errors: list[str] = []
+        self.stderr_lines: list[str] = []
         self._readers = [
-            threading.Thread(target=self._read_words, args=(words,), daemon=True),
+            threading.Thread(target=self._read_messages, args=(messages,), daemon=True),
             threading.Thread(target=self._read_errors, daemon=True),
         ]
         for reader in self._readers:
             reader.start()
 
-    def _read_words(self, words: "queue.Queue[Word]") -> None:
+    def _read_messages(self, messages: "queue.Queue[Message]") -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            said = json.loads(line)
-            words.put(Word(self, said.pop("event"), said.pop("at"), said))
+            fields = json.loads(line)
+            messages.put(Message(self, fields.pop("event"), fields.pop("at"), fields))
 
     def _read_errors(self) -> None:
         assert self._process.stderr is not None
-        self.errors.extend(self._process.stderr)
+        self.stderr_lines.extend(self._process.stderr)
 
-    def say(self, line: str) -> None:
+    def send_line(self, line: str) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
 
-    def signal(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         self._process.send_signal(number)
 
     def wait(self) -> int:
         """Wait for its end and return its exit code."""
-        code = self._process.wait(PATIENCE)
+        code = self._process.wait(WAIT_TIMEOUT)
         for reader in self._readers:
-            reader.join(PATIENCE)
+            reader.join(WAIT_TIMEOUT)
         return code
 
     def clean_up(self) -> None:
@@ -79,79 +79,79 @@ class Member:
             stream.close()
 
 
-class Stage:
+class LibraryHarness:
     """All members of a test, and what they said."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.members: list[Member] = []
-        self.said: list[Word] = []
-        self._words: queue.Queue[Word] = queue.Queue()
+        self.processes: list[InstanceProcess] = []
+        self.messages: list[Message] = []
+        self._queue: queue.Queue[Message] = queue.Queue()
 
-    def enter(self, *arguments: str) -> Member:
-        member = Member(self._words, "--database", self.url, *arguments)
-        self.members.append(member)
-        return member
+    def start_instance(self, *arguments: str) -> InstanceProcess:
+        process = InstanceProcess(self._queue, "--database", self.url, *arguments)
+        self.processes.append(process)
+        return process
 
-    def hear(self, event: str, *, of: Member | None = None) -> Word:
-        """Wait until a member says this; what it says meanwhile is kept in ``said``."""
+    def wait_for(self, event: str, *, process: InstanceProcess | None = None) -> Message:
+        """Wait until a member says this; what it says meanwhile is kept in ``fields``."""
         while True:
-            word = self._words.get(timeout=PATIENCE)
-            self.said.append(word)
-            if word.event == event and (of is None or word.member is of):
-                return word
+            message = self._queue.get(timeout=WAIT_TIMEOUT)
+            self.messages.append(message)
+            if message.event == event and (process is None or message.process is process):
+                return message
 
-    def heard(self, event: str) -> list[Word]:
+    def received(self, event: str) -> list[Message]:
         """All that was said of this, as far as it has arrived."""
-        while not self._words.empty():
-            self.said.append(self._words.get())
-        return [word for word in self.said if word.event == event]
+        while not self._queue.empty():
+            self.messages.append(self._queue.get())
+        return [message for message in self.messages if message.event == event]
 
     def check_one_at_a_time(self) -> None:
         """No start between another start and the end of that one: its stop, or its process."""
-        self.heard("")
-        running: Member | None = None
-        for word in sorted(self.said, key=lambda word: word.at):
-            if word.event == "start":
-                assert running is None, f"{word.member.pid} starts while {running.pid} runs"
-                running = word.member
-            elif word.event in ("stop", "killed") and word.member is running:
+        self.received("")
+        running: InstanceProcess | None = None
+        for message in sorted(self.messages, key=lambda word: word.at):
+            if message.event == "start":
+                assert running is None, f"{message.process.pid} starts while {running.pid} runs"
+                running = message.process
+            elif message.event in ("stop", "killed") and message.process is running:
                 running = None
 
-    def ended(self, member: Member) -> None:
+    def record_kill(self, process: InstanceProcess) -> None:
         """Note that this process is dead now, and its job with it."""
-        self.said.append(Word(member, "killed", clock(), {}))
+        self.messages.append(Message(process, "killed", clock(), {}))
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'masterjob.sqlite3'}"
-    return str(request.getfixturevalue(request.param).fresh())
+    return str(request.getfixturevalue(request.param).create_database())
 
 
 @pytest.fixture
-def stage(url: str) -> Iterator[Stage]:
-    yield from staged(url)
+def harness(url: str) -> Iterator[LibraryHarness]:
+    yield from running_harness(url)
 
 
 @pytest.fixture
-def on_sqlite(tmp_path: Path) -> Iterator[Stage]:
-    yield from staged(f"sqlite:///{tmp_path / 'masterjob.sqlite3'}")
+def sqlite_harness(tmp_path: Path) -> Iterator[LibraryHarness]:
+    yield from running_harness(f"sqlite:///{tmp_path / 'masterjob.sqlite3'}")
 
 
-def staged(url: str) -> Iterator[Stage]:
-    stage = Stage(url)
-    yield stage
-    for member in stage.members:
-        member.clean_up()
+def running_harness(url: str) -> Iterator[LibraryHarness]:
+    harness = LibraryHarness(url)
+    yield harness
+    for process in harness.processes:
+        process.clean_up()
 
 
-def wait_until(true: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     """Wait for a condition; the bound is there only so that a failure ends."""
-    pulse = threading.Event()
-    for _ in range(int(PATIENCE / 0.02)):
-        if true():
+    ticker = threading.Event()
+    for _ in range(int(WAIT_TIMEOUT / 0.02)):
+        if condition():
             return
-        pulse.wait(0.02)
+        ticker.wait(0.02)
     raise AssertionError("it did not come true")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from masterjob import Master, MasterJob, SettingError, TimingError, enable, start_master
-from masterjob.main import _process
-from masterjob.process import handle
-from tests.library.conftest import PATIENCE, wait_until
+from masterjob.app.library import _runtime
+from masterjob.runtime import handle
+from tests.library.conftest import WAIT_TIMEOUT, wait_until
 
 JOB = MasterJob(start=print)
 
@@ -21,7 +21,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         ({"master_job": JOB}, "lock_name is not specified"),
         ({"lock_name": "", "master_job": JOB}, "lockName must be a text that is not empty"),
@@ -38,12 +38,12 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_is_missing_or_wrong_is_refused_at_the_call(
-    arguments: dict[str, Any], words: str, tmp_path: Path
+    arguments: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     arguments = {"database": f"sqlite:///{tmp_path}/db", **arguments}
-    with pytest.raises(SettingError, match=words):
+    with pytest.raises(SettingError, match=message):
         start_master(**arguments)
-    assert not _process._instances, "a refused call leaves nothing running"
+    assert not _runtime._instances, "a refused call leaves nothing running"
 
 
 def test_an_unsafe_timing_is_refused_with_a_lease_that_would_do(tmp_path: Path) -> None:
@@ -72,14 +72,14 @@ def test_the_switch_needs_to_know_the_database_too() -> None:
 
 def test_a_handle_that_was_closed_closes_nobody_elses_lock(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/db"
-    keeper = start_master(lock_name="KEEPER", master_job=JOB, database=url, handle_signals=False)
+    other = start_master(lock_name="OTHER", master_job=JOB, database=url, handle_signals=False)
     old = start_master(lock_name="JOB", master_job=JOB, database=url, handle_signals=False)
     old.close()
     new = start_master(lock_name="JOB", master_job=JOB, database=url, handle_signals=False)
     old.close()
     assert new.why != "not taking part"
     new.close()
-    keeper.close()
+    other.close()
 
 
 def test_a_lock_whose_stop_outlasted_its_close_can_be_started_again_once_it_has_returned(
@@ -87,27 +87,27 @@ def test_a_lock_whose_stop_outlasted_its_close_can_be_started_again_once_it_has_
 ) -> None:
     started, may_stop = threading.Semaphore(0), threading.Event()
 
-    def begin() -> Master:
+    def start() -> Master:
         return start_master(
             lock_name="JOB",
-            master_job=MasterJob(start=started.release, stop=lambda: may_stop.wait(PATIENCE)),
+            master_job=MasterJob(start=started.release, stop=lambda: may_stop.wait(WAIT_TIMEOUT)),
             database=f"sqlite:///{tmp_path}/db",
             handle_signals=False,
             init_delay="0s",
             stop_timeout="10ms",
         )
 
-    first = begin()
-    assert started.acquire(timeout=PATIENCE)
-    with monkeypatch.context() as impatient:
-        impatient.setattr(handle, "GRACE", 0.0)
+    first = start()
+    assert started.acquire(timeout=WAIT_TIMEOUT)
+    with monkeypatch.context() as patch:
+        patch.setattr(handle, "SHUTDOWN_GRACE", 0.0)
         first.close()
     with pytest.raises(SettingError, match="already started"):
-        begin()
+        start()
     may_stop.set()
     wait_until(lambda: first.why == "not taking part")
-    second = begin()
+    second = start()
     first.close()
-    assert started.acquire(timeout=PATIENCE), "the first handle has closed nothing of the second"
+    assert started.acquire(timeout=WAIT_TIMEOUT), "the first handle has closed nothing of the second"
     second.close()
-    assert not _process._instances
+    assert not _runtime._instances

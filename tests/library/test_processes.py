@@ -10,189 +10,195 @@ from collections import Counter
 import pytest
 
 import masterjob
+from tests.library.conftest import WAIT_TIMEOUT, LibraryHarness, wait_until
 
-from .conftest import PATIENCE, Stage, wait_until
 
-
-def test_start_is_called_on_one_instance_and_on_another_when_that_is_killed(stage: Stage) -> None:
+def test_start_is_called_on_one_instance_and_on_another_when_that_is_killed(harness: LibraryHarness) -> None:
     for _ in range(3):
-        stage.enter()
-    first = stage.hear("start")
-    first.member.signal(signal.SIGKILL)
-    first.member.wait()
-    stage.ended(first.member)
-    second = stage.hear("start")
-    assert second.member is not first.member
-    assert second.more["term"] > first.more["term"]
-    stage.check_one_at_a_time()
-    wait_until(lambda: kinds(stage)[:2] == ["elected", "evicted"])  # who is killed at once tells nothing
+        harness.start_instance()
+    first = harness.wait_for("start")
+    first.process.send_signal(signal.SIGKILL)
+    first.process.wait()
+    harness.record_kill(first.process)
+    second = harness.wait_for("start")
+    assert second.process is not first.process
+    assert second.details["term"] > first.details["term"]
+    harness.check_one_at_a_time()
+    wait_until(lambda: history_kinds(harness)[:2] == ["elected", "evicted"])  # who is killed at once tells nothing
 
 
-def kinds(stage: Stage) -> list[str]:
+def history_kinds(harness: LibraryHarness) -> list[str]:
     """The history, the newest first; it is written right after what it tells."""
-    return [event.kind for event in masterjob.history("JOB", database=stage.url)]
+    return [event.kind for event in masterjob.history("JOB", database=harness.url)]
 
 
-def test_sigterm_stops_the_job_and_hands_the_lock_over(stage: Stage) -> None:
+def test_sigterm_stops_the_job_and_hands_the_lock_over(harness: LibraryHarness) -> None:
     for _ in range(3):
-        stage.enter()
-    first = stage.hear("start")
-    first.member.signal(signal.SIGTERM)
-    stage.hear("stop", of=first.member)
-    assert stage.hear("start").member is not first.member
-    assert first.member.wait() == -signal.SIGTERM
-    stage.check_one_at_a_time()
+        harness.start_instance()
+    first = harness.wait_for("start")
+    first.process.send_signal(signal.SIGTERM)
+    harness.wait_for("stop", process=first.process)
+    assert harness.wait_for("start").process is not first.process
+    assert first.process.wait() == -signal.SIGTERM
+    harness.check_one_at_a_time()
 
 
-def test_the_interpreters_exit_stops_the_job_and_hands_the_lock_over(stage: Stage) -> None:
-    first, second = stage.enter(), stage.enter()
-    winner = stage.hear("start").member
-    winner.say("return")
-    stage.hear("stop", of=winner)
-    assert stage.hear("start").member is (second if winner is first else first)
+def test_the_interpreters_exit_stops_the_job_and_hands_the_lock_over(harness: LibraryHarness) -> None:
+    first, second = harness.start_instance(), harness.start_instance()
+    winner = harness.wait_for("start").process
+    winner.send_line("return")
+    harness.wait_for("stop", process=winner)
+    assert harness.wait_for("start").process is (second if winner is first else first)
     assert winner.wait() == 0
 
 
-def test_a_disabled_lock_is_stopped_everywhere_until_it_is_enabled(stage: Stage) -> None:
+def test_a_disabled_lock_is_stopped_everywhere_until_it_is_enabled(harness: LibraryHarness) -> None:
     for _ in range(2):
-        stage.enter()
-    stage.hear("start")
-    assert masterjob.disable("JOB", "the disk is full", "tester", database=stage.url)
-    stopped = stage.hear("stop")
-    (lock,) = masterjob.status("JOB", database=stage.url)
+        harness.start_instance()
+    harness.wait_for("start")
+    assert masterjob.disable("JOB", "the disk is full", "tester", database=harness.url)
+    stopped = harness.wait_for("stop")
+    (lock,) = masterjob.status("JOB", database=harness.url)
     assert lock.disabled is not None
     assert (lock.disabled.reason, lock.disabled.actor) == ("the disk is full", "tester")
-    for member in stage.members:
-        member.say("ask")
-    for _ in stage.members:
-        assert not stage.hear("answer").more["is_master"]
-    assert masterjob.enable("JOB", "tester", database=stage.url)
-    assert stage.hear("start").at > stopped.at
-    stage.check_one_at_a_time()
+    for process in harness.processes:
+        process.send_line("ask")
+    for _ in harness.processes:
+        assert not harness.wait_for("answer").details["is_master"]
+    assert masterjob.enable("JOB", "tester", database=harness.url)
+    assert harness.wait_for("start").at > stopped.at
+    harness.check_one_at_a_time()
 
 
-def test_a_step_down_gives_the_term_to_another(stage: Stage) -> None:
+def test_a_step_down_gives_the_term_to_another(harness: LibraryHarness) -> None:
     for _ in range(2):  # MariaDB is polled once a second: who sits out less may be back before others know
-        stage.enter("--heartbeat", "1500ms", "--lease", "5s")
-    first = stage.hear("start").member
-    assert masterjob.step_down("JOB", "please", "tester", database=stage.url)
-    stage.hear("stop", of=first)
-    assert stage.hear("start").member is not first
-    why = [event.reason for event in masterjob.history("JOB", database=stage.url)]
-    assert any("asked to step down by tester: please" in reason for reason in why)
+        harness.start_instance("--heartbeat", "1500ms", "--lease", "5s")
+    first = harness.wait_for("start").process
+    assert masterjob.step_down("JOB", "please", "tester", database=harness.url)
+    harness.wait_for("stop", process=first)
+    assert harness.wait_for("start").process is not first
+    reasons = [event.reason for event in masterjob.history("JOB", database=harness.url)]
+    assert any("asked to step down by tester: please" in reason for reason in reasons)
 
 
-def test_a_master_that_was_frozen_past_its_lease_stops_when_it_wakes_up(stage: Stage) -> None:
+def test_a_master_that_was_frozen_past_its_lease_stops_when_it_wakes_up(harness: LibraryHarness) -> None:
     for _ in range(2):
-        stage.enter()
-    first = stage.hear("start").member
-    first.signal(signal.SIGSTOP)
-    second = stage.hear("start").member
+        harness.start_instance()
+    first = harness.wait_for("start").process
+    first.send_signal(signal.SIGSTOP)
+    second = harness.wait_for("start").process
     assert second is not first
-    first.signal(signal.SIGCONT)
-    stage.hear("stop", of=first)
-    first.say("ask")
-    answer = stage.hear("answer", of=first)
-    assert not answer.more["is_master"]
-    second.say("ask")
-    assert stage.hear("answer", of=second).more["is_master"]
+    first.send_signal(signal.SIGCONT)
+    harness.wait_for("stop", process=first)
+    first.send_line("ask")
+    answer = harness.wait_for("answer", process=first)
+    assert not answer.details["is_master"]
+    second.send_line("ask")
+    assert harness.wait_for("answer", process=second).details["is_master"]
 
 
-def test_the_handle_says_in_words_what_its_instance_does(on_sqlite: Stage) -> None:
-    stage = on_sqlite
-    master = stage.enter()
-    term = stage.hear("start").more["term"]
-    other = stage.enter()
-    for member in (master, other):
-        member.say("ask")
-    answers = {word.member: word.more for word in (stage.hear("answer"), stage.hear("answer"))}
+def test_the_handle_explains_what_its_instance_does(sqlite_harness: LibraryHarness) -> None:
+    harness = sqlite_harness
+    master = harness.start_instance()
+    term = harness.wait_for("start").details["term"]
+    other = harness.start_instance()
+    for process in (master, other):
+        process.send_line("ask")
+    answers = {
+        message.process: message.details for message in (harness.wait_for("answer"), harness.wait_for("answer"))
+    }
     assert answers[master]["why"] == f"master since term {term}"
     assert answers[master]["term"] == term
     assert answers[other]["term"] is None
 
 
-def test_a_close_gives_the_lock_to_others_and_the_process_goes_on(on_sqlite: Stage) -> None:
-    stage = on_sqlite
-    first = stage.enter()
-    stage.hear("start")
-    second = stage.enter()
-    first.say("close")
-    stage.hear("closed", of=first)
-    assert stage.hear("start").member is second
-    first.say("ask")
-    assert stage.hear("answer", of=first).more["why"] == "not taking part"
+def test_a_close_gives_the_lock_to_others_and_the_process_goes_on(sqlite_harness: LibraryHarness) -> None:
+    harness = sqlite_harness
+    first = harness.start_instance()
+    harness.wait_for("start")
+    second = harness.start_instance()
+    first.send_line("close")
+    harness.wait_for("closed", process=first)
+    assert harness.wait_for("start").process is second
+    first.send_line("ask")
+    assert harness.wait_for("answer", process=first).details["why"] == "not taking part"
 
 
-def test_a_signal_handler_that_was_there_is_called_too(on_sqlite: Stage) -> None:
-    stage = on_sqlite
-    member = stage.enter("--own-handler")
-    stage.hear("start")
-    member.signal(signal.SIGTERM)
-    assert member.wait() == 7
-    assert {word.event for word in (stage.hear("own handler"), *stage.heard("stop"))} == {"own handler", "stop"}
+def test_a_signal_handler_that_was_there_is_called_too(sqlite_harness: LibraryHarness) -> None:
+    harness = sqlite_harness
+    process = harness.start_instance("--own-handler")
+    harness.wait_for("start")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 7
+    assert {message.event for message in (harness.wait_for("own handler"), *harness.received("stop"))} == {
+        "own handler",
+        "stop",
+    }
 
 
-def test_a_coroutine_job_runs_on_the_applications_loop(on_sqlite: Stage) -> None:
-    stage = on_sqlite
-    member = stage.enter("--job", "coroutine")
-    assert stage.hear("start").more["thread"] == "MainThread"
-    member.say("return")
-    assert stage.hear("stop").more["thread"] == "MainThread"
-    assert [word.event for word in stage.said][-2:] == ["cancelled", "stop"]
-    assert member.wait() == 0
+def test_a_coroutine_job_runs_on_the_applications_loop(sqlite_harness: LibraryHarness) -> None:
+    harness = sqlite_harness
+    process = harness.start_instance("--job", "coroutine")
+    assert harness.wait_for("start").details["thread"] == "MainThread"
+    process.send_line("return")
+    assert harness.wait_for("stop").details["thread"] == "MainThread"
+    assert [message.event for message in harness.messages][-2:] == ["cancelled", "stop"]
+    assert process.wait() == 0
 
 
-def test_a_start_that_raises_leaves_the_lock_to_others_and_says_why(on_sqlite: Stage) -> None:
-    stage = on_sqlite
-    failing = stage.enter("--job", "fails")
-    stage.hear("failing")
-    good = stage.enter()
-    assert stage.hear("start").member is good
-    reasons = [event.reason for event in masterjob.history("JOB", database=stage.url)]
+def test_a_start_that_raises_leaves_the_lock_to_others_and_says_why(sqlite_harness: LibraryHarness) -> None:
+    harness = sqlite_harness
+    failing = harness.start_instance("--job", "fails")
+    harness.wait_for("failing")
+    good = harness.start_instance()
+    assert harness.wait_for("start").process is good
+    reasons = [event.reason for event in masterjob.history("JOB", database=harness.url)]
     assert "start of JOB failed: RuntimeError: no disk" in reasons
     assert failing._process.poll() is None
 
 
-def test_with_the_policy_exit_a_process_whose_stop_hangs_ends_with_its_lease(on_sqlite: Stage) -> None:
-    stage = on_sqlite
-    member = stage.enter("--job", "stop-hangs", "--lost-policy", "exit")
-    stage.hear("start")
-    evict_everybody(stage.url)
-    assert member.wait() == 1
+def test_with_the_policy_exit_a_process_whose_stop_hangs_ends_with_its_lease(
+    sqlite_harness: LibraryHarness,
+) -> None:
+    harness = sqlite_harness
+    process = harness.start_instance("--job", "stop-hangs", "--lost-policy", "exit")
+    harness.wait_for("start")
+    evict_all(harness.url)
+    assert process.wait() == 1
 
 
-def test_with_the_policy_stop_it_goes_on_and_tells(on_sqlite: Stage) -> None:
-    stage = on_sqlite
-    member = stage.enter("--job", "stop-hangs")
-    stage.hear("start")
-    evict_everybody(stage.url)
-    stage.hear("stop")
-    wait_until(lambda: "overrun" in kinds(stage))
-    assert member._process.poll() is None
+def test_with_the_policy_stop_it_goes_on_and_records_the_overrun(sqlite_harness: LibraryHarness) -> None:
+    harness = sqlite_harness
+    process = harness.start_instance("--job", "stop-hangs")
+    harness.wait_for("start")
+    evict_all(harness.url)
+    harness.wait_for("stop")
+    wait_until(lambda: "overrun" in history_kinds(harness))
+    assert process._process.poll() is None
 
 
-def evict_everybody(url: str) -> None:
+def evict_all(url: str) -> None:
     """What a candidate does to a session that it holds for dead."""
-    with sqlite3.connect(url.removeprefix("sqlite:///"), timeout=PATIENCE) as connection:
+    with sqlite3.connect(url.removeprefix("sqlite:///"), timeout=WAIT_TIMEOUT) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("DELETE FROM master_session")
 
 
-def test_a_password_reaches_neither_log_nor_error(on_sqlite: Stage) -> None:
-    on_sqlite.url = "postgresql://user:s3cret@127.0.0.1:1/none"
-    member = on_sqlite.enter()
-    wait_until(lambda: any("127.0.0.1" in line for line in member.errors))
-    member.signal(signal.SIGTERM)
-    member.wait()
-    assert "s3cret" not in "".join(member.errors)
+def test_a_password_reaches_neither_log_nor_error(sqlite_harness: LibraryHarness) -> None:
+    sqlite_harness.url = "postgresql://user:s3cret@127.0.0.1:1/none"
+    process = sqlite_harness.start_instance()
+    wait_until(lambda: any("127.0.0.1" in line for line in process.stderr_lines))
+    process.send_signal(signal.SIGTERM)
+    process.wait()
+    assert "s3cret" not in "".join(process.stderr_lines)
 
 
-def test_thirty_locks_of_one_process_share_one_elector(on_sqlite: Stage) -> None:
+def test_thirty_locks_of_one_process_share_one_elector(sqlite_harness: LibraryHarness) -> None:
     masters = [
         masterjob.start_master(
             lock_name=f"lock-{number}",
             master_job=masterjob.MasterJob(start=lambda: None),
-            database=on_sqlite.url,
+            database=sqlite_harness.url,
             init_delay="0s",
             handle_signals=False,
         )
@@ -201,13 +207,13 @@ def test_thirty_locks_of_one_process_share_one_elector(on_sqlite: Stage) -> None
     wait_until(lambda: all(master.is_master for master in masters))
     assert len({master.instance for master in masters}) == 1
     names = Counter(thread.name for thread in threading.enumerate())
-    assert [names[f"masterjob {each}"] for each in ("elector", "guard", "heartbeat", "control")] == [1] * 4
+    assert [names[f"masterjob {each}"] for each in ("elector", "watchdog", "heartbeat", "control")] == [1] * 4
     for master in masters:
         master.close()
-    assert not any(lock.master for lock in masterjob.status(database=on_sqlite.url))
+    assert not any(lock.master for lock in masterjob.status(database=sqlite_harness.url))
 
 
-SLOW_STOP = """
+SLOW_STOP_PROGRAM = """
 import signal, sys, threading, time
 from masterjob import MasterJob, start_master
 def stop():
@@ -228,21 +234,24 @@ ended.wait()
 
 @pytest.mark.parametrize("handler", ["exits", "sets an event", "none"])
 def test_however_a_process_ends_its_stop_is_waited_for_and_its_lock_released(
-    on_sqlite: Stage, handler: str
+    sqlite_harness: LibraryHarness, handler: str
 ) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW_STOP, on_sqlite.url, handler], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SLOW_STOP_PROGRAM, sqlite_harness.url, handler], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "start\n"
     process.send_signal(signal.SIGTERM)
     # A signal that comes before start has returned from its print has stop called once more when it has.
-    assert process.communicate(timeout=PATIENCE)[0] in ("stop begins\nstop ends\n", 2 * "stop begins\nstop ends\n")
-    (lock,) = masterjob.status("JOB", database=on_sqlite.url)
+    assert process.communicate(timeout=WAIT_TIMEOUT)[0] in (
+        "stop begins\nstop ends\n",
+        2 * "stop begins\nstop ends\n",
+    )
+    (lock,) = masterjob.status("JOB", database=sqlite_harness.url)
     assert lock.master is None
 
 
-FORKS = """
+FORKING_PROGRAM = """
 import os, signal, sys, time
 import masterjob
 from masterjob import MasterJob, start_master
@@ -262,12 +271,17 @@ print(os.waitstatus_to_exitcode(status), flush=True)
 """
 
 
-def test_a_forked_child_is_no_instance_and_ends_by_sigterm_as_it_would_without_us(on_sqlite: Stage) -> None:
+def test_a_forked_child_is_no_instance_and_ends_by_sigterm_as_it_would_without_us(
+    sqlite_harness: LibraryHarness,
+) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", FORKS, on_sqlite.url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", FORKING_PROGRAM, sqlite_harness.url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "the child is nothing\n"
-    assert process.communicate("go on\n", timeout=PATIENCE)[0] == f"{-signal.SIGTERM}\n"
-    (lock,) = masterjob.status("JOB", database=on_sqlite.url)
+    assert process.communicate("go on\n", timeout=WAIT_TIMEOUT)[0] == f"{-signal.SIGTERM}\n"
+    (lock,) = masterjob.status("JOB", database=sqlite_harness.url)
     assert lock.master is None

@@ -13,124 +13,125 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import masterjob
+from tests.library.conftest import WAIT_TIMEOUT, LibraryHarness
 
-from .conftest import PATIENCE, Stage
-
-Run = Callable[..., "subprocess.Popen[str]"]
+RunProgram = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def run(on_sqlite: Stage) -> Iterator[Run]:
+def run_program(sqlite_harness: LibraryHarness) -> Iterator[RunProgram]:
     """Run a program on the stage's database; one that says nothing for long is killed, so that a failure ends."""
     processes: list[subprocess.Popen[str]] = []
-    bounds: list[threading.Timer] = []
+    kill_timers: list[threading.Timer] = []
 
     def start(program: str, *arguments: str) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
-            [sys.executable, "-c", program, on_sqlite.url, *arguments],
+            [sys.executable, "-c", program, sqlite_harness.url, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         processes.append(process)
-        bounds.append(threading.Timer(PATIENCE, process.kill))
-        bounds[-1].start()
+        kill_timers.append(threading.Timer(WAIT_TIMEOUT, process.kill))
+        kill_timers[-1].start()
         return process
 
     yield start
-    for bound in bounds:
-        bound.cancel()
+    for kill_timer in kill_timers:
+        kill_timer.cancel()
     for process in processes:
         process.kill()
         process.communicate()
 
 
-def say(process: "subprocess.Popen[str]", line: str) -> None:
+def send_line(process: "subprocess.Popen[str]", line: str) -> None:
     assert process.stdin is not None
     process.stdin.write(line + "\n")
     process.stdin.flush()
 
 
-def hear(process: "subprocess.Popen[str]") -> str:
+def read_line(process: "subprocess.Popen[str]") -> str:
     assert process.stdout is not None
     return process.stdout.readline().strip()
 
 
-def is_free(stage: Stage) -> bool:
-    (lock,) = masterjob.status("JOB", database=stage.url)
+def is_free(harness: LibraryHarness) -> bool:
+    (lock,) = masterjob.status("JOB", database=harness.url)
     return lock.master is None
 
 
 @pytest.mark.parametrize("wait", ["event", "sleep", "pause"])
-def test_it_is_acted_on_while_the_main_thread_waits_and_never_comes_round(on_sqlite: Stage, wait: str) -> None:
-    stage = on_sqlite
-    member = stage.enter("--wait", wait)
-    stage.hear("start")
-    member.say("take SIGTERM")
-    stage.hear("stop")
-    assert member.wait() == -signal.SIGTERM
-    assert is_free(stage)
+def test_it_is_acted_on_while_the_main_thread_waits_and_never_comes_round(
+    sqlite_harness: LibraryHarness, wait: str
+) -> None:
+    harness = sqlite_harness
+    process = harness.start_instance("--wait", wait)
+    harness.wait_for("start")
+    process.send_line("take SIGTERM")
+    harness.wait_for("stop")
+    assert process.wait() == -signal.SIGTERM
+    assert is_free(harness)
 
 
 def test_an_earlier_handler_is_called_once_when_the_main_thread_comes_round_and_no_lock_waits_for_that(
-    on_sqlite: Stage,
+    sqlite_harness: LibraryHarness,
 ) -> None:
-    stage = on_sqlite
-    member = stage.enter("--own-handler")
-    stage.hear("start")
-    other = stage.enter()
-    member.say("take SIGTERM")
-    stage.hear("stop", of=member)
-    assert stage.hear("start").member is other
-    assert not stage.heard("own handler")
-    member.say("return")
-    assert stage.hear("own handler").more["thread"] == "MainThread"
-    assert member.wait() == 7
-    assert len(stage.heard("own handler")) == 1
+    harness = sqlite_harness
+    process = harness.start_instance("--own-handler")
+    harness.wait_for("start")
+    other = harness.start_instance()
+    process.send_line("take SIGTERM")
+    harness.wait_for("stop", process=process)
+    assert harness.wait_for("start").process is other
+    assert not harness.received("own handler")
+    process.send_line("return")
+    assert harness.wait_for("own handler").details["thread"] == "MainThread"
+    assert process.wait() == 7
+    assert len(harness.received("own handler")) == 1
 
 
-def test_a_handler_that_came_after_ours_has_the_last_word(on_sqlite: Stage) -> None:
-    stage = on_sqlite
-    member = stage.enter("--later-handler")
-    stage.hear("start")
-    member.say("take SIGTERM")
-    member.say("ask")
-    assert stage.hear("answer").more["is_master"]
-    member.say("return")
-    stage.hear("own handler")
-    stage.hear("stop")
-    assert member.wait() == 7
+def test_a_handler_that_came_after_ours_has_the_last_word(sqlite_harness: LibraryHarness) -> None:
+    harness = sqlite_harness
+    process = harness.start_instance("--later-handler")
+    harness.wait_for("start")
+    process.send_line("take SIGTERM")
+    process.send_line("ask")
+    assert harness.wait_for("answer").details["is_master"]
+    process.send_line("return")
+    harness.wait_for("own handler")
+    harness.wait_for("stop")
+    assert process.wait() == 7
 
 
-def test_an_ignored_one_stays_ignored(on_sqlite: Stage) -> None:
-    stage = on_sqlite
-    member = stage.enter("--ignores")
-    stage.hear("start")
-    member.signal(signal.SIGTERM)
-    member.say("take SIGTERM")
-    member.say("ask")
-    assert stage.hear("answer").more["is_master"]
-    member.say("return")
-    assert member.wait() == 0
+def test_an_ignored_one_stays_ignored(sqlite_harness: LibraryHarness) -> None:
+    harness = sqlite_harness
+    process = harness.start_instance("--ignores")
+    harness.wait_for("start")
+    process.send_signal(signal.SIGTERM)
+    process.send_line("take SIGTERM")
+    process.send_line("ask")
+    assert harness.wait_for("answer").details["is_master"]
+    process.send_line("return")
+    assert process.wait() == 0
 
 
-def test_other_signals_are_none_of_our_business(on_sqlite: Stage) -> None:
-    stage = on_sqlite
-    member = stage.enter()
-    stage.hear("start")
-    member.signal(signal.SIGUSR1)
-    stage.hear("other handler")
-    member.say("ask")
-    assert stage.hear("answer").more["is_master"]
-    member.say("return")
-    assert member.wait() == 0
+def test_other_signals_are_none_of_our_business(sqlite_harness: LibraryHarness) -> None:
+    harness = sqlite_harness
+    process = harness.start_instance()
+    harness.wait_for("start")
+    process.send_signal(signal.SIGUSR1)
+    harness.wait_for("other handler")
+    process.send_line("ask")
+    assert harness.wait_for("answer").details["is_master"]
+    process.send_line("return")
+    assert process.wait() == 0
 
 
-LOOP = """
+EVENT_LOOP_PROGRAM = """
 import asyncio, signal, sys, threading
 from masterjob import MasterJob, start_master
 
-def take_part():
+def start_instance():
     job = MasterJob(lambda: print("start", flush=True), lambda: print("stop", flush=True))
     start_master(lock_name="JOB", master_job=job, database=sys.argv[1], init_delay="0s")
 
@@ -138,18 +139,18 @@ def listen():
     for line in sys.stdin:
         signal.pthread_kill(threading.get_ident(), getattr(signal, line.strip()))
 
-def say(words):
-    print(words, flush=True)
+def report(message):
+    print(message, flush=True)
 
 async def main():
     threading.Thread(target=listen, daemon=True).start()
     loop = asyncio.get_running_loop()
     if sys.argv[2] == "after us":
-        take_part()
+        start_instance()
     if sys.argv[2] != "never":
-        loop.add_signal_handler(signal.SIGUSR1, say, "the loop's")
+        loop.add_signal_handler(signal.SIGUSR1, report, "the loop's")
     if sys.argv[2] != "after us":
-        take_part()
+        start_instance()
     await asyncio.Event().wait()
 
 asyncio.run(main())
@@ -157,25 +158,25 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("handles", ["before us", "after us"])
-def test_an_event_loop_keeps_its_own_way_to_be_woken_which_serves_us_too(run: Run, handles: str) -> None:
-    process = run(LOOP, handles)
-    assert hear(process) == "start"
-    say(process, "SIGUSR1")
-    assert hear(process) == "the loop's"
-    say(process, "SIGTERM")
-    assert hear(process) == "stop"
-    assert process.wait(PATIENCE) == -signal.SIGTERM
+def test_an_event_loop_keeps_its_own_wakeup_fd_which_serves_us_too(run_program: RunProgram, handles: str) -> None:
+    process = run_program(EVENT_LOOP_PROGRAM, handles)
+    assert read_line(process) == "start"
+    send_line(process, "SIGUSR1")
+    assert read_line(process) == "the loop's"
+    send_line(process, "SIGTERM")
+    assert read_line(process) == "stop"
+    assert process.wait(WAIT_TIMEOUT) == -signal.SIGTERM
 
 
-def test_an_event_loop_that_handles_no_signals_need_not_be_woken(run: Run) -> None:
-    process = run(LOOP, "never")
-    assert hear(process) == "start"
-    say(process, "SIGTERM")
-    assert hear(process) == "stop"
-    assert process.wait(PATIENCE) == -signal.SIGTERM
+def test_an_event_loop_that_handles_no_signals_needs_no_wakeup(run_program: RunProgram) -> None:
+    process = run_program(EVENT_LOOP_PROGRAM, "never")
+    assert read_line(process) == "start"
+    send_line(process, "SIGTERM")
+    assert read_line(process) == "stop"
+    assert process.wait(WAIT_TIMEOUT) == -signal.SIGTERM
 
 
-HANGS = """
+HANGING_STOP_PROGRAM = """
 import signal, sys, threading
 from masterjob import MasterJob, start_master
 
@@ -195,16 +196,16 @@ threading.Event().wait()
 """
 
 
-def test_a_second_one_ends_a_process_whose_stop_hangs_at_once(run: Run) -> None:
-    process = run(HANGS)
-    assert hear(process) == "start"
-    say(process, "first")
-    assert hear(process) == "stop"
-    say(process, "second")
-    assert process.wait(PATIENCE) == -signal.SIGTERM
+def test_a_second_one_ends_a_process_whose_stop_hangs_at_once(run_program: RunProgram) -> None:
+    process = run_program(HANGING_STOP_PROGRAM)
+    assert read_line(process) == "start"
+    send_line(process, "first")
+    assert read_line(process) == "stop"
+    send_line(process, "second")
+    assert process.wait(WAIT_TIMEOUT) == -signal.SIGTERM
 
 
-FORKS = """
+FORKING_PROGRAM = """
 import os, signal, sys, threading, time
 from masterjob import MasterJob, start_master
 
@@ -241,9 +242,9 @@ print("still master", master.is_master, flush=True)
 """
 
 
-@pytest.mark.parametrize("where", ["main", "thread"])
+@pytest.mark.parametrize("thread", ["main", "thread"])
 @pytest.mark.parametrize(
-    ("handlers", "words"),
+    ("handlers", "lines"),
     [
         ((), ["ended with -15"]),
         (("own",), ["own handler False", "ended with 0"]),
@@ -251,14 +252,14 @@ print("still master", master.is_master, flush=True)
         (("own", "later"), ["later handler", "own handler False", "ended with 0"]),
     ],
 )
-def test_in_a_forked_child_it_does_what_it_did_before_us_and_its_parent_hears_nothing(
-    run: Run, where: str, handlers: tuple[str, ...], words: list[str]
+def test_in_a_forked_child_it_does_what_it_did_before_us_and_its_parent_is_not_notified(
+    run_program: RunProgram, thread: str, handlers: tuple[str, ...], lines: list[str]
 ) -> None:
-    said, _ = run(FORKS, where, *handlers).communicate(timeout=PATIENCE)
-    assert said.splitlines() == ["woken by -1", *words, "still master True"]
+    output, _ = run_program(FORKING_PROGRAM, thread, *handlers).communicate(timeout=WAIT_TIMEOUT)
+    assert output.splitlines() == ["woken by -1", *lines, "still master True"]
 
 
-WITHOUT = """
+UNHANDLED_PROGRAM = """
 import signal, sys
 from masterjob import MasterJob, start_master
 
@@ -268,13 +269,13 @@ print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, signal.set_wakeup_fd(-
 """
 
 
-def test_without_handle_signals_nothing_is_touched(run: Run) -> None:
-    assert run(WITHOUT).communicate(timeout=PATIENCE)[0] == "True -1\n"
+def test_without_handle_signals_nothing_is_touched(run_program: RunProgram) -> None:
+    assert run_program(UNHANDLED_PROGRAM).communicate(timeout=WAIT_TIMEOUT)[0] == "True -1\n"
 
 
-KEEPS = """
+WAKEUP_FD_PROGRAM = """
 import os, signal, sys
-from masterjob.process.sigterm import Sigterm
+from masterjob.runtime.sigterm import SigtermHandler
 
 _, theirs = os.pipe()
 os.set_blocking(theirs, False)
@@ -285,13 +286,15 @@ if sys.argv[2] == "closed":  # and nothing else will have that number
 signal.set_wakeup_fd(theirs)
 if sys.argv[2] != "open":
     os.close(theirs)
-Sigterm(print).handle()
+SigtermHandler(print).install()
 print(signal.set_wakeup_fd(-1) == theirs)
 """
 
 
 @pytest.mark.parametrize(
-    ("theirs", "stays"), [("open", True), ("closed", False), ("closed, and lent to us", False)]
+    ("existing_fd", "kept"), [("open", True), ("closed", False), ("closed, and lent to us", False)]
 )
-def test_a_wakeup_fd_that_somebody_has_stays_unless_it_was_closed(run: Run, theirs: str, stays: bool) -> None:
-    assert run(KEEPS, theirs).communicate(timeout=PATIENCE)[0] == f"{stays}\n"
+def test_a_wakeup_fd_that_somebody_has_stays_unless_it_was_closed(
+    run_program: RunProgram, existing_fd: str, kept: bool
+) -> None:
+    assert run_program(WAKEUP_FD_PROGRAM, existing_fd).communicate(timeout=WAIT_TIMEOUT)[0] == f"{kept}\n"

@@ -7,18 +7,18 @@ from typing import Any
 
 import pymysql
 
-from tests.servers.process import Server, Unavailable, find
+from tests.servers.process import Server, Unavailable, find_program
 
 
 class MariaDB(Server):
     name = "MariaDB"
     users = ("mysql", "nobody")
-    end_signal = signal.SIGKILL
+    stop_signal = signal.SIGKILL
 
-    def create(self) -> None:
+    def create_data_directory(self) -> None:
         self.run(
             [
-                find("mariadb-install-db", *_PLACES),
+                find_program("mariadb-install-db", *_PROGRAM_DIRECTORIES),
                 "--no-defaults",
                 f"--datadir={self._data}",
                 "--auth-root-authentication-method=normal",
@@ -28,7 +28,7 @@ class MariaDB(Server):
 
     def command(self) -> Sequence[str | Path]:
         return [
-            _server(),
+            _server_program(),
             "--no-defaults",
             f"--datadir={self._data}",
             f"--socket={self.directory / 'socket'}",
@@ -44,18 +44,18 @@ class MariaDB(Server):
             "--max-connections=150",
         ]
 
-    def ask_version(self) -> str:
-        return str(self.do("SELECT VERSION()")).split("-")[0]
+    def read_version(self) -> str:
+        return str(self.execute("SELECT VERSION()")).split("-")[0]
 
-    def fresh(self) -> str:
-        name = self.new_name()
-        self.do(f"CREATE DATABASE {name} CHARACTER SET latin1")  # the tables bring their own
+    def create_database(self) -> str:
+        name = self.new_database_name()
+        self.execute(f"CREATE DATABASE {name} CHARACTER SET latin1")  # the tables bring their own
         return self.url(name)
 
     def url(self, database: str) -> str:
         return f"mariadb://root@127.0.0.1:{self.port}/{database}"
 
-    def do(self, statement: str) -> object:
+    def execute(self, statement: str) -> object:
         connection: Any = pymysql.connect(host="127.0.0.1", port=self.port, user="root")
         with connection, connection.cursor() as cursor:
             cursor.execute(statement)
@@ -67,11 +67,11 @@ class MariaDB(Server):
         return self.directory / "data"
 
 
-_PLACES = (Path("/usr/sbin"), Path("/usr/libexec"), Path("/usr/bin"))
+_PROGRAM_DIRECTORIES = (Path("/usr/sbin"), Path("/usr/libexec"), Path("/usr/bin"))
 
 
-def _server() -> Path:
+def _server_program() -> Path:
     try:
-        return find("mariadbd", *_PLACES)
+        return find_program("mariadbd", *_PROGRAM_DIRECTORIES)
     except Unavailable:
-        return find("mysqld", *_PLACES)
+        return find_program("mysqld", *_PROGRAM_DIRECTORIES)

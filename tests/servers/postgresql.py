@@ -6,15 +6,15 @@ from pathlib import Path
 
 import psycopg
 
-from tests.servers.process import Server, find
+from tests.servers.process import Server, find_program
 
 
 class PostgreSQL(Server):
     name = "PostgreSQL"
     users = ("postgres", "nobody")
-    end_signal = signal.SIGQUIT
+    stop_signal = signal.SIGQUIT
 
-    def create(self) -> None:
+    def create_data_directory(self) -> None:
         self.run([self._program("initdb"), "-D", self._data, "-U", "test", "-A", "trust", "-E", "UTF8", "-N"])
 
     def command(self) -> Sequence[str | Path]:
@@ -29,18 +29,18 @@ class PostgreSQL(Server):
         options = [text for name, value in settings.items() for text in ("-c", f"{name}={value}")]
         return [self._program("postgres"), "-D", self._data, "-p", str(self.port), *options]
 
-    def ask_version(self) -> str:
-        return str(self.do("SHOW server_version")).split()[0]
+    def read_version(self) -> str:
+        return str(self.execute("SHOW server_version")).split()[0]
 
-    def fresh(self) -> str:
-        name = self.new_name()
-        self.do(f"CREATE DATABASE {name}")
+    def create_database(self) -> str:
+        name = self.new_database_name()
+        self.execute(f"CREATE DATABASE {name}")
         return self.url(name)
 
     def url(self, database: str) -> str:
         return f"postgresql://test:secret@127.0.0.1:{self.port}/{database}"
 
-    def do(self, statement: str) -> object:
+    def execute(self, statement: str) -> object:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             row = cursor.fetchone() if cursor.description else None
@@ -52,5 +52,7 @@ class PostgreSQL(Server):
 
     @staticmethod
     def _program(name: str) -> Path:
-        installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda place: float(place.parent.name))
-        return find(name, *reversed(installed))
+        installed_directories = sorted(
+            Path("/usr/lib/postgresql").glob("*/bin"), key=lambda directory: float(directory.parent.name)
+        )
+        return find_program(name, *reversed(installed_directories))

@@ -17,12 +17,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-_PATIENCE = 40.0
+_TIMEOUT = 40.0
 _PR_SET_PDEATHSIG = 1
 
 
 @contextlib.contextmanager
-def _one_at_a_time() -> Iterator[None]:
+def _machine_wide_lock() -> Iterator[None]:
     """Keep the other processes of this test run out, and those of any other on this machine."""
     with (Path(tempfile.gettempdir()) / f"masterjob-test-{os.getuid()}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -38,16 +38,16 @@ def frozen(pid: int) -> Iterator[None]:
     """Freeze a process, and go on only once each thread of it stands still: a signal takes its time."""
     os.kill(pid, signal.SIGSTOP)
     try:
-        until = time.monotonic() + _PATIENCE
-        while any(_runs(thread) for thread in Path(f"/proc/{pid}/task").iterdir()):
-            assert time.monotonic() < until, f"process {pid} does not stand still"
+        deadline = time.monotonic() + _TIMEOUT
+        while any(_is_running(thread) for thread in Path(f"/proc/{pid}/task").iterdir()):
+            assert time.monotonic() < deadline, f"process {pid} does not stand still"
             time.sleep(0.001)
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
 
 
-def _runs(thread: Path) -> bool:
+def _is_running(thread: Path) -> bool:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
         return (thread / "stat").read_text().rpartition(")")[2].split()[0] != "T"
     return False
@@ -59,14 +59,14 @@ class Server:
     name: ClassVar[str]
     users: ClassVar[tuple[str, ...]]
     """Whom it runs as when the tests run as root, which no database server accepts."""
-    end_signal: ClassVar[signal.Signals]
+    stop_signal: ClassVar[signal.Signals]
     """What ends it fastest; nobody needs its data any more."""
     version = ""
 
     def __init__(self) -> None:
-        self._numbers = itertools.count(1)
+        self._database_ids = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
-        self.user = self._ordinary_user()
+        self.user = self._unprivileged_user()
         self.port = free_port()
         self.directory = Path(tempfile.mkdtemp(prefix="masterjob-test-"))
         atexit.register(self.stop)
@@ -76,34 +76,34 @@ class Server:
 
     def start(self) -> None:
         try:
-            self.create()
+            self.create_data_directory()
             self._process = self._spawn(self.command())
-            self._await()
+            self._wait_until_ready()
         except (OSError, subprocess.SubprocessError, Unavailable) as error:
             self.stop()
             raise Unavailable(str(error)) from error
 
-    def create(self) -> None:
+    def create_data_directory(self) -> None:
         raise NotImplementedError
 
     def command(self) -> Sequence[str | Path]:
         raise NotImplementedError
 
-    def ask_version(self) -> str:
+    def read_version(self) -> str:
         """Return the version; raise whatever as long as the server does not answer."""
         raise NotImplementedError
 
-    def fresh(self) -> str:
+    def create_database(self) -> str:
         """Return the URL of a new and empty database."""
         raise NotImplementedError
 
-    def new_name(self) -> str:
-        return f"t{next(self._numbers)}"
+    def new_database_name(self) -> str:
+        return f"t{next(self._database_ids)}"
 
     def stop(self) -> None:
         process, self._process = self._process, None
         if process is not None:
-            process.send_signal(self.end_signal)
+            process.send_signal(self.stop_signal)
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
@@ -118,21 +118,21 @@ class Server:
 
     def run(self, command: Sequence[str | Path]) -> None:
         """Run a command that makes the server's files, one at a time: MariaDB's stands no other beside it."""
-        with _one_at_a_time():
-            done = subprocess.run(
+        with _machine_wide_lock():
+            completed = subprocess.run(
                 command,
                 check=False,
                 user=self.user,
                 cwd=self.directory,
                 env=self._environment(),
-                timeout=_PATIENCE,
+                timeout=_TIMEOUT,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
             )
-        if done.returncode:
-            raise Unavailable(f"{command[0]} failed: {done.stdout[-500:]}")
+        if completed.returncode:
+            raise Unavailable(f"{command[0]} failed: {completed.stdout[-500:]}")
 
     def log(self) -> str:
         return (self.directory / "log").read_text(errors="replace")[-2000:]
@@ -148,25 +148,25 @@ class Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for the tests; they stop the server themselves
-                preexec_fn=_die_with_the_tests,  # noqa: PLW1509 - it calls the kernel, and nothing of ours
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - it calls the kernel, and nothing of ours
             )
 
-    def _await(self) -> None:
-        until = time.monotonic() + _PATIENCE
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + _TIMEOUT
         while True:
             assert self._process is not None
             if self._process.poll() is not None:
                 raise Unavailable(f"it ended at once: {self.log()}")
             try:
-                self.version = self.ask_version()
+                self.version = self.read_version()
             except Exception as error:
-                if time.monotonic() > until:
+                if time.monotonic() > deadline:
                     raise Unavailable(f"no answer: {error}; {self.log()}") from error
                 time.sleep(0.05)
             else:
                 return
 
-    def _ordinary_user(self) -> str | None:
+    def _unprivileged_user(self) -> str | None:
         if os.geteuid() != 0:
             return None
         for user in self.users:
@@ -178,7 +178,7 @@ class Server:
         return {"PATH": os.environ.get("PATH", ""), "HOME": str(self.directory), "LC_ALL": "C"}
 
 
-def _die_with_the_tests() -> None:
+def _die_with_parent() -> None:
     """Also where the tests are killed: no server is left behind (on Linux)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -190,9 +190,9 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def find(program: str, *places: Path) -> Path:
+def find_program(program: str, *directories: Path) -> Path:
     found = shutil.which(program)
-    for candidate in ([Path(found)] if found else []) + [place / program for place in places]:
+    for candidate in ([Path(found)] if found else []) + [directory / program for directory in directories]:
         if candidate.exists():
             return candidate
     raise Unavailable(f"{program} is not installed")

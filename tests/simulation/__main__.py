@@ -8,20 +8,20 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
-from .world import Violation, Weather, simulate
+from tests.simulation.world import Violation, Weather, simulate
 
-CHUNK = 25
+SEEDS_PER_CHUNK = 25
 
 
-def live_through(first: int, last: int) -> tuple[Counter[str], list[str]]:
-    seen: Counter[str] = Counter()
+def simulate_seeds(first: int, last: int) -> tuple[Counter[str], list[str]]:
+    counts: Counter[str] = Counter()
     failures = []
     for seed, weather in itertools.product(range(first, last), Weather):
         try:
-            seen.update(simulate(seed, weather).judge.seen)
+            counts.update(simulate(seed, weather).checker.counts)
         except Violation as violation:
             failures.append(f"SEED={seed} WEATHER={weather.value}: {violation}")
-    return seen, failures
+    return counts, failures
 
 
 def replay(seed: int, weather: Weather) -> int:
@@ -34,20 +34,26 @@ def replay(seed: int, weather: Weather) -> int:
 
 
 def run(seeds: int, first: int) -> int:
-    began, seen, failures = time.monotonic(), Counter[str](), list[str]()
-    starts = range(first, first + seeds, CHUNK)
+    started_at, counts, failures = time.monotonic(), Counter[str](), list[str]()
+    starts = range(first, first + seeds, SEEDS_PER_CHUNK)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        chunks = pool.map(live_through, starts, [min(start + CHUNK, first + seeds) for start in starts])
-        for number, (counted, failed) in enumerate(chunks, start=1):
-            seen += counted
-            failures += failed
-            for failure in failed:
+        chunks = pool.map(
+            simulate_seeds, starts, [min(start + SEEDS_PER_CHUNK, first + seeds) for start in starts]
+        )
+        for number, (chunk_counts, chunk_failures) in enumerate(chunks, start=1):
+            counts += chunk_counts
+            failures += chunk_failures
+            for failure in chunk_failures:
                 print(failure, flush=True)
             if number % 40 == 0:
-                print(f"{number * CHUNK} seeds, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    for what, count in seen.most_common():
-        print(f"{count:12,} {what}")
-    print(f"{seeds} seeds in two weathers, {time.monotonic() - began:.0f} s: {len(failures)} violations")
+                print(
+                    f"{number * SEEDS_PER_CHUNK} seeds, {time.monotonic() - started_at:.0f} s",
+                    file=sys.stderr,
+                    flush=True,
+                )
+    for event, count in counts.most_common():
+        print(f"{count:12,} {event}")
+    print(f"{seeds} seeds in two weathers, {time.monotonic() - started_at:.0f} s: {len(failures)} violations")
     return 1 if failures else 0
 
 

@@ -8,20 +8,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from masterjob.election.values import (
-    Census,
-    Entry,
-    Flagged,
-    Held,
+    HeldTerm,
+    HistoryEntry,
     Inventory,
     NewSession,
-    SessionSeen,
+    SessionList,
+    SessionRow,
+    StopRequest,
     Term,
     Vacancies,
 )
 
 
 @dataclass
-class SessionRow:
+class StoredSession:
     instance: str
     lease_ms: int
     heartbeat_ms: int
@@ -29,7 +29,7 @@ class SessionRow:
 
 
 @dataclass
-class LockRow:
+class StoredLock:
     holder: str | None = None
     term: int = 0
     enabled: bool = True
@@ -40,10 +40,10 @@ class LockRow:
 class Tables:
     """What a replica has a copy of."""
 
-    sessions: dict[str, SessionRow] = field(default_factory=dict)
-    locks: dict[str, LockRow] = field(default_factory=dict)
-    history: list[Entry] = field(default_factory=list)
-    effects: dict[str, int] = field(default_factory=dict)
+    sessions: dict[str, StoredSession] = field(default_factory=dict)
+    locks: dict[str, StoredLock] = field(default_factory=dict)
+    history: list[HistoryEntry] = field(default_factory=list)
+    guarded_writes: dict[str, int] = field(default_factory=dict)
     """The term of the last guarded write to each lock's own table: the job's data, in the same database."""
 
 
@@ -66,16 +66,16 @@ class MemoryDatabase:
         self.tables.sessions[session_id].heartbeat_ms -= ms
 
     def enable(self, lock_name: str) -> None:
-        self._switch(lock_name, enabled=True)
+        self._set_enabled(lock_name, enabled=True)
 
     def disable(self, lock_name: str) -> None:
-        self._switch(lock_name, enabled=False)
+        self._set_enabled(lock_name, enabled=False)
 
-    def _switch(self, lock_name: str, *, enabled: bool) -> None:
-        self.tables.locks.setdefault(lock_name, LockRow()).enabled = enabled
-        self.announce([lock_name])
+    def _set_enabled(self, lock_name: str, *, enabled: bool) -> None:
+        self.tables.locks.setdefault(lock_name, StoredLock()).enabled = enabled
+        self.notify_listeners([lock_name])
 
-    def announce(self, names: Sequence[str]) -> None:
+    def notify_listeners(self, names: Sequence[str]) -> None:
         for listener in self.listeners if names else ():
             listener(frozenset(names))
 
@@ -87,15 +87,15 @@ class MemoryStore:
         self._database = database
 
     @property
-    def _sessions(self) -> dict[str, SessionRow]:
+    def _sessions(self) -> dict[str, StoredSession]:
         return self._database.tables.sessions
 
     @property
-    def _locks(self) -> dict[str, LockRow]:
+    def _locks(self) -> dict[str, StoredLock]:
         return self._database.tables.locks
 
-    def open(self, session: NewSession) -> None:
-        row = SessionRow(session.identity.instance, session.lease_ms, self._database.clock_ms())
+    def open_session(self, session: NewSession) -> None:
+        row = StoredSession(session.identity.instance, session.lease_ms, self._database.clock_ms())
         self._sessions[session.id] = row
 
     def renew(self, session_id: str, instance: str) -> Inventory | None:
@@ -104,14 +104,14 @@ class MemoryStore:
             return None
         row.beat += 1
         row.heartbeat_ms = self._database.clock_ms()
-        return self.inventory(instance)
+        return self.read_inventory(instance)
 
-    def census(self) -> Census:
+    def list_sessions(self) -> SessionList:
         now = self._database.clock_ms()
-        return Census(
+        return SessionList(
             now,
             tuple(
-                SessionSeen(id_, row.instance, row.beat, now - row.heartbeat_ms, row.lease_ms)
+                SessionRow(id_, row.instance, row.beat, now - row.heartbeat_ms, row.lease_ms)
                 for id_, row in self._sessions.items()
             ),
         )
@@ -124,51 +124,51 @@ class MemoryStore:
             return None
         return self._delete(session_id)
 
-    def leave(self, session_id: str) -> None:
+    def close_session(self, session_id: str) -> None:
         if session_id in self._sessions:
             self._delete(session_id)
 
     def _delete(self, session_id: str) -> tuple[Term, ...]:
         del self._sessions[session_id]
-        ended = tuple(Term(name, row.term) for name, row in self._locks.items() if row.holder == session_id)
-        for term in ended:
+        ended_terms = tuple(Term(name, row.term) for name, row in self._locks.items() if row.holder == session_id)
+        for term in ended_terms:
             self._locks[term.lock_name].holder = None
-        self._database.announce([term.lock_name for term in ended])
-        return ended
+        self._database.notify_listeners([term.lock_name for term in ended_terms])
+        return ended_terms
 
-    def ensure(self, names: Sequence[str]) -> None:
-        for name in names:
-            self._locks.setdefault(name, LockRow())
+    def ensure_locks(self, lock_names: Sequence[str]) -> None:
+        for name in lock_names:
+            self._locks.setdefault(name, StoredLock())
 
-    def vacancies(self) -> Vacancies:
+    def list_vacancies(self) -> Vacancies:
         now = self._database.clock_ms()
-        fresh = {row.instance for row in self._sessions.values() if row.heartbeat_ms + row.lease_ms > now}
+        live_instances = {row.instance for row in self._sessions.values() if row.heartbeat_ms + row.lease_ms > now}
         enabled = [name for name, row in self._locks.items() if row.enabled]
-        free = tuple(name for name in enabled if self._locks[name].holder is None)
-        return Vacancies(free, len(enabled), len(fresh), None, len(self._locks))
+        free_names = tuple(name for name in enabled if self._locks[name].holder is None)
+        return Vacancies(free_names, len(enabled), len(live_instances), None, len(self._locks))
 
-    def claim(self, session_id: str, names: Sequence[str]) -> tuple[Term, ...]:
+    def claim(self, session_id: str, lock_names: Sequence[str]) -> tuple[Term, ...]:
         if session_id not in self._sessions:
             return ()
-        for name in sorted(names):
+        for name in sorted(lock_names):
             row = self._locks.get(name)
             if row is not None and row.enabled and row.holder is None:
                 row.holder, row.term, row.step_down_term = session_id, self.next_term(row.term), None
         return tuple(
             Term(name, self._locks[name].term)
-            for name in sorted(names)
+            for name in sorted(lock_names)
             if name in self._locks and self._locks[name].holder == session_id
         )
 
     def next_term(self, last: int) -> int:
         return max(last + 1, self._database.clock_ms())
 
-    def move(self, term: Term, old: str, new: str) -> str | None:
+    def move(self, term: Term, from_session_id: str, to_session_id: str) -> str | None:
         row = self._locks.get(term.lock_name)
         if row is None or row.term != term.number:
             return None
-        if row.holder == old and new in self._sessions:
-            row.holder = new
+        if row.holder == from_session_id and to_session_id in self._sessions:
+            row.holder = to_session_id
         return row.holder
 
     def release(self, session_ids: Sequence[str], terms: Sequence[Term]) -> None:
@@ -178,36 +178,36 @@ class MemoryStore:
             if row is not None and row.holder in session_ids and row.term == term.number:
                 row.holder = None
                 freed.append(term.lock_name)
-        self._database.announce(freed)
+        self._database.notify_listeners(freed)
 
-    def inventory(self, instance: str) -> Inventory:
+    def read_inventory(self, instance: str) -> Inventory:
         held = self._held_rows(instance)
-        flagged = [
-            Flagged(Term(name, row.term), "disabled" if not row.enabled else "asked to step down", row.enabled)
+        stop_requests = [
+            StopRequest(Term(name, row.term), "disabled" if not row.enabled else "asked to step down", row.enabled)
             for name, row in held
             if not row.enabled or row.step_down_term == row.term
         ]
-        return Inventory(len(held), sum(row.term for _, row in held), tuple(flagged))
+        return Inventory(len(held), sum(row.term for _, row in held), tuple(stop_requests))
 
-    def held(self, instance: str) -> tuple[Held, ...]:
-        return tuple(Held(Term(name, row.term), row.holder or "") for name, row in self._held_rows(instance))
+    def list_held_terms(self, instance: str) -> tuple[HeldTerm, ...]:
+        return tuple(HeldTerm(Term(name, row.term), row.holder or "") for name, row in self._held_rows(instance))
 
-    def _held_rows(self, instance: str) -> list[tuple[str, LockRow]]:
-        mine = {id_ for id_, row in self._sessions.items() if row.instance == instance}
-        return [(name, row) for name, row in self._locks.items() if row.holder in mine]
+    def _held_rows(self, instance: str) -> list[tuple[str, StoredLock]]:
+        own_ids = {id_ for id_, row in self._sessions.items() if row.instance == instance}
+        return [(name, row) for name, row in self._locks.items() if row.holder in own_ids]
 
-    def ask_step_down(self, term: Term, actor: str, reason: str) -> bool:
+    def request_step_down(self, term: Term, actor: str, reason: str) -> bool:
         row = self._locks.get(term.lock_name)
         if row is None or row.term != term.number or row.holder is None:
             return False
         row.step_down_term = term.number
-        self._database.announce([term.lock_name])
+        self._database.notify_listeners([term.lock_name])
         return True
 
-    def record(self, entries: Sequence[Entry]) -> None:
+    def append_history(self, entries: Sequence[HistoryEntry]) -> None:
         self._database.tables.history.extend(entries)
 
-    def guarded(self, term: Term) -> bool:
+    def can_commit(self, term: Term) -> bool:
         """Whether a guarded write of this term commits now."""
         row = self._locks.get(term.lock_name)
         return row is not None and row.term == term.number and row.holder is not None

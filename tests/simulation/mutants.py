@@ -4,46 +4,45 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from unittest.mock import patch
 
-from masterjob.election.machine.book import Lock
-from masterjob.election.machine.candidate import Candidacy
-from masterjob.election.machine.lease import Lease
-from masterjob.election.machine.master import Mastery
-from masterjob.election.machine.watch import Watch
-from masterjob.election.values import Inventory, SessionSeen
-
-from .memory import MemoryStore
+from masterjob.election.core.candidate import CandidateRole
+from masterjob.election.core.liveness import LivenessDetector
+from masterjob.election.core.master import MasterRole
+from masterjob.election.core.session import Session
+from masterjob.election.core.state import Lock
+from masterjob.election.values import Inventory, SessionRow
+from tests.simulation.memory import MemoryStore
 
 
 @contextmanager
 def trust_counted_from_the_reply() -> Iterator[None]:
     """The budget of an attempt bounds how late a reply can be, which hides this bug; so it is lifted too."""
-    right = Lease.renewed
+    original = Session.record_renewal
     with (
-        patch.object(Lease, "renewed", lambda lease, _sent, now: right(lease, now, now)),
-        patch.object(Lease, "attempt", lambda lease, _now: lease.timing.trust),
+        patch.object(Session, "record_renewal", lambda session, _sent, now: original(session, now, now)),
+        patch.object(Session, "attempt_timeout", lambda session, _now: session.timing.trust),
     ):
         yield
 
 
 @contextmanager
 def release_before_stop() -> Iterator[None]:
-    right = Mastery.end
+    original = MasterRole.end_term
 
-    def wrong(mastery: Mastery, lock: Lock, why: str, sit_out: float = 0.0) -> None:
-        right(mastery, lock, why, sit_out)
-        term = mastery._book.held.get(lock.name)
+    def release_first(master_role: MasterRole, lock: Lock, reason: str, cooldown: float = 0.0) -> None:
+        original(master_role, lock, reason, cooldown)
+        term = master_role._state.held_terms.get(lock.name)
         if term is not None:
-            mastery.stopped(term)
+            master_role.on_stopped(term)
 
-    with patch.object(Mastery, "end", wrong):
+    with patch.object(MasterRole, "end", release_first):
         yield
 
 
 def eviction_by_the_databases_clock_alone() -> AbstractContextManager[object]:
-    def wrong(_watch: Watch, seen: SessionSeen, _look: object) -> float:
-        return seen.age_ms / 1000
+    def stored_age(_detector: LivenessDetector, row: SessionRow, _observation: object) -> float:
+        return row.age_ms / 1000
 
-    return patch.object(Watch, "_sure_age", wrong)
+    return patch.object(LivenessDetector, "_guaranteed_age", stored_age)
 
 
 def term_plus_one() -> AbstractContextManager[object]:
@@ -51,11 +50,11 @@ def term_plus_one() -> AbstractContextManager[object]:
 
 
 def no_inventory_check() -> AbstractContextManager[object]:
-    return patch.object(Inventory, "agrees", lambda _believed, _found: True)
+    return patch.object(Inventory, "matches", lambda _expected, _actual: True)
 
 
 def claim_without_looking_at_the_trust_again() -> AbstractContextManager[object]:
-    return patch.object(Candidacy, "still_trusted", lambda _candidacy, _lease: True)
+    return patch.object(CandidateRole, "is_still_trusted", lambda _role, _session: True)
 
 
 MUTANTS: tuple[Callable[[], AbstractContextManager[object]], ...] = (

@@ -6,18 +6,18 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from .mutants import MUTANTS
-from .world import Violation, Weather, World, simulate
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.world import Violation, Weather, World, simulate
 
-SECONDS = float(os.environ.get("MASTERJOB_SIMULATE_SECONDS", "30"))
+SECONDS_PER_WEATHER = float(os.environ.get("MASTERJOB_SIMULATE_SECONDS", "30"))
 
 
 @pytest.mark.parametrize("weather", Weather)
 @pytest.mark.timeout(600)
 def test_the_invariants_hold_under_random_faults(weather: Weather) -> None:
     """Half a minute for each weather; the first seeds are always the same, so a failure names its seed."""
-    began, seed = time.monotonic(), 0
-    while time.monotonic() - began < SECONDS:
+    started_at, seed = time.monotonic(), 0
+    while time.monotonic() - started_at < SECONDS_PER_WEATHER:
         try:
             simulate(seed, weather)
         except Violation as violation:
@@ -45,21 +45,21 @@ def first_violation(seeds: range) -> tuple[int, Weather] | None:
 
 
 def test_a_seed_replays_exactly() -> None:
-    def traced() -> list[str]:
+    def trace_lines() -> list[str]:
         lines: list[str] = []
         simulate(4, Weather.WILD, trace=lines.append)
         return lines
 
-    assert traced() == traced()
+    assert trace_lines() == trace_lines()
 
 
 def test_the_weather_is_bad_enough_to_mean_something() -> None:
-    seen = World(0, Weather.WILD).judge.seen
+    counts = World(0, Weather.WILD).checker.counts
     for seed in range(12):
         for weather in Weather:
-            seen.update(simulate(seed, weather).judge.seen)
-    for what in (
+            counts.update(simulate(seed, weather).checker.counts)
+    for event in (
         "elected", "stepped down", "evicted", "start failed", "guarded effect", "pause", "kill", "shut_down",
-        "outage", "brownout", "clock_step", "promote", "switch", "ask_step_down", "retime",
+        "outage", "brownout", "clock_step", "promote", "switch", "request_step_down", "retime",
     ):  # fmt: skip
-        assert seen[what] > 0, f"in none of 24 worlds: {what}"
+        assert counts[event] > 0, f"in none of 24 worlds: {event}"

@@ -15,29 +15,29 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from random import Random
 
-from masterjob.election.machine.actions import Action, Overrun, Say, StartJob, StopJob, StopWithin
-from masterjob.election.machine.book import Serving
-from masterjob.election.machine.commands import Command
-from masterjob.election.machine.elector import Elector
-from masterjob.election.machine.events import (
+from masterjob.election.core.actions import Action, Overrun, RecordTransition, SetStopTimeout, StartJob, StopJob
+from masterjob.election.core.commands import StoreCommand
+from masterjob.election.core.elector import Elector
+from masterjob.election.core.events import (
+    CoreEvent,
     Declare,
-    Event,
     Failure,
-    Leave,
+    JobStarted,
+    JobStartFailed,
+    JobStopped,
+    LocksChanged,
     Reply,
-    Started,
-    StartFailed,
+    Shutdown,
     StepDown,
-    Stopped,
     Tick,
-    Woken,
 )
+from masterjob.election.core.state import Serving
 from masterjob.election.timing import Timing
 from masterjob.election.values import Identity, Term
-
-from .memory import MemoryDatabase, MemoryStore, Tables
+from tests.simulation.memory import MemoryDatabase, MemoryStore, Tables
 
 EPOCH_MS = 1_700_000_000_000
 TIMINGS = (
@@ -61,86 +61,86 @@ class Weather(Enum):
 
 
 @dataclass
-class Run:
+class JobRun:
     """A job between its start and the return of its stop."""
 
     term: Term
     stopping: bool = False
 
 
-class Host:
+class SimulatedInstance:
     """One instance: an elector, its clock, and its jobs."""
 
     def __init__(self, name: str, rng: Random, make_elector: Callable[..., Elector]) -> None:
         self.name = name
         self.elector = make_elector(Identity(name), rng, self._new_id)
-        self.rate = rng.uniform(0.995, 1.005)
-        self.offset = rng.uniform(0, 1e6)
+        self.clock_rate = rng.uniform(0.995, 1.005)
+        self.clock_offset = rng.uniform(0, 1e6)
         self.alive = True
-        self.leaving = False
+        self.shutting_down = False
         self.paused_until = 0.0
         self.last_pause = float("-inf")
-        self.runs: dict[str, Run] = {}
+        self.runs: dict[str, JobRun] = {}
         self.stop_timeouts: dict[str, float] = {}
-        self.wakes_at = float("inf")
-        self._ids = 0
+        self.next_tick_at = float("inf")
+        self._last_id = 0
 
     def _new_id(self) -> str:
-        self._ids += 1
-        return f"{self.name}/{self._ids}"
+        self._last_id += 1
+        return f"{self.name}/{self._last_id}"
 
-    def clock(self, now: float) -> float:
-        return self.offset + now * self.rate
+    def local_time(self, now: float) -> float:
+        return self.clock_offset + now * self.clock_rate
 
     def world_time(self, local: float) -> float:
-        return (local - self.offset) / self.rate
+        return (local - self.clock_offset) / self.clock_rate
 
 
 @dataclass
 class Network:
     """How messages fare; all of it is zero when the weather clears."""
 
-    loss: float
-    slow: float
-    slowest: float
+    loss_rate: float
+    slow_rate: float
+    max_delay: float
 
 
-CLEAR = Network(0.0, 0.0, 0.0)
+PERFECT_NETWORK = Network(0.0, 0.0, 0.0)
 
 
 @dataclass
-class Judge:
+class InvariantChecker:
     """Keeps what must never happen from going unseen."""
 
-    issued: dict[str, int] = field(default_factory=dict)
-    seen: Counter[str] = field(default_factory=Counter)
+    issued_terms: dict[str, int] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
 
-    def term_issued(self, lock_name: str, number: int) -> None:
-        if number <= self.issued.get(lock_name, 0):
-            raise Violation(f"I2: term {number} of {lock_name} was issued after {self.issued[lock_name]}")
-        self.issued[lock_name] = number
+    def record_term(self, lock_name: str, number: int) -> None:
+        if number <= self.issued_terms.get(lock_name, 0):
+            raise Violation(f"I2: term {number} of {lock_name} was issued after {self.issued_terms[lock_name]}")
+        self.issued_terms[lock_name] = number
 
-    def effect(self, term: Term, effects: dict[str, int]) -> None:
-        self.seen["guarded effect"] += 1
-        if term.number < effects.get(term.lock_name, 0):
-            raise Violation(f"I2: an effect of {term} came after one of {effects[term.lock_name]}")
-        effects[term.lock_name] = term.number
+    def record_guarded_write(self, term: Term, guarded_writes: dict[str, int]) -> None:
+        self.counts["guarded effect"] += 1
+        if term.number < guarded_writes.get(term.lock_name, 0):
+            raise Violation(f"I2: an effect of {term} came after one of {guarded_writes[term.lock_name]}")
+        guarded_writes[term.lock_name] = term.number
 
 
-class JudgedStore(MemoryStore):
+class CheckedStore(MemoryStore):
     """The database's side of a call, which reports every claim that was granted."""
 
-    def __init__(self, database: MemoryDatabase, judge: Judge) -> None:
+    def __init__(self, database: MemoryDatabase, checker: InvariantChecker) -> None:
         super().__init__(database)
-        self._judge = judge
+        self._checker = checker
 
-    def claim(self, session_id: str, names: Sequence[str]) -> tuple[Term, ...]:
+    def claim(self, session_id: str, lock_names: Sequence[str]) -> tuple[Term, ...]:
         before = {name: row.term for name, row in self._locks.items()}
         enabled = {name: row.enabled for name, row in self._locks.items()}
-        terms = super().claim(session_id, names)
+        terms = super().claim(session_id, lock_names)
         for term in terms:
             if term.number != before[term.lock_name]:
-                self._judge.term_issued(term.lock_name, term.number)
+                self._checker.record_term(term.lock_name, term.number)
                 if not enabled[term.lock_name]:
                     raise Violation(f"I4: {term} was granted on a disabled lock")
         return terms
@@ -154,43 +154,43 @@ class World:
         seed: int,
         weather: Weather,
         make_elector: Callable[..., Elector] = Elector,
-        store: type[JudgedStore] = JudgedStore,
+        store: type[CheckedStore] = CheckedStore,
         trace: Callable[[str], None] | None = None,
     ) -> None:
         self.rng = Random(f"{seed}-{weather.value}")
         self.weather = weather
         self.now = 0.0
-        self.judge = Judge()
+        self.checker = InvariantChecker()
         self._trace = trace
         self._make_elector = make_elector
         self._queue: list[tuple[float, int, Callable[[], object]]] = []
         self._sequence = 0
         self._clock_offset = 0.0
         self.database = MemoryDatabase(self._clock_ms)
-        self.database.listeners.append(self._announced)
-        self.store = store(self.database, self.judge)
+        self.database.listeners.append(self._on_change)
+        self.store = store(self.database, self.checker)
         self.down_until = 0.0
-        self.hosts: list[Host] = []
+        self.instances: list[SimulatedInstance] = []
         self.timings = {name: self.rng.choice(TIMINGS) for name in LOCKS}
         self.network = Network(self.rng.choice([0.0, 0.02, 0.15]), 0.05, self.rng.choice([0.1, 1.0, 6.0]))
         self._replica: Tables = self.database.snapshot()
-        self._switched: Counter[str] = Counter()
-        self._steps: list[tuple[float, float]] = []
-        self.faults = True
+        self._switch_counts: Counter[str] = Counter()
+        self._clock_steps: list[tuple[float, float]] = []
+        self.faults_enabled = True
 
     # --- the machinery ---
 
-    def at(self, time: float, what: Callable[[], object]) -> None:
+    def schedule_at(self, time: float, callback: Callable[[], object]) -> None:
         self._sequence += 1
-        heapq.heappush(self._queue, (max(time, self.now), self._sequence, what))
+        heapq.heappush(self._queue, (max(time, self.now), self._sequence, callback))
 
-    def after(self, delay: float, what: Callable[[], object]) -> None:
-        self.at(self.now + delay, what)
+    def schedule_after(self, delay: float, callback: Callable[[], object]) -> None:
+        self.schedule_at(self.now + delay, callback)
 
     def run(self, until: float) -> None:
         while self._queue and self._queue[0][0] <= until:
-            self.now, _, what = heapq.heappop(self._queue)
-            what()
+            self.now, _, callback = heapq.heappop(self._queue)
+            callback()
         self.now = until
 
     def trace(self, text: str) -> None:
@@ -202,211 +202,216 @@ class World:
 
     # --- instances ---
 
-    def boot(self) -> Host:
-        self.judge.seen["boot"] += 1
-        host = Host(f"i{self.judge.seen['boot']}", self.rng, self._make_elector)
-        self.hosts.append(host)
-        self.trace(f"{host.name} boots")
+    def boot_instance(self) -> SimulatedInstance:
+        self.checker.counts["boot"] += 1
+        instance = SimulatedInstance(f"i{self.checker.counts['boot']}", self.rng, self._make_elector)
+        self.instances.append(instance)
+        self.trace(f"{instance.name} boots")
         for name in LOCKS:
-            self.tell(host, Declare(name, self.timings[name], delay=0.2))
-        return host
+            self.submit(instance, Declare(name, self.timings[name], init_delay=0.2))
+        return instance
 
-    def alive(self) -> list[Host]:
-        return [host for host in self.hosts if host.alive]
+    def live_instances(self) -> list[SimulatedInstance]:
+        return [instance for instance in self.instances if instance.alive]
 
-    def tell(self, host: Host, event: Event) -> None:
+    def submit(self, instance: SimulatedInstance, event: CoreEvent) -> None:
         """Deliver an event now, or when the instance's pause is over."""
-        if not host.alive:
+        if not instance.alive:
             return
-        if self.now < host.paused_until:
-            self.at(host.paused_until, lambda: self.tell(host, event))
+        if self.now < instance.paused_until:
+            self.schedule_at(instance.paused_until, lambda: self.submit(instance, event))
             return
-        for action in host.elector.handle(event, host.clock(self.now)):
-            self._do(host, action)
-        self._check_stop_timeouts(host)
-        self._wake(host)
+        for action in instance.elector.handle(event, instance.local_time(self.now)):
+            self._execute(instance, action)
+        self._check_stop_timeouts(instance)
+        self._schedule_tick(instance)
 
-    def _check_stop_timeouts(self, host: Host) -> None:
+    def _check_stop_timeouts(self, instance: SimulatedInstance) -> None:
         """Whatever session a served term stands on must leave its job the time that it was told to have."""
-        for name in host.runs:
-            lock = host.elector._book.locks.get(name)
-            if lock is not None and isinstance(lock.state, Serving):
-                least = min(lease.timing.stop_timeout for lease in lock.state.leases)
-                if host.stop_timeouts[name] > least:
-                    raise Violation(f"{host.name} lets {name} stop for longer than its lease leaves")
+        for name in instance.runs:
+            lock = instance.elector._state.locks.get(name)
+            if lock is not None and isinstance(lock.phase, Serving):
+                min_stop_timeout = min(session.timing.stop_timeout for session in lock.phase.sessions)
+                if instance.stop_timeouts[name] > min_stop_timeout:
+                    raise Violation(f"{instance.name} lets {name} stop for longer than its lease leaves")
 
-    def _wake(self, host: Host) -> None:
-        if host.elector.next_time() <= host.clock(self.now):
-            raise Violation(f"{host.name} has done what it can and wants to be woken at once: it would spin")
-        due = max(self.now, host.world_time(host.elector.next_time()) + 1e-6)
-        if due < host.wakes_at:
-            host.wakes_at = due
-            self.at(due, lambda: self._tick(host, due))
+    def _schedule_tick(self, instance: SimulatedInstance) -> None:
+        if instance.elector.next_tick_at() <= instance.local_time(self.now):
+            raise Violation(f"{instance.name} has done what it can and wants to be woken at once: it would spin")
+        due = max(self.now, instance.world_time(instance.elector.next_tick_at()) + 1e-6)
+        if due < instance.next_tick_at:
+            instance.next_tick_at = due
+            self.schedule_at(due, lambda: self._tick(instance, due))
 
-    def _tick(self, host: Host, due: float) -> None:
-        if host.wakes_at != due or not host.alive:
+    def _tick(self, instance: SimulatedInstance, due: float) -> None:
+        if instance.next_tick_at != due or not instance.alive:
             return
-        if self.now < host.paused_until:
-            self.at(host.paused_until, lambda: self._tick(host, due))
+        if self.now < instance.paused_until:
+            self.schedule_at(instance.paused_until, lambda: self._tick(instance, due))
             return
-        host.wakes_at = float("inf")
-        self.tell(host, Tick())
+        instance.next_tick_at = float("inf")
+        self.submit(instance, Tick())
 
-    def _do(self, host: Host, action: Action) -> None:
+    def _execute(self, instance: SimulatedInstance, action: Action) -> None:
         match action:
-            case Command():
-                self._transmit(host, action)
+            case StoreCommand():
+                self._transmit(instance, action)
             case StartJob(term):
-                self._start(host, term)
-            case StopWithin(term, seconds):
-                host.stop_timeouts[term.lock_name] = seconds
+                self._start(instance, term)
+            case SetStopTimeout(term, seconds):
+                instance.stop_timeouts[term.lock_name] = seconds
             case StopJob(term, _):
-                self._stop(host, term)
-            case Say(entry):
-                self.judge.seen[entry.kind.value] += 1
-                self.trace(f"{host.name}: {entry.reason}")
+                self._stop(instance, term)
+            case RecordTransition(entry):
+                self.checker.counts[entry.kind.value] += 1
+                self.trace(f"{instance.name}: {entry.reason}")
             case Overrun(term):
-                self.trace(f"{host.name}: overrun of {term}")
+                self.trace(f"{instance.name}: overrun of {term}")
                 if self.weather is Weather.CALM:
-                    raise Violation(f"I1: {term} of {host.name} outlived its lease")
+                    raise Violation(f"I1: {term} of {instance.name} outlived its lease")
             case _:
                 pass
 
     # --- the network and the database ---
 
-    def _delay(self) -> float:
-        if self.rng.random() < self.network.slow:
-            return self.rng.uniform(0, self.network.slowest)
+    def _random_delay(self) -> float:
+        if self.rng.random() < self.network.slow_rate:
+            return self.rng.uniform(0, self.network.max_delay)
         return self.rng.uniform(0.0005, 0.01)
 
-    def _lost(self) -> bool:
-        return self.rng.random() < self.network.loss
+    def _is_lost(self) -> bool:
+        return self.rng.random() < self.network.loss_rate
 
-    def _transmit(self, host: Host, command: Command) -> None:
-        if not self._lost():
-            self.after(self._delay(), lambda: self._arrive(host, command))
+    def _transmit(self, instance: SimulatedInstance, command: StoreCommand) -> None:
+        if not self._is_lost():
+            self.schedule_after(self._random_delay(), lambda: self._arrive(instance, command))
 
-    def _arrive(self, host: Host, command: Command) -> None:
+    def _arrive(self, instance: SimulatedInstance, command: StoreCommand) -> None:
         if self.now < self.down_until:
             if self.rng.random() < 0.7:  # refused; otherwise a black hole
-                self.after(0.002, lambda: self.tell(host, Failure(command, "the database is down")))
+                self.schedule_after(0.002, lambda: self.submit(instance, Failure(command, "the database is down")))
             return
-        answer = command.perform(self.store)
-        if not self._lost():
-            self.after(self._delay(), lambda: self.tell(host, Reply(command, answer)))
+        answer = command.execute(self.store)
+        if not self._is_lost():
+            self.schedule_after(self._random_delay(), lambda: self.submit(instance, Reply(command, answer)))
 
-    def _announced(self, names: frozenset[str]) -> None:
-        for host in self.hosts:
-            if host.alive and self.rng.random() < 0.8:
-                self.after(self._delay(), lambda host=host: self.tell(host, Woken(names)))  # type: ignore[misc]
+    def _on_change(self, lock_names: frozenset[str]) -> None:
+        for instance in self.instances:
+            if instance.alive and self.rng.random() < 0.8:
+                deliver = partial(self.submit, instance, LocksChanged(lock_names))
+                self.schedule_after(self._random_delay(), deliver)
 
     # --- jobs ---
 
-    def _start(self, host: Host, term: Term) -> None:
-        self.judge.seen["start"] += 1
-        self.trace(f"{host.name} starts {term}")
-        if term.lock_name in host.runs:
-            raise Violation(f"I1: {host.name} starts {term} while it still runs {host.runs[term.lock_name]}")
+    def _start(self, instance: SimulatedInstance, term: Term) -> None:
+        self.checker.counts["start"] += 1
+        self.trace(f"{instance.name} starts {term}")
+        if term.lock_name in instance.runs:
+            raise Violation(
+                f"I1: {instance.name} starts {term} while it still runs {instance.runs[term.lock_name]}"
+            )
         if self.weather is Weather.CALM:
-            for other in self.alive():
+            for other in self.live_instances():
                 if term.lock_name in other.runs:
                     raise Violation(
-                        f"I1: {host.name} starts {term} while {other.name} runs {other.runs[term.lock_name]}"
+                        f"I1: {instance.name} starts {term} while {other.name} runs {other.runs[term.lock_name]}"
                     )
-        run = host.runs[term.lock_name] = Run(term)
-        failed = self.faults and self.rng.random() < 0.02
-        event: Event = StartFailed(term, "boom") if failed else Started(term)
-        self.after(self.rng.uniform(0, 0.05), lambda: self.tell(host, event))
-        self._write(host, run)
+        run = instance.runs[term.lock_name] = JobRun(term)
+        failed = self.faults_enabled and self.rng.random() < 0.02
+        event: CoreEvent = JobStartFailed(term, "boom") if failed else JobStarted(term)
+        self.schedule_after(self.rng.uniform(0, 0.05), lambda: self.submit(instance, event))
+        self._write(instance, run)
 
-    def _write(self, host: Host, run: Run) -> None:
+    def _write(self, instance: SimulatedInstance, run: JobRun) -> None:
         """Write under the guard, again and again, for as long as the job runs."""
-        if not host.alive or host.runs.get(run.term.lock_name) is not run:
+        if not instance.alive or instance.runs.get(run.term.lock_name) is not run:
             return
-        if self.now >= host.paused_until:
-            self.after(self._delay(), lambda: self._commit(run))
-        self.after(self.rng.uniform(0.05, 0.5), lambda: self._write(host, run))
+        if self.now >= instance.paused_until:
+            self.schedule_after(self._random_delay(), lambda: self._commit(run))
+        self.schedule_after(self.rng.uniform(0.05, 0.5), lambda: self._write(instance, run))
 
-    def _commit(self, run: Run) -> None:
-        if self.now >= self.down_until and self.store.guarded(run.term):
-            self.judge.effect(run.term, self.database.tables.effects)
+    def _commit(self, run: JobRun) -> None:
+        if self.now >= self.down_until and self.store.can_commit(run.term):
+            self.checker.record_guarded_write(run.term, self.database.tables.guarded_writes)
 
-    def _stop(self, host: Host, term: Term) -> None:
-        run = host.runs.get(term.lock_name)
+    def _stop(self, instance: SimulatedInstance, term: Term) -> None:
+        run = instance.runs.get(term.lock_name)
         if run is None or run.term != term or run.stopping:
-            raise Violation(f"{host.name} stops {term}, which it does not run")
+            raise Violation(f"{instance.name} stops {term}, which it does not run")
         run.stopping = True
-        self.trace(f"{host.name} stops {term}")
-        longest = host.stop_timeouts[term.lock_name] if self.weather is Weather.WILD else 0.15
-        self.after(self.rng.uniform(0, longest), lambda: self._stopped(host, term))
+        self.trace(f"{instance.name} stops {term}")
+        max_duration = instance.stop_timeouts[term.lock_name] if self.weather is Weather.WILD else 0.15
+        self.schedule_after(self.rng.uniform(0, max_duration), lambda: self._stopped(instance, term))
 
-    def _stopped(self, host: Host, term: Term) -> None:
-        if self.now < host.paused_until:
-            self.at(host.paused_until, lambda: self._stopped(host, term))
-        elif host.alive:
-            del host.runs[term.lock_name]
-            self.trace(f"{host.name} has stopped {term}")
-            self.tell(host, Stopped(term))
+    def _stopped(self, instance: SimulatedInstance, term: Term) -> None:
+        if self.now < instance.paused_until:
+            self.schedule_at(instance.paused_until, lambda: self._stopped(instance, term))
+        elif instance.alive:
+            del instance.runs[term.lock_name]
+            self.trace(f"{instance.name} has stopped {term}")
+            self.submit(instance, JobStopped(term))
 
     # --- faults ---
 
-    def unleash(self, until: float) -> None:
+    def schedule_faults(self, until: float) -> None:
         """Schedule random faults until then."""
         time = 1.5
         while time < until:
             time += self.rng.expovariate(0.8)
-            self.at(min(time, until), self._fault)
-        self.at(until, self._clear)
+            self.schedule_at(min(time, until), self._fault)
+        self.schedule_at(until, self._clear_weather)
 
     def _fault(self) -> None:
         choices: list[Callable[[], None]] = [
             self._pause, self._pause, self._kill, self._shut_down, self._outage, self._clock_step,
-            self._brownout, self._switch, self._switch, self._ask_step_down, self._retime,
+            self._brownout, self._switch, self._switch, self._request_step_down, self._retime,
             self._boot_another, self._replicate,
         ]  # fmt: skip
         if self.weather is Weather.WILD:
             choices += [self._promote, self._promote]
         fault = self.rng.choice(choices)
-        self.judge.seen[fault.__name__.strip("_")] += 1
+        self.checker.counts[fault.__name__.strip("_")] += 1
         fault()
 
-    def _some_host(self) -> Host | None:
-        hosts = self.alive()
-        masters = [host for host in hosts if host.runs]
-        return self.rng.choice(masters if masters and self.rng.random() < 0.7 else hosts) if hosts else None
+    def _random_instance(self) -> SimulatedInstance | None:
+        live = self.live_instances()
+        masters = [instance for instance in live if instance.runs]
+        return self.rng.choice(masters if masters and self.rng.random() < 0.7 else live) if live else None
 
     def _pause(self) -> None:
-        host = self._some_host()
-        if host is None or (self.now < host.last_pause + 2 * LONGEST_LEASE and self.weather is Weather.CALM):
+        instance = self._random_instance()
+        if instance is None or (
+            self.now < instance.last_pause + 2 * LONGEST_LEASE and self.weather is Weather.CALM
+        ):
             return
-        longest = 0.1 if self.weather is Weather.CALM else self.rng.choice([1.0, 3.0, 10.0])
-        host.paused_until = max(host.paused_until, self.now + self.rng.uniform(0, longest))
-        host.last_pause = self.now
-        self.trace(f"{host.name} is paused until {host.paused_until:.3f}")
+        max_duration = 0.1 if self.weather is Weather.CALM else self.rng.choice([1.0, 3.0, 10.0])
+        instance.paused_until = max(instance.paused_until, self.now + self.rng.uniform(0, max_duration))
+        instance.last_pause = self.now
+        self.trace(f"{instance.name} is paused until {instance.paused_until:.3f}")
 
     def _kill(self) -> None:
-        if host := self._some_host():
-            self.trace(f"{host.name} is killed")
-            host.alive = False
-            host.runs.clear()
+        if instance := self._random_instance():
+            self.trace(f"{instance.name} is killed")
+            instance.alive = False
+            instance.runs.clear()
             if self.rng.random() < 0.8:
-                self.after(self.rng.uniform(0, 3), self._boot_another)
+                self.schedule_after(self.rng.uniform(0, 3), self._boot_another)
 
     def _shut_down(self) -> None:
-        if host := self._some_host():
-            self.trace(f"{host.name} leaves")
-            host.leaving = True
-            self.tell(host, Leave("the process ends"))
+        if instance := self._random_instance():
+            self.trace(f"{instance.name} leaves")
+            instance.shutting_down = True
+            self.submit(instance, Shutdown("the process ends"))
 
-            def gone() -> None:
-                host.alive = False
-                host.runs.clear()
+            def terminate() -> None:
+                instance.alive = False
+                instance.runs.clear()
 
-            self.after(LONGEST_LEASE, gone)
+            self.schedule_after(LONGEST_LEASE, terminate)
 
     def _boot_another(self) -> None:
-        if len([host for host in self.alive() if not host.leaving]) < INSTANCES + 2:
-            self.boot()
+        if len([instance for instance in self.live_instances() if not instance.shutting_down]) < INSTANCES + 2:
+            self.boot_instance()
 
     def _outage(self) -> None:
         self.down_until = max(self.down_until, self.now + self.rng.choice([0.3, 2.0, 8.0]) * self.rng.random())
@@ -414,21 +419,21 @@ class World:
 
     def _brownout(self) -> None:
         """For a while most messages are late: what was sent is done, but the answers take their time."""
-        usual = self.network
-        self.network = Network(usual.loss, 0.7, 6.0)
-        self.after(self.rng.uniform(0.5, 4), lambda: self._end_brownout(usual))
+        normal = self.network
+        self.network = Network(normal.loss_rate, 0.7, 6.0)
+        self.schedule_after(self.rng.uniform(0.5, 4), lambda: self._end_brownout(normal))
 
-    def _end_brownout(self, usual: Network) -> None:
-        if self.faults:
-            self.network = usual
+    def _end_brownout(self, normal: Network) -> None:
+        if self.faults_enabled:
+            self.network = normal
 
     def _clock_step(self) -> None:
         """Steps that take each other back within a heartbeat cannot be seen by anybody; the limits say so."""
         step = self.rng.choice([-1, 1]) * self.rng.choice([0.5, 3.0, 60.0]) * self.rng.random()
-        recent = [size for time, size in self._steps if time > self.now - 3]
+        recent = [size for time, size in self._clock_steps if time > self.now - 3]
         if any(abs(step + sum(recent[i:])) < 0.2 for i in range(len(recent))):
             return
-        self._steps.append((self.now, step))
+        self._clock_steps.append((self.now, step))
         self._clock_offset += step
         if self.weather is Weather.WILD:
             self._keep_clock_past_terms()
@@ -439,7 +444,7 @@ class World:
         if self.now < self.down_until:
             return
         row = self.database.tables.locks.get(name)
-        self._switched[name] += 1
+        self._switch_counts[name] += 1
         if row is not None and row.enabled:
             self.trace(f"{name} is disabled")
             self.database.disable(name)
@@ -451,37 +456,37 @@ class World:
 
     def _check_disabled(self, name: str) -> None:
         """I4: its masters of now have stopped when even their trust would have ended."""
-        running = [(host, host.runs[name]) for host in self.alive() if name in host.runs]
-        switched = self._switched[name]
+        running = [(instance, instance.runs[name]) for instance in self.live_instances() if name in instance.runs]
+        switched = self._switch_counts[name]
 
         def check() -> None:
-            for host, run in running:
-                if host.alive and host.runs.get(name) is run and self._switched[name] == switched:
-                    raise Violation(f"I4: {host.name} still runs {run.term} after its lock was disabled")
+            for instance, run in running:
+                if instance.alive and instance.runs.get(name) is run and self._switch_counts[name] == switched:
+                    raise Violation(f"I4: {instance.name} still runs {run.term} after its lock was disabled")
 
         if running:
-            self.after(LONGEST_LEASE + 0.2, check)
+            self.schedule_after(LONGEST_LEASE + 0.2, check)
 
-    def _ask_step_down(self) -> None:
+    def _request_step_down(self) -> None:
         name = self.rng.choice(LOCKS)
         if self.rng.random() < 0.5:
-            for host in self.alive():
-                self.tell(host, StepDown(name, "asked on the spot"))
+            for instance in self.live_instances():
+                self.submit(instance, StepDown(name, "asked on the spot"))
         elif (row := self.database.tables.locks.get(name)) is not None:
-            self.store.ask_step_down(Term(name, row.term), "somebody", "why not")
+            self.store.request_step_down(Term(name, row.term), "somebody", "why not")
 
     def _retime(self) -> None:
         name = self.rng.choice(LOCKS)
         self.timings[name] = self.rng.choice(TIMINGS)
         self.trace(f"{name} gets another timing")
-        for host in self.alive():
-            if not host.leaving:
+        for instance in self.live_instances():
+            if not instance.shutting_down:
                 event = Declare(name, self.timings[name])
-                self.after(self.rng.uniform(0, 1), lambda h=host, e=event: self._declare(h, e))  # type: ignore[misc]
+                self.schedule_after(self.rng.uniform(0, 1), partial(self._declare, instance, event))
 
-    def _declare(self, host: Host, event: Declare) -> None:
-        if not host.leaving:
-            self.tell(host, event)
+    def _declare(self, instance: SimulatedInstance, event: Declare) -> None:
+        if not instance.shutting_down:
+            self.submit(instance, event)
 
     def _replicate(self) -> None:
         self._replica = self.database.snapshot()
@@ -496,52 +501,56 @@ class World:
 
     def _keep_clock_past_terms(self) -> None:
         """What I2 presumes where replicas are promoted: the rows may be lost, the clock must not."""
-        behind = max(self.judge.issued.values(), default=0) + 1 - self._clock_ms()
+        behind = max(self.checker.issued_terms.values(), default=0) + 1 - self._clock_ms()
         self._clock_offset += max(0.0, behind / 1000)
 
     # --- clear weather ---
 
-    def _clear(self) -> None:
+    def _clear_weather(self) -> None:
         self.trace("the weather clears")
-        self.faults = False
-        self.network = CLEAR
+        self.faults_enabled = False
+        self.network = PERFECT_NETWORK
         self.down_until = 0.0
-        for host in self.hosts:
-            host.paused_until = min(host.paused_until, self.now)
-        if not [host for host in self.alive() if not host.leaving]:
-            self.boot()
+        for instance in self.instances:
+            instance.paused_until = min(instance.paused_until, self.now)
+        if not [host for host in self.live_instances() if not host.shutting_down]:
+            self.boot_instance()
         for name in LOCKS:
             self.database.enable(name)
-            self._switched[name] += 1
-            for host in self.alive():
-                self._declare(host, Declare(name, self.timings[name]))
+            self._switch_counts[name] += 1
+            for instance in self.live_instances():
+                self._declare(instance, Declare(name, self.timings[name]))
 
-    def check_settled(self) -> None:
+    def check_converged(self) -> None:
         """I3 and I5: every lock runs on exactly one instance, and that is the one that the database names."""
         for name in LOCKS:
-            runs = [(host.name, host.runs[name].term) for host in self.alive() if name in host.runs]
+            runs = [
+                (instance.name, instance.runs[name].term)
+                for instance in self.live_instances()
+                if name in instance.runs
+            ]
             row = self.database.tables.locks[name]
             holder = self.database.tables.sessions[row.holder].instance if row.holder else None
             if runs != [(holder, Term(name, row.term))]:
                 raise Violation(f"I3/I5: {name} runs as {runs}, the database names {holder} term {row.term}")
 
 
-FAULTS = 25.0
-SETTLE = 4 * LONGEST_LEASE
+FAULT_DURATION = 25.0
+CONVERGENCE_DURATION = 4 * LONGEST_LEASE
 
 
 def simulate(
     seed: int,
     weather: Weather,
     make_elector: Callable[..., Elector] = Elector,
-    store: type[JudgedStore] = JudgedStore,
+    store: type[CheckedStore] = CheckedStore,
     trace: Callable[[str], None] | None = None,
 ) -> World:
     """Live through one seed; raise `Violation` if an invariant breaks."""
     world = World(seed, weather, make_elector, store, trace)
     for _ in range(INSTANCES):
-        world.after(world.rng.uniform(0, 1), world.boot)
-    world.unleash(FAULTS)
-    world.run(FAULTS + SETTLE)
-    world.check_settled()
+        world.schedule_after(world.rng.uniform(0, 1), world.boot_instance)
+    world.schedule_faults(FAULT_DURATION)
+    world.run(FAULT_DURATION + CONVERGENCE_DURATION)
+    world.check_converged()
     return world

@@ -10,11 +10,11 @@ from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 
 from masterjob.election.ports import Store
 from masterjob.election.values import Identity, NewSession, Term
+from masterjob.store.admin import LockAdmin
 from masterjob.store.database import Database, SqlStore
-from masterjob.store.switchboard import Switchboard
 
-_SQL = ("sqlite", "postgresql", "mariadb")
-SERVERS = pytest.mark.parametrize("sql", ["postgresql", "mariadb"], indirect=True)
+_SQL_BACKENDS = ("sqlite", "postgresql", "mariadb")
+SERVERS = pytest.mark.parametrize("sql_backend", ["postgresql", "mariadb"], indirect=True)
 """For what only a database server does."""
 
 _ids = itertools.count(1)
@@ -36,13 +36,13 @@ class SqlBackend:
         self.name = name
         self.url = url
         self.database = Database(url)
-        self.people: Switchboard = self.database.switchboard()
+        self.admin: LockAdmin = self.database.lock_admin()
         self._closers: list[Callable[[], None]] = []
         driver = {"postgresql": "postgresql+psycopg", "mariadb": "mysql+pymysql", "sqlite": "sqlite"}[name]
         # To load the machine's certificates takes PyMySQL longer than everything else in these tests.
-        arguments = {"ssl_disabled": True} if name == "mariadb" else {}
+        connect_arguments = {"ssl_disabled": True} if name == "mariadb" else {}
         self.engine = create_engine(
-            make_url(url).set(drivername=driver), poolclass=NullPool, connect_args=arguments
+            make_url(url).set(drivername=driver), poolclass=NullPool, connect_args=connect_arguments
         )
 
     def connect(self, timeout: float = 10.0) -> SqlStore:
@@ -50,24 +50,24 @@ class SqlBackend:
         self._closers.append(store.close)
         return store
 
-    def after(self, closer: Callable[[], None]) -> None:
+    def add_closer(self, closer: Callable[[], None]) -> None:
         self._closers.append(closer)
 
     def close(self) -> None:
         for closer in reversed(self._closers):
             closer()
 
-    def sql(self, statement: str, **values: Any) -> list[Any]:
+    def execute(self, statement: str, **values: Any) -> list[Any]:
         with self.engine.begin() as connection:
             result = connection.execute(text(statement), values)
             return list(result) if result.returns_rows else []
 
     def backdate(self, session_id: str, ms: int) -> None:
-        self.sql(
+        self.execute(
             "UPDATE master_session SET heartbeat_ms = heartbeat_ms - :ms WHERE id = :id", ms=ms, id=session_id
         )
 
-    def half_a_disable(self, lock_name: str) -> Connection:
+    def begin_disable(self, lock_name: str) -> Connection:
         """A switch by somebody else, before its COMMIT."""
         connection = self.engine.connect()
         if self.name == "sqlite":
@@ -76,46 +76,46 @@ class SqlBackend:
         return connection
 
     def disable(self, lock_name: str) -> None:
-        self.people.disable(lock_name, "a test", "tester")
+        self.admin.disable(lock_name, "a test", "tester")
 
     def enable(self, lock_name: str) -> None:
-        self.people.enable(lock_name, "tester")
+        self.admin.enable(lock_name, "tester")
 
 
-def session(instance: str = "one", lease_ms: int = 24_000) -> NewSession:
+def new_session(instance: str = "one", lease_ms: int = 24_000) -> NewSession:
     """A session that nobody has opened before."""
     return NewSession(f"session-{next(_ids)}", Identity(instance, address="10.0.0.1", pod="pod-1"), lease_ms)
 
 
-def opened(store: Store, instance: str = "one", lease_ms: int = 24_000) -> str:
-    new = session(instance, lease_ms)
-    store.open(new)
+def open_session(store: Store, instance: str = "one", lease_ms: int = 24_000) -> str:
+    new = new_session(instance, lease_ms)
+    store.open_session(new)
     return new.id
 
 
-def elected(store: Store, session_id: str, name: str = "job") -> Term:
+def claim_lock(store: Store, session_id: str, name: str = "job") -> Term:
     """Have the session hold the lock."""
-    store.ensure([name])
+    store.ensure_locks([name])
     (term,) = store.claim(session_id, [name])
     return term
 
 
-def _url(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def _new_database_url(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if name == "sqlite":
         return f"sqlite:///{tmp_path / 'masterjob.db'}"
-    return str(request.getfixturevalue(name).fresh())
+    return str(request.getfixturevalue(name).create_database())
 
 
 _prepared_urls: dict[str, str] = {}
 _TABLES = ("master_event", "master_control", "master_lock", "master_session")
 
 
-def _prepared(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
+def _backend_with_tables(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
     """A database with empty tables. On a server it is always the same one: making tables takes it longer
     than most tests."""
     server = None if name == "sqlite" else request.getfixturevalue(name)
     if server is None or name not in _prepared_urls:
-        url = _prepared_urls[name] = _url(name, request, tmp_path)
+        url = _prepared_urls[name] = _new_database_url(name, request, tmp_path)
         Database(url).prepare()
     backend = SqlBackend(name, _prepared_urls[name])
     if server is not None:
@@ -126,36 +126,36 @@ def _prepared(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iter
     backend.close()
 
 
-@pytest.fixture(params=_SQL)
-def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
+@pytest.fixture(params=_SQL_BACKENDS)
+def empty_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
     """Each of the databases, without tables yet."""
-    backend = SqlBackend(request.param, _url(request.param, request, tmp_path))
+    backend = SqlBackend(request.param, _new_database_url(request.param, request, tmp_path))
     yield backend
     backend.close()
 
 
-@pytest.fixture(params=_SQL)
-def sql(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
+@pytest.fixture(params=_SQL_BACKENDS)
+def sql_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
     """Each of the databases, with tables."""
-    yield from _prepared(request.param, request, tmp_path)
+    yield from _backend_with_tables(request.param, request, tmp_path)
 
 
 @pytest.fixture
-def on_postgresql(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
-    yield from _prepared("postgresql", request, tmp_path)
+def postgresql_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
+    yield from _backend_with_tables("postgresql", request, tmp_path)
 
 
 @pytest.fixture
-def on_sqlite(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
-    yield from _prepared("sqlite", request, tmp_path)
+def sqlite_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
+    yield from _backend_with_tables("sqlite", request, tmp_path)
 
 
 @pytest.fixture
-def on_mariadb(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
-    yield from _prepared("mariadb", request, tmp_path)
+def mariadb_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
+    yield from _backend_with_tables("mariadb", request, tmp_path)
 
 
-@pytest.fixture(params=("memory", *_SQL))
+@pytest.fixture(params=("memory", *_SQL_BACKENDS))
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every store that the election runs on, the simulator's included."""
     if request.param == "memory":
@@ -163,7 +163,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
         ticks = itertools.count(1_800_000_000_000)
         yield memory.MemoryDatabase(lambda: next(ticks))
     else:
-        yield from _prepared(request.param, request, tmp_path)
+        yield from _backend_with_tables(request.param, request, tmp_path)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from masterjob.election.errors import SettingError
+from masterjob.errors import SettingError
 from masterjob.store.database import Database
 from tests.servers import PostgreSQL, Server
 
@@ -22,7 +22,7 @@ from tests.servers import PostgreSQL, Server
     ],
 )
 def test_a_supported_database_is_taken_without_connecting(url: str) -> None:
-    assert ":p@" not in Database(url).shown
+    assert ":p@" not in Database(url).redacted_url
 
 
 @pytest.mark.parametrize(
@@ -48,20 +48,22 @@ def test_anything_else_is_refused_with_a_sentence(url: str, complaint: str) -> N
 @pytest.mark.parametrize(
     "url", ["postgresql://u:s3cr3t@h/db", "postgresql://h/db?user=u&password=s3cr3t&sslpassword=s3cr3t"]
 )
-def test_no_password_is_shown(url: str) -> None:
+def test_passwords_are_redacted(url: str) -> None:
     database = Database(url)
-    assert "s3cr3t" not in database.shown + repr(database)
-    assert "***" in database.shown or "password=xxx" in database.shown
+    assert "s3cr3t" not in database.redacted_url + repr(database)
+    assert "***" in database.redacted_url or "password=xxx" in database.redacted_url
 
 
 def test_a_database_without_an_encoding_gives_text_all_the_same(postgresql: Server) -> None:
     assert isinstance(postgresql, PostgreSQL)
-    name = postgresql.new_name()
-    postgresql.do(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    name = postgresql.new_database_name()
+    postgresql.execute(
+        f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    )
     database = Database(postgresql.url(name))
     database.prepare()
-    people = database.switchboard()
-    people.disable("Müller", "Wartung für eine Stunde", "Jürgen")
-    (found,) = people.status()
+    admin = database.lock_admin()
+    admin.disable("Müller", "Wartung für eine Stunde", "Jürgen")
+    (found,) = admin.status()
     assert found.disabled is not None
     assert (found.lock_name, found.disabled.reason) == ("Müller", "Wartung für eine Stunde")

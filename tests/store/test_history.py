@@ -2,34 +2,40 @@
 
 from datetime import timedelta
 
-from masterjob.election.values import Entry, Kind
+from masterjob.election.values import HistoryEntry, TransitionKind
 from tests.store.conftest import SqlBackend
 
 
-def write(sql: SqlBackend, *kinds: Kind) -> None:
-    store = sql.connect()
+def record_kinds(sql_backend: SqlBackend, *kinds: TransitionKind) -> None:
+    store = sql_backend.connect()
     for number, kind in enumerate(kinds):
-        store.record([Entry("job", number, kind, kind.value, "one")])
+        store.append_history([HistoryEntry("job", number, kind, kind.value, "one")])
 
 
-def vacancies(sql: SqlBackend) -> dict[str, timedelta | None]:
-    return {event.kind: event.vacant_for for event in sql.people.history("job")}
+def vacancies_by_kind(sql_backend: SqlBackend) -> dict[str, timedelta | None]:
+    return {event.kind: event.vacant_for for event in sql_backend.admin.history("job")}
 
 
-def test_an_election_says_how_long_the_lock_had_no_master(sql: SqlBackend) -> None:
-    write(sql, Kind.EVICTED, Kind.DISABLED, Kind.ENABLED, Kind.ELECTED)
-    newest, *others = sql.people.history("job")
+def test_an_election_shows_how_long_the_lock_had_no_master(sql_backend: SqlBackend) -> None:
+    record_kinds(
+        sql_backend,
+        TransitionKind.EVICTED,
+        TransitionKind.DISABLED,
+        TransitionKind.ENABLED,
+        TransitionKind.ELECTED,
+    )
+    newest, *others = sql_backend.admin.history("job")
     assert newest.vacant_for == newest.at - others[-1].at
     assert all(event.vacant_for is None for event in others)
 
 
-def test_the_first_election_of_all_has_nothing_to_count_from(sql: SqlBackend) -> None:
-    write(sql, Kind.ELECTED)
-    assert vacancies(sql) == {"elected": None}
+def test_the_first_election_of_all_has_nothing_to_count_from(sql_backend: SqlBackend) -> None:
+    record_kinds(sql_backend, TransitionKind.ELECTED)
+    assert vacancies_by_kind(sql_backend) == {"elected": None}
 
 
-def test_it_is_counted_also_where_the_end_itself_is_not_asked_for(sql: SqlBackend) -> None:
-    write(sql, Kind.STEPPED_DOWN, Kind.ELECTED)
-    (newest,) = sql.people.history("job", limit=1)
+def test_a_vacancy_is_counted_even_if_its_beginning_is_not_requested(sql_backend: SqlBackend) -> None:
+    record_kinds(sql_backend, TransitionKind.STEPPED_DOWN, TransitionKind.ELECTED)
+    (newest,) = sql_backend.admin.history("job", limit=1)
     assert newest.vacant_for is not None
     assert newest.vacant_for >= timedelta(0)

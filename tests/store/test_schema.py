@@ -11,12 +11,12 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from masterjob.election.errors import StoreUnavailable
+from masterjob.errors import StoreUnavailable
 from masterjob.store.database import Database
-from masterjob.store.schema import KNOWN
+from masterjob.store.schema import KNOWN_VERSIONS
 from tests.servers.process import free_port
-from tests.store.conftest import SqlBackend, opened
-from tests.store.together import together
+from tests.store.conftest import SqlBackend, open_session
+from tests.store.parallel import run_concurrently
 
 
 def prepare(url: str) -> str:
@@ -24,9 +24,9 @@ def prepare(url: str) -> str:
     return "done"
 
 
-def test_many_instances_in_one_process_migrate_at_once(empty: SqlBackend) -> None:
-    assert together([lambda: prepare(empty.url)] * 6) == ["done"] * 6
-    assert empty.connect().census().sessions == ()
+def test_many_instances_in_one_process_migrate_at_once(empty_backend: SqlBackend) -> None:
+    assert run_concurrently([lambda: prepare(empty_backend.url)] * 6) == ["done"] * 6
+    assert empty_backend.connect().list_sessions().sessions == ()
 
 
 @pytest.fixture(scope="module")
@@ -35,18 +35,20 @@ def processes() -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
-def test_many_processes_migrate_at_once(empty: SqlBackend, processes: ProcessPoolExecutor) -> None:
-    assert list(processes.map(prepare, [empty.url] * 8)) == ["done"] * 8
-    assert empty.connect().census().sessions == ()
-    assert empty.sql("SELECT version_num FROM masterjob_version") == [("0001",)]
+def test_many_processes_migrate_at_once(empty_backend: SqlBackend, processes: ProcessPoolExecutor) -> None:
+    assert list(processes.map(prepare, [empty_backend.url] * 8)) == ["done"] * 8
+    assert empty_backend.connect().list_sessions().sessions == ()
+    assert empty_backend.execute("SELECT version_num FROM masterjob_version") == [("0001",)]
 
 
-def test_a_database_that_is_up_to_date_is_only_read(on_postgresql: SqlBackend, postgresql: object) -> None:
-    on_postgresql.sql("DO $$ BEGIN CREATE ROLE reader LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
-    on_postgresql.sql("GRANT SELECT ON masterjob_version TO reader")
-    with on_postgresql.engine.begin() as busy:
+def test_a_database_that_is_up_to_date_is_only_read(postgresql_backend: SqlBackend, postgresql: object) -> None:
+    postgresql_backend.execute(
+        "DO $$ BEGIN CREATE ROLE reader LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
+    )
+    postgresql_backend.execute("GRANT SELECT ON masterjob_version TO reader")
+    with postgresql_backend.engine.begin() as busy:
         busy.exec_driver_sql("SELECT pg_advisory_xact_lock(120338136622450)")
-        Database(on_postgresql.url.replace("test:secret", "reader")).prepare()
+        Database(postgresql_backend.url.replace("test:secret", "reader")).prepare()
 
 
 def test_the_newest_version_is_that_of_the_newest_migration() -> None:
@@ -54,35 +56,34 @@ def test_the_newest_version_is_that_of_the_newest_migration() -> None:
     config.set_main_option("script_location", "masterjob.store:migrations")
     config.set_main_option("path_separator", "os")
     scripts = ScriptDirectory.from_config(config)
-    assert tuple(script.revision for script in reversed(list(scripts.walk_revisions()))) == KNOWN
+    assert tuple(script.revision for script in reversed(list(scripts.walk_revisions()))) == KNOWN_VERSIONS
 
 
-def test_alembic_is_not_loaded_where_nothing_is_to_migrate(on_sqlite: SqlBackend) -> None:
-    code = (
-        f"import sys, masterjob; masterjob.status(database={on_sqlite.url!r}); sys.exit('alembic' in sys.modules)"
-    )
+def test_alembic_is_not_loaded_where_nothing_is_to_migrate(sqlite_backend: SqlBackend) -> None:
+    url = sqlite_backend.url
+    code = f"import sys, masterjob; masterjob.status(database={url!r}); sys.exit('alembic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_newer_schema_is_refused_with_a_sentence(empty: SqlBackend) -> None:
-    empty.database.prepare()
-    empty.sql("UPDATE masterjob_version SET version_num = '9999'")
+def test_a_newer_schema_is_refused(empty_backend: SqlBackend) -> None:
+    empty_backend.database.prepare()
+    empty_backend.execute("UPDATE masterjob_version SET version_num = '9999'")
     with pytest.raises(StoreUnavailable, match="version 9999, which this masterjob does not know"):
-        empty.database.prepare()
+        empty_backend.database.prepare()
 
 
-def test_a_migration_that_was_cut_off_is_taken_up_again(empty: SqlBackend) -> None:
+def test_a_migration_that_was_cut_off_is_taken_up_again(empty_backend: SqlBackend) -> None:
     """It can be on MariaDB, which commits each table by itself; elsewhere it does no harm."""
-    empty.database.prepare()
-    empty.sql("DROP TABLE master_event")
-    empty.sql("DELETE FROM masterjob_version")
-    empty.database.prepare()
-    assert empty.people.history("job") == []
+    empty_backend.database.prepare()
+    empty_backend.execute("DROP TABLE master_event")
+    empty_backend.execute("DELETE FROM masterjob_version")
+    empty_backend.database.prepare()
+    assert empty_backend.admin.history("job") == []
 
 
-def test_preparing_leaves_the_logging_alone(empty: SqlBackend) -> None:
+def test_preparing_does_not_change_the_logging(empty_backend: SqlBackend) -> None:
     before = (logging.root.level, list(logging.root.handlers), logging.getLogger("alembic").level)
-    empty.database.prepare()
+    empty_backend.database.prepare()
     assert (logging.root.level, list(logging.root.handlers), logging.getLogger("alembic").level) == before
     assert not logging.getLogger("masterjob").disabled
 
@@ -94,6 +95,6 @@ def test_a_database_that_does_not_answer_is_unavailable() -> None:
         Database("sqlite:////no/such/directory/file.db").prepare()
 
 
-def test_a_store_without_tables_is_unavailable(empty: SqlBackend) -> None:
+def test_a_store_without_tables_is_unavailable(empty_backend: SqlBackend) -> None:
     with pytest.raises(StoreUnavailable):
-        opened(empty.connect())
+        open_session(empty_backend.connect())

@@ -1,4 +1,4 @@
-"""The control API on a port of its own, on SQLite or on a board that does as it is told; and who speaks to it."""
+"""The control API on a port of its own, on SQLite or on a fake lock admin; and who speaks to it."""
 
 import http.client
 import json
@@ -14,22 +14,22 @@ from urllib.parse import urlencode
 import pytest
 
 from masterjob.election.values import Identity, NewSession
-from masterjob.election.views import Event, LockStatus
+from masterjob.lock_status import HistoryEvent, LockStatus
 from masterjob.store.database import Database
-from masterjob.web.app import Parts
+from masterjob.web.app import ApplicationComponents
+from masterjob.web.config import ListenConfig
 from masterjob.web.health import Health
+from masterjob.web.interfaces import Authenticator, InstanceHealth, LockAdminProtocol, ReadinessCheck
 from masterjob.web.metrics.observer import Metrics
-from masterjob.web.options import Listening
-from masterjob.web.ports import Authenticator, Board, Check, Member
-from masterjob.web.server import Server, start
+from masterjob.web.server import Server, start_server
 
-PATIENCE = 30.0
-LOCK = "JOB-SCHEDULER"
-DISABLE, ENABLE = "/api/MasterControls/disable", "/api/MasterControls/enable"
+TEST_TIMEOUT = 30.0
+LOCK_NAME = "JOB-SCHEDULER"
+DISABLE_PATH, ENABLE_PATH = "/api/MasterControls/disable", "/api/MasterControls/enable"
 
 
 @dataclass
-class Answer:
+class HttpAnswer:
     status: int
     headers: dict[str, str]
     body: bytes
@@ -46,7 +46,7 @@ class Answer:
 
 
 @dataclass
-class Client:
+class ApiClient:
     """Says exactly what it is told to."""
 
     port: int
@@ -54,54 +54,56 @@ class Client:
     tls: ssl.SSLContext | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
+    def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> HttpAnswer:
         if self.tls is not None:
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                self.host, self.port, timeout=PATIENCE, context=self.tls
+                self.host, self.port, timeout=TEST_TIMEOUT, context=self.tls
             )
         else:
-            connection = http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE)
-        said = self.headers | {name.replace("_", "-"): value for name, value in headers.items()}
+            connection = http.client.HTTPConnection(self.host, self.port, timeout=TEST_TIMEOUT)
+        all_headers = self.headers | {name.replace("_", "-"): value for name, value in headers.items()}
         try:
-            connection.request(method, path, body, said)
+            connection.request(method, path, body, all_headers)
             answer = connection.getresponse()
-            return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+            return HttpAnswer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
         finally:
             connection.close()
 
-    def get(self, path: str, **headers: str) -> Answer:
-        return self.ask("GET", path, None, **headers)
+    def get(self, path: str, **headers: str) -> HttpAnswer:
+        return self.request("GET", path, None, **headers)
 
-    def form(self, path: str, headers: dict[str, str] | None = None, **fields: str) -> Answer:
-        kind = {"Content-Type": "application/x-www-form-urlencoded"}
-        return self.ask("POST", path, urlencode(fields).encode(), **(kind | (headers or {})))
+    def post_form(self, path: str, headers: dict[str, str] | None = None, **fields: str) -> HttpAnswer:
+        content_type = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self.request("POST", path, urlencode(fields).encode(), **(content_type | (headers or {})))
 
-    def json(self, path: str, said: object, **headers: str) -> Answer:
-        return self.ask("POST", path, json.dumps(said).encode(), **{"Content-Type": "application/json"} | headers)
+    def post_json(self, path: str, payload: object, **headers: str) -> HttpAnswer:
+        return self.request(
+            "POST", path, json.dumps(payload).encode(), **{"Content-Type": "application/json"} | headers
+        )
 
 
 @dataclass
-class Patient:
+class FakeInstance:
     """An instance as healthy as it is told to be."""
 
-    late: float = 0.0
+    lag: float = 0.0
     trust_left: float | None = None
-    trouble: str | None = None
-    over: bool = False
+    unavailable_reason: str | None = None
+    is_closed: bool = False
 
 
-class HungBoard:
-    """A board whose database does not answer until it is let go."""
+class HangingLockAdmin:
+    """A lock admin whose database does not answer until it is let go."""
 
     def __init__(self) -> None:
-        self.go_on = threading.Event()
-        self.asked = threading.Semaphore(0)
-        self.calls = 0
+        self.proceed = threading.Event()
+        self.call_started = threading.Semaphore(0)
+        self.call_count = 0
 
     def _hang(self) -> None:
-        self.calls += 1
-        self.asked.release()
-        assert self.go_on.wait(PATIENCE)
+        self.call_count += 1
+        self.call_started.release()
+        assert self.proceed.wait(TEST_TIMEOUT)
 
     def disable(self, lock_name: str, reason: str, actor: str, source: str = "api", until: Any = None) -> bool:
         self._hang()
@@ -117,28 +119,28 @@ class HungBoard:
 
     def status(self, lock_name: str | None = None) -> list[LockStatus]:
         self._hang()
-        return [LockStatus(lock_name or LOCK, enabled=True, disabled=None, master=None, term=0)]
+        return [LockStatus(lock_name or LOCK_NAME, enabled=True, disabled=None, master=None, term=0)]
 
     def status_of(self, lock_names: Iterable[str]) -> dict[str, LockStatus]:
         self._hang()
         return {name: LockStatus(name, enabled=True, disabled=None, master=None, term=0) for name in lock_names}
 
-    def history(self, lock_name: str, limit: int = 100) -> list[Event]:
+    def history(self, lock_name: str, limit: int = 100) -> list[HistoryEvent]:
         self._hang()
-        return [Event(datetime.now(UTC), lock_name, 1, "elected", "me", None, "me became master")]
+        return [HistoryEvent(datetime.now(UTC), lock_name, 1, "elected", "me", None, "me became master")]
 
 
 @dataclass
-class Served:
+class RunningApi:
     """A server, and all that it was handed."""
 
     server: Server
     metrics: Metrics
-    members: list[Member]
-    client: Client
+    instances: list[InstanceHealth]
+    client: ApiClient
 
 
-Serve = Callable[..., Served]
+ServeApi = Callable[..., RunningApi]
 
 
 @pytest.fixture
@@ -149,36 +151,40 @@ def database(tmp_path: Path) -> Database:
 
 
 @pytest.fixture
-def board(database: Database) -> Board:
-    return database.switchboard()
+def lock_admin(database: Database) -> LockAdminProtocol:
+    return database.lock_admin()
 
 
 @pytest.fixture
-def serve(board: Board) -> Iterator[Serve]:
-    started: list[Server] = []
+def serve(lock_admin: LockAdminProtocol) -> Iterator[ServeApi]:
+    servers: list[Server] = []
 
-    def serve(
-        other: Board | None = None,
-        checks: tuple[Check, ...] = (),
+    def start_api(
+        custom_lock_admin: LockAdminProtocol | None = None,
+        checks: tuple[ReadinessCheck, ...] = (),
         authenticator: Authenticator | None = None,
-        **listening: Any,
-    ) -> Served:
-        members: list[Member] = []
-        metrics = Metrics(lambda: members)
-        parts = Parts(board if other is None else other, Health(lambda: members, checks), metrics)
-        server = start(Listening(**{"port": 0} | listening), parts, authenticator)
-        started.append(server)
-        assert server.wait_tried(PATIENCE)
+        **listen_options: Any,
+    ) -> RunningApi:
+        instances: list[InstanceHealth] = []
+        metrics = Metrics(lambda: instances)
+        components = ApplicationComponents(
+            lock_admin if custom_lock_admin is None else custom_lock_admin,
+            Health(lambda: instances, checks),
+            metrics,
+        )
+        server = start_server(ListenConfig(**{"port": 0} | listen_options), components, authenticator)
+        servers.append(server)
+        assert server.wait_for_bind_attempt(TEST_TIMEOUT)
         port = server.port if server.port is not None else server.probe_port
-        return Served(server, metrics, members, Client(port or 0))
+        return RunningApi(server, metrics, instances, ApiClient(port or 0))
 
-    yield serve
-    for server in started:
+    yield start_api
+    for server in servers:
         server.close()
 
 
 @pytest.fixture
-def client(serve: Serve) -> Client:
+def client(serve: ServeApi) -> ApiClient:
     return serve().client
 
 
@@ -186,11 +192,11 @@ def client(serve: Serve) -> Client:
 def elect(database: Database) -> Callable[..., None]:
     """Have somebody be master."""
 
-    def elect(lock_name: str = LOCK) -> None:
+    def elect_master(lock_name: str = LOCK_NAME) -> None:
         store = database.connect(10)
-        store.ensure([lock_name])
-        store.open(NewSession(f"session of {lock_name}", Identity("a-host-1-2", address="a-host"), 60_000))
+        store.ensure_locks([lock_name])
+        store.open_session(NewSession(f"session of {lock_name}", Identity("a-host-1-2", address="a-host"), 60_000))
         store.claim(f"session of {lock_name}", [lock_name])
         store.close()
 
-    return elect
+    return elect_master

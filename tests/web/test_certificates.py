@@ -10,45 +10,45 @@ from pathlib import Path
 
 import pytest
 
-from masterjob.election.errors import SettingError
+from masterjob.errors import SettingError
 from masterjob.web.access.certificates import Certificate
 from tests.library.conftest import wait_until
-from tests.web.conftest import PATIENCE, Serve
+from tests.web.conftest import TEST_TIMEOUT, ServeApi
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
-Files = tuple[Path, Path]
+CertificatePair = tuple[Path, Path]
 RSA, EC = "rsa:2048", "ec -pkeyopt ec_paramgen_curve:P-256"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Files]:
+def make_certificate(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], CertificatePair]:
     """Make a certificate of this host with its key, once a name."""
     folder = tmp_path_factory.mktemp("certificates")
 
-    def made(name: str, kind: str = RSA) -> Files:
+    def make_pair(name: str, key_type: str = RSA) -> CertificatePair:
         cert, key = folder / f"{name}.crt", folder / f"{name}.key"
         if not cert.exists():
-            command = f"openssl req -x509 -newkey {kind} -nodes -days 2 -subj /CN={name}"
+            command = f"openssl req -x509 -newkey {key_type} -nodes -days 2 -subj /CN={name}"
             command += " -addext subjectAltName=DNS:localhost"
             subprocess.run([*command.split(), "-keyout", key, "-out", cert], check=True, capture_output=True)
         return cert, key
 
-    return made
+    return make_pair
 
 
-class Secret:
+class MountedSecret:
     """A Secret as it is mounted into a pod: the files are links through one that is pointed elsewhere at once."""
 
-    def __init__(self, folder: Path, files: Files) -> None:
+    def __init__(self, folder: Path, files: CertificatePair) -> None:
         self._folder = folder
         self._number = 0
         self.cert, self.key = folder / "tls.crt", folder / "tls.key"
-        self.write(*files)
+        self.replace(*files)
         self.cert.symlink_to("..data/tls.crt")
         self.key.symlink_to("..data/tls.key")
 
-    def write(self, cert: Path, key: Path) -> None:
+    def replace(self, cert: Path, key: Path) -> None:
         self._number += 1
         (self._folder / f"..{self._number}").mkdir()
         shutil.copy(cert, self._folder / f"..{self._number}" / "tls.crt")
@@ -58,18 +58,20 @@ class Secret:
 
 
 @pytest.fixture
-def secret(tmp_path: Path, made: Callable[..., Files]) -> Secret:
-    return Secret(tmp_path, made("first"))
+def secret(tmp_path: Path, make_certificate: Callable[..., CertificatePair]) -> MountedSecret:
+    return MountedSecret(tmp_path, make_certificate("first"))
 
 
-def shake_hands(server: ssl.SSLContext, trusted: Path) -> tuple[ssl.SSLObject, Callable[[bytes], bytes]]:
+def handshake(server: ssl.SSLContext, trusted: Path) -> tuple[ssl.SSLObject, Callable[[bytes], bytes]]:
     """Connect to a server in memory that has this context; return the client's end, and what sends something."""
-    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
-    theirs = server.wrap_bio(up, down, server_side=True)
-    ours = ssl.create_default_context(cafile=trusted).wrap_bio(down, up, server_hostname="localhost")
+    client_to_server, server_to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server_end = server.wrap_bio(client_to_server, server_to_client, server_side=True)
+    client_end = ssl.create_default_context(cafile=trusted).wrap_bio(
+        server_to_client, client_to_server, server_hostname="localhost"
+    )
     done: set[ssl.SSLObject] = set()
     while len(done) < 2:
-        for end in {ours, theirs} - done:
+        for end in {client_end, server_end} - done:
             try:
                 end.do_handshake()
             except ssl.SSLWantReadError:
@@ -77,54 +79,61 @@ def shake_hands(server: ssl.SSLContext, trusted: Path) -> tuple[ssl.SSLObject, C
             done.add(end)
 
     def send(data: bytes) -> bytes:
-        ours.write(data)
-        return theirs.read()
+        client_end.write(data)
+        return server_end.read()
 
-    return ours, send
+    return client_end, send
 
 
-def name_of(connection: ssl.SSLObject | ssl.SSLSocket) -> str:
-    said = connection.getpeercert()
-    assert said is not None
-    return str(said["subject"][0][0][1])
+def peer_name(connection: ssl.SSLObject | ssl.SSLSocket) -> str:
+    peer_certificate = connection.getpeercert()
+    assert peer_certificate is not None
+    return str(peer_certificate["subject"][0][0][1])
 
 
 @pytest.mark.parametrize("kind", [RSA, EC])
-def test_a_renewed_certificate_is_shown_to_who_connects_then_and_who_is_connected_goes_on(
-    kind: str, secret: Secret, made: Callable[..., Files]
+def test_a_renewed_certificate_is_served_to_new_connections_and_open_ones_go_on(
+    kind: str, secret: MountedSecret, make_certificate: Callable[..., CertificatePair]
 ) -> None:
     certificate = Certificate(secret.cert, secret.key)
-    old, send = shake_hands(certificate.context, made("first")[0])
-    renewed = made(f"second-{kind[:2]}", kind)
-    secret.write(*renewed)
-    assert name_of(shake_hands(certificate.context, made("first")[0])[0]) == "first"  # nobody has looked yet
-    certificate.take_renewed()
-    assert name_of(shake_hands(certificate.context, renewed[0])[0]) == f"second-{kind[:2]}"
-    assert (send(b"still here"), name_of(old)) == (b"still here", "first")
+    old_connection, send = handshake(certificate.context, make_certificate("first")[0])
+    renewed = make_certificate(f"second-{kind[:2]}", kind)
+    secret.replace(*renewed)
+    assert (
+        peer_name(handshake(certificate.context, make_certificate("first")[0])[0]) == "first"
+    )  # nobody has looked yet
+    certificate.reload_if_changed()
+    assert peer_name(handshake(certificate.context, renewed[0])[0]) == f"second-{kind[:2]}"
+    assert (send(b"still here"), peer_name(old_connection)) == (b"still here", "first")
 
 
-def test_a_pair_that_does_not_fit_is_told_once_and_the_one_before_stays_until_it_does(
-    secret: Secret, made: Callable[..., Files], caplog: pytest.LogCaptureFixture
+def test_a_pair_that_does_not_fit_is_logged_once_and_the_one_before_stays_until_it_does(
+    secret: MountedSecret, make_certificate: Callable[..., CertificatePair], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "masterjob")
     certificate = Certificate(secret.cert, secret.key)
-    first, (second, other_key) = made("first")[0], made("second")
+    first, (second, other_key) = make_certificate("first")[0], make_certificate("second")
     shutil.copy(second, secret.cert)  # one file after the other, as somebody does by hand
     for _ in range(3):
-        certificate.take_renewed()
-    assert name_of(shake_hands(certificate.context, first)[0]) == "first"
-    (told,) = caplog.messages
-    assert told.startswith("the certificate was not renewed, and the one before is still shown: the certificate ")
-    assert "KEY_VALUES_MISMATCH" in told
+        certificate.reload_if_changed()
+    assert peer_name(handshake(certificate.context, first)[0]) == "first"
+    (message,) = caplog.messages
+    assert message.startswith(
+        "the certificate was not renewed, and the one before is still shown: the certificate "
+    )
+    assert "KEY_VALUES_MISMATCH" in message
     shutil.copy(other_key, secret.key)
-    certificate.take_renewed()
-    assert name_of(shake_hands(certificate.context, second)[0]) == "second"
+    certificate.reload_if_changed()
+    assert peer_name(handshake(certificate.context, second)[0]) == "second"
     assert caplog.messages[1:] == [f"the renewed certificate {secret.cert} is shown from now on"]
 
 
 @pytest.mark.parametrize("broken", ["half", "empty", "gone", "locked"])
-def test_what_is_no_pair_shows_nothing_of_the_key_and_the_one_before_stays(
-    broken: str, secret: Secret, made: Callable[..., Files], caplog: pytest.LogCaptureFixture
+def test_a_broken_pair_logs_nothing_of_the_key_and_the_one_before_stays(
+    broken: str,
+    secret: MountedSecret,
+    make_certificate: Callable[..., CertificatePair],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     certificate = Certificate(secret.cert, secret.key)
     text = secret.key.read_text()
@@ -136,35 +145,48 @@ def test_what_is_no_pair_shows_nothing_of_the_key_and_the_one_before_stays(
         case "gone":
             secret.key.resolve().unlink()
         case "locked":
-            command = ["openssl", "rsa", "-aes128", "-passout", "pass:secret", "-in", str(made("first")[1])]
+            command = [
+                "openssl",
+                "rsa",
+                "-aes128",
+                "-passout",
+                "pass:secret",
+                "-in",
+                str(make_certificate("first")[1]),
+            ]
             subprocess.run([*command, "-out", secret.key.resolve()], check=True, capture_output=True)
     for _ in range(3):
-        certificate.take_renewed()
-    assert name_of(shake_hands(certificate.context, made("first")[0])[0]) == "first"
-    (told,) = caplog.messages
-    assert not any(line in told for line in text.splitlines())
-    secret.write(*made("second"))
-    certificate.take_renewed()
-    assert name_of(shake_hands(certificate.context, made("second")[0])[0]) == "second"
+        certificate.reload_if_changed()
+    assert peer_name(handshake(certificate.context, make_certificate("first")[0])[0]) == "first"
+    (message,) = caplog.messages
+    assert not any(line in message for line in text.splitlines())
+    secret.replace(*make_certificate("second"))
+    certificate.reload_if_changed()
+    assert peer_name(handshake(certificate.context, make_certificate("second")[0])[0]) == "second"
 
 
-def test_a_pair_that_is_wrong_at_the_start_is_refused(secret: Secret, made: Callable[..., Files]) -> None:
+def test_a_pair_that_is_wrong_at_the_start_is_refused(
+    secret: MountedSecret, make_certificate: Callable[..., CertificatePair]
+) -> None:
     with pytest.raises(SettingError, match=r"with its key .* cannot be used: .*MISMATCH"):
-        Certificate(made("first")[0], made("second")[1])
+        Certificate(make_certificate("first")[0], make_certificate("second")[1])
     with pytest.raises(SettingError, match=r"cannot be used: .*No such file"):
         Certificate(secret.cert.with_name("nothing"), secret.key)
 
 
 def test_the_control_api_looks_by_itself(
-    secret: Secret, made: Callable[..., Files], serve: Serve, monkeypatch: pytest.MonkeyPatch
+    secret: MountedSecret,
+    make_certificate: Callable[..., CertificatePair],
+    serve: ServeApi,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("masterjob.web.server._SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr("masterjob.web.server._SWEEP_INTERVAL", 0.01)
     port = serve(tls_cert=secret.cert, tls_key=secret.key).client.port
-    trusting = ssl.create_default_context(cafile=made("first")[0])
-    trusting.load_verify_locations(made("second")[0])
+    client_context = ssl.create_default_context(cafile=make_certificate("first")[0])
+    client_context.load_verify_locations(make_certificate("second")[0])
 
     def connect() -> http.client.HTTPSConnection:
-        connection = http.client.HTTPSConnection("localhost", port, timeout=PATIENCE, context=trusting)
+        connection = http.client.HTTPSConnection("localhost", port, timeout=TEST_TIMEOUT, context=client_context)
         connection.connect()
         return connection
 
@@ -172,18 +194,18 @@ def test_the_control_api_looks_by_itself(
         connection.request("GET", "/healthz")
         return connection.getresponse().read() == b"alive\n"
 
-    def shown() -> str:
+    def current_name() -> str:
         connection = connect()
         try:
-            return name_of(connection.sock)
+            return peer_name(connection.sock)
         finally:
             connection.close()
 
-    old = connect()
+    old_connection = connect()
     try:
-        assert (alive(old), shown()) == (True, "first")
-        secret.write(*made("second"))
-        wait_until(lambda: shown() == "second")
-        assert alive(old)
+        assert (alive(old_connection), current_name()) == (True, "first")
+        secret.replace(*make_certificate("second"))
+        wait_until(lambda: current_name() == "second")
+        assert alive(old_connection)
     finally:
-        old.close()
+        old_connection.close()

@@ -12,114 +12,124 @@ from typing import Any
 
 import pytest
 
-from masterjob.web.options import Auth
-from masterjob.web.ports import Board
+from masterjob.web.config import AuthMode
+from masterjob.web.interfaces import LockAdminProtocol
 from tests.web.browser import Browser
-from tests.web.conftest import LOCK, Client, Serve
+from tests.web.conftest import LOCK_NAME, ApiClient, ServeApi
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (tests/web/install)")
-CALLS = ("disable", "enable", "stepDown", "locks", "lock", "history", "controls")
+OPERATION_IDS = ("disable", "enable", "stepDown", "locks", "lock", "history", "controls")
 
 
-def look(story: Callable[[Browser], Any]) -> Any:
-    async def tell() -> Any:
+def run_in_browser(scenario: Callable[[Browser], Any]) -> Any:
+    async def run_scenario() -> Any:
         assert CHROMIUM is not None
         async with Browser(CHROMIUM) as browser:
-            return await story(browser)
+            return await scenario(browser)
 
-    return asyncio.run(tell())
+    return asyncio.run(run_scenario())
 
 
 async def open_explorer(browser: Browser, url: str) -> None:
-    await browser.go(url)
-    await browser.until(f"document.querySelectorAll('.opblock').length === {len(CALLS)}")
+    await browser.navigate(url)
+    await browser.wait_for(f"document.querySelectorAll('.opblock').length === {len(OPERATION_IDS)}")
 
 
-async def try_out(browser: Browser, call: str, values: dict[str, str]) -> tuple[str, str]:
+async def execute_call(browser: Browser, operation_id: str, values: dict[str, str]) -> tuple[str, str]:
     """Open a call, fill in its fields, execute it, and return status and body as the page shows them."""
-    block = f"document.querySelector('[id$=\"-{call}\"]')"
-    await browser.run(f"{block}.querySelector('.opblock-summary-control').click()")
-    await browser.until(f"{block}.querySelector('.btn.execute')")
+    block = f"document.querySelector('[id$=\"-{operation_id}\"]')"
+    await browser.evaluate(f"{block}.querySelector('.opblock-summary-control').click()")
+    await browser.wait_for(f"{block}.querySelector('.btn.execute')")
     for name, value in values.items():
-        named = f"row.querySelector('.parameter__name')?.innerText.startsWith({json.dumps(name)})"
-        row = f"[...{block}.querySelectorAll('tr')].find(row => {named})"
+        name_matches = f"row.querySelector('.parameter__name')?.innerText.startsWith({json.dumps(name)})"
+        row = f"[...{block}.querySelectorAll('tr')].find(row => {name_matches})"
         field = f"{row}?.querySelector('input[type=text], textarea')"
-        await browser.until(field)  # the page draws its rows when it comes round to it
-        await browser.run(f"""(() => {{
+        await browser.wait_for(field)  # the page draws its rows when it comes round to it
+        await browser.evaluate(f"""(() => {{
             const field = {field};
             const set = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(field), 'value').set;
             set.call(field, {json.dumps(value)});
             field.dispatchEvent(new Event('input', {{bubbles: true}}));
             field.dispatchEvent(new FocusEvent('focusout', {{bubbles: true}}));  // or it waits for more
         }})()""")
-    await browser.run(f"{block}.querySelector('.btn.execute').click()")
-    live = f"{block}.querySelector('.live-responses-table')"
-    await browser.until(f"{live} && {live}.querySelector('.response-col_status').innerText")
-    status = await browser.run(f"{live}.querySelector('tbody .response-col_status').innerText.trim()")
-    body = await browser.run(f"{live}.querySelector('tbody .highlight-code, tbody .microlight')?.innerText ?? ''")
+    await browser.evaluate(f"{block}.querySelector('.btn.execute').click()")
+    responses = f"{block}.querySelector('.live-responses-table')"
+    await browser.wait_for(f"{responses} && {responses}.querySelector('.response-col_status').innerText")
+    status = await browser.evaluate(f"{responses}.querySelector('tbody .response-col_status').innerText.trim()")
+    body = await browser.evaluate(
+        f"{responses}.querySelector('tbody .highlight-code, tbody .microlight')?.innerText ?? ''"
+    )
     return str(status).split()[0], str(body).removeprefix("Download").strip()
 
 
 @needs_browser
-def test_every_call_can_be_tried_in_it(client: Client, board: Board, elect: Callable[..., None]) -> None:
+def test_every_call_can_be_tried_in_it(
+    client: ApiClient, lock_admin: LockAdminProtocol, elect: Callable[..., None]
+) -> None:
     elect()
-    picture = os.environ.get("MASTERJOB_PICTURE")
+    screenshot_path = os.environ.get("MASTERJOB_PICTURE")
 
-    async def story(browser: Browser) -> dict[str, tuple[str, str]]:
+    async def scenario(browser: Browser) -> dict[str, tuple[str, str]]:
         await open_explorer(browser, f"http://127.0.0.1:{client.port}/explorer")
-        seen = {
-            "stepDown": await try_out(browser, "stepDown", {"lockName": LOCK}),
-            "disable": await try_out(browser, "disable", {"lockName": LOCK, "reason": "tried out"}),
-            "controls": await try_out(browser, "controls", {}),
-            "enable": await try_out(browser, "enable", {"lockName": LOCK}),
-            "locks": await try_out(browser, "locks", {}),
-            "lock": await try_out(browser, "lock", {"lockName": LOCK}),
-            "history": await try_out(browser, "history", {"lockName": LOCK}),
+        results = {
+            "stepDown": await execute_call(browser, "stepDown", {"lockName": LOCK_NAME}),
+            "disable": await execute_call(browser, "disable", {"lockName": LOCK_NAME, "reason": "tried out"}),
+            "controls": await execute_call(browser, "controls", {}),
+            "enable": await execute_call(browser, "enable", {"lockName": LOCK_NAME}),
+            "locks": await execute_call(browser, "locks", {}),
+            "lock": await execute_call(browser, "lock", {"lockName": LOCK_NAME}),
+            "history": await execute_call(browser, "history", {"lockName": LOCK_NAME}),
         }
-        if picture:
-            await browser.picture(Path(picture))
-        assert browser.complaints == []
-        assert all(url.startswith((f"http://127.0.0.1:{client.port}/", "data:")) for url in browser.fetched)
-        return seen
+        if screenshot_path:
+            await browser.save_screenshot(Path(screenshot_path))
+        assert browser.script_errors == []
+        assert all(url.startswith((f"http://127.0.0.1:{client.port}/", "data:")) for url in browser.fetched_urls)
+        return results
 
-    seen = look(story)
-    assert {name: status for name, (status, _) in seen.items()} == dict.fromkeys(CALLS, "200")
-    assert "asked to step down" in seen["stepDown"][1]
-    assert f"Flagged {LOCK} as disabled" in seen["disable"][1]
-    assert "tried out" in seen["controls"][1]
-    assert f"{LOCK} is flagged for (re)enablement" in seen["enable"][1]
-    assert '"a-host-1-2"' in seen["lock"][1]
-    assert [event.kind for event in board.history(LOCK)][:3] == ["enabled", "disabled", "step-down asked"]
+    results = run_in_browser(scenario)
+    assert {name: status for name, (status, _) in results.items()} == dict.fromkeys(OPERATION_IDS, "200")
+    assert "asked to step down" in results["stepDown"][1]
+    assert f"Flagged {LOCK_NAME} as disabled" in results["disable"][1]
+    assert "tried out" in results["controls"][1]
+    assert f"{LOCK_NAME} is flagged for (re)enablement" in results["enable"][1]
+    assert '"a-host-1-2"' in results["lock"][1]
+    assert [event.kind for event in lock_admin.history(LOCK_NAME)][:3] == [
+        "enabled",
+        "disabled",
+        "step-down asked",
+    ]
 
 
 @needs_browser
-def test_where_tokens_are_demanded_one_can_be_given_in_it(serve: Serve, board: Board, tmp_path: Path) -> None:
+def test_where_tokens_are_demanded_one_can_be_given_in_it(
+    serve: ServeApi, lock_admin: LockAdminProtocol, tmp_path: Path
+) -> None:
     path = tmp_path / "tokens.yaml"
     path.write_text(f"tokens: [{{name: ann, role: write, token: {'w' * 32}}}]")
-    client = serve(auth=Auth.TOKEN, tokens=path).client
+    client = serve(auth=AuthMode.TOKEN, tokens=path).client
 
-    async def story(browser: Browser) -> str:
+    async def scenario(browser: Browser) -> str:
         await open_explorer(browser, f"http://127.0.0.1:{client.port}/explorer")
-        refused = await try_out(browser, "controls", {})
-        await browser.run("document.querySelector('.btn.authorize').click()")
-        await browser.until("document.querySelector('.auth-container input')")
-        await browser.run(f"""(() => {{
+        refused = await execute_call(browser, "controls", {})
+        await browser.evaluate("document.querySelector('.btn.authorize').click()")
+        await browser.wait_for("document.querySelector('.auth-container input')")
+        await browser.evaluate(f"""(() => {{
             const field = document.querySelector('.auth-container input');
             Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(field, '{"w" * 32}');
             field.dispatchEvent(new Event('input', {{bubbles: true}}));
             document.querySelector('.auth-btn-wrapper .authorize').click();
         }})()""")
-        await browser.until("document.querySelector('.auth-btn-wrapper')?.innerText.includes('Logout')")
-        await browser.run("document.querySelector('.btn-done').click()")
-        await try_out(browser, "disable", {"lockName": LOCK, "reason": "tried out"})
+        await browser.wait_for("document.querySelector('.auth-btn-wrapper')?.innerText.includes('Logout')")
+        await browser.evaluate("document.querySelector('.btn-done').click()")
+        await execute_call(browser, "disable", {"lockName": LOCK_NAME, "reason": "tried out"})
         return refused[0]
 
-    assert look(story) == "401"
-    assert board.history(LOCK)[0].actor == "ann"
+    assert run_in_browser(scenario) == "401"
+    assert lock_admin.history(LOCK_NAME)[0].actor == "ann"
 
 
-PAGE = """<body><iframe name="into"></iframe>
+HOSTILE_PAGE = """<body><iframe name="into"></iframe>
 <form method="POST" action="TARGET" target="into">
 <input name="lockName" value="JOB-SCHEDULER"><input name="reason" value="x"></form>
 <script>
@@ -150,12 +160,12 @@ def other_site() -> Iterator[Callable[[str], str]]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
 
-    def site(target: str) -> str:
+    def page_url(target: str) -> str:
         nonlocal page
-        page = PAGE.replace("TARGET", target).encode()
+        page = HOSTILE_PAGE.replace("TARGET", target).encode()
         return f"http://127.0.0.1:{server.server_port}/"
 
-    yield site
+    yield page_url
     server.shutdown()
     thread.join()
     server.server_close()
@@ -163,23 +173,23 @@ def other_site() -> Iterator[Callable[[str], str]]:
 
 @needs_browser
 def test_a_page_of_another_site_switches_nothing_in_a_real_browser(
-    serve: Serve, board: Board, other_site: Callable[[str], str]
+    serve: ServeApi, lock_admin: LockAdminProtocol, other_site: Callable[[str], str]
 ) -> None:
-    served = serve()
+    api = serve()
     path = "/api/MasterControls/disable"
 
-    async def story(browser: Browser) -> None:
-        await browser.go(other_site(f"http://127.0.0.1:{served.client.port}{path}"))
+    async def scenario(browser: Browser) -> None:
+        await browser.navigate(other_site(f"http://127.0.0.1:{api.client.port}{path}"))
         for way in ("form", "fetch", "json"):
-            await browser.until(f"document.body?.dataset.{way}")
+            await browser.wait_for(f"document.body?.dataset.{way}")
 
-    look(story)
-    assert board.status() == []
+    run_in_browser(scenario)
+    assert lock_admin.status() == []
     refused = {"method": "POST", "route": path, "code": "403"}
-    assert served.metrics.registry.get_sample_value("masterjob_api_requests_total", refused) == 2
+    assert api.metrics.registry.get_sample_value("masterjob_api_requests_total", refused) == 2
 
 
-def test_its_files_are_those_that_it_needs_and_no_others(client: Client) -> None:
+def test_its_files_are_those_that_it_needs_and_no_others(client: ApiClient) -> None:
     assert client.get("/explorer/swagger-ui-bundle.js").headers["content-type"].startswith("text/javascript")
     for name in ("swagger-ui.js", "LICENSE", "..%2F__init__.py", "%2E%2E", "nothing"):
         assert client.get(f"/explorer/{name}").status == 404

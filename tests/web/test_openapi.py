@@ -10,11 +10,11 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from masterjob.web.api import openapi, routes
-from masterjob.web.api.controls import Controls
-from masterjob.web.api.locks import Locks
-from tests.web.conftest import LOCK, Client, Serve
+from masterjob.web.api.locks import LockHandlers
+from masterjob.web.api.switches import SwitchHandlers
+from tests.web.conftest import LOCK_NAME, ApiClient, ServeApi
 
-PATHS = [
+OPERATIONS = [
     ("POST", "/api/MasterControls/disable"),
     ("POST", "/api/MasterControls/enable"),
     ("POST", "/api/MasterLocks/{lockName}/step-down"),
@@ -25,40 +25,42 @@ PATHS = [
 ]
 
 
-def described(client: Client) -> Any:
+def fetch_description(client: ApiClient) -> Any:
     return client.get("/api/openapi.json").json
 
 
-def test_it_is_openapi_3_1_and_describes_each_call_and_nothing_else(client: Client) -> None:
-    said = described(client)
-    assert said["openapi"].startswith("3.1")
-    assert {(method.upper(), path) for path, calls in said["paths"].items() for method in calls} == set(PATHS)
+def test_it_is_openapi_3_1_and_describes_each_call_and_nothing_else(client: ApiClient) -> None:
+    description = fetch_description(client)
+    assert description["openapi"].startswith("3.1")
+    assert {(method.upper(), path) for path, calls in description["paths"].items() for method in calls} == set(
+        OPERATIONS
+    )
 
 
-def test_every_reference_and_every_error_is_there(client: Client) -> None:
-    said = described(client)
+def test_every_reference_and_every_error_is_there(client: ApiClient) -> None:
+    description = fetch_description(client)
     for reference in re.findall(r'"\$ref": ?"#/([^"]+)"', client.get("/api/openapi.json").body.decode()):
-        found = said
-        for step in reference.split("/"):
-            found = found[step]
+        referenced = description
+        for segment in reference.split("/"):
+            referenced = referenced[segment]
 
 
-def test_where_tokens_are_demanded_it_says_so() -> None:
-    calls = routes.calls(Locks(None, None), Controls(None, None))  # type: ignore[arg-type]  # only described
-    assert "security" not in openapi.document(calls, demands_token=False)
-    said = openapi.document(calls, demands_token=True)
-    assert said["components"]["securitySchemes"] == {"token": {"type": "http", "scheme": "bearer"}}
+def test_where_tokens_are_required_the_description_has_a_security_scheme() -> None:
+    api_routes = routes.api_routes(LockHandlers(None, None), SwitchHandlers(None, None))  # type: ignore[arg-type]  # only described
+    assert "security" not in openapi.build_document(api_routes, requires_token=False)
+    description = openapi.build_document(api_routes, requires_token=True)
+    assert description["components"]["securitySchemes"] == {"token": {"type": "http", "scheme": "bearer"}}
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=str)
-@pytest.mark.parametrize(("method", "path"), PATHS)
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_whatever_is_sent_nothing_breaks_and_every_answer_is_as_described(
-    method: str, path: str, mode: GenerationMode, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    method: str, path: str, mode: GenerationMode, serve: ServeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("masterjob.web.access.gates.SWITCHES", 1e9)
+    monkeypatch.setattr("masterjob.web.access.middleware.WRITE_RATE", 1e9)
     client = serve().client
-    client.form("/api/MasterControls/disable", lockName=LOCK, reason="so that there is one")
-    schema = schemathesis.openapi.from_dict(described(client))
+    client.post_form("/api/MasterControls/disable", lockName=LOCK_NAME, reason="so that there is one")
+    schema = schemathesis.openapi.from_dict(fetch_description(client))
     schema.config.update(base_url=f"http://127.0.0.1:{client.port}")
 
     @settings(

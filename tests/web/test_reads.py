@@ -5,34 +5,36 @@ from collections.abc import Callable
 
 import pytest
 
-from masterjob.web.ports import Board
-from tests.web.conftest import LOCK, Client
+from masterjob.web.interfaces import LockAdminProtocol
+from tests.web.conftest import LOCK_NAME, ApiClient
 
 
-def test_a_lock_has_the_fields_of_the_existing_system_and_ours(client: Client, elect: Callable[..., None]) -> None:
+def test_a_lock_has_the_fields_of_the_existing_system_and_ours(
+    client: ApiClient, elect: Callable[..., None]
+) -> None:
     elect()
-    lock = client.get(f"/api/MasterLocks/{LOCK}").json
-    assert (lock["lockName"], lock["instanceID"], lock["ipPort"]) == (LOCK, "a-host-1-2", "a-host")
+    lock = client.get(f"/api/MasterLocks/{LOCK_NAME}").json
+    assert (lock["lockName"], lock["instanceID"], lock["ipPort"]) == (LOCK_NAME, "a-host-1-2", "a-host")
     assert lock["version"] == lock["term"] > 0
     assert abs(lock["heartbeatTime"] / 1000 - time.time()) < 60
     assert (lock["state"], lock["master"]["alive"], lock["disabled"]) == ("Elected", True, None)
 
 
-def test_a_lock_without_a_master_has_nobodys_name(client: Client, board: Board) -> None:
-    board.disable(LOCK, "x", "ann")
-    lock = client.get(f"/api/MasterLocks/{LOCK}").json
+def test_a_lock_without_a_master_has_nobodys_name(client: ApiClient, lock_admin: LockAdminProtocol) -> None:
+    lock_admin.disable(LOCK_NAME, "x", "ann")
+    lock = client.get(f"/api/MasterLocks/{LOCK_NAME}").json
     assert (lock["instanceID"], lock["ipPort"], lock["heartbeatTime"], lock["version"]) == (None, None, None, 0)
 
 
-def test_a_lock_that_nobody_has_used_is_a_404(client: Client) -> None:
+def test_a_lock_that_nobody_has_used_is_a_404(client: ApiClient) -> None:
     for path in ("/api/MasterLocks/NOBODY", "/api/MasterLocks/NOBODY/history"):
         answer = client.get(path)
         assert (answer.status, "NOBODY" in answer.message) == (404, True)
 
 
-def test_all_locks_come_by_name_and_in_pages(client: Client, board: Board) -> None:
+def test_all_locks_come_by_name_and_in_pages(client: ApiClient, lock_admin: LockAdminProtocol) -> None:
     for name in "DACB":
-        board.disable(name, "x", "ann")
+        lock_admin.disable(name, "x", "ann")
     first = client.get("/api/MasterLocks?limit=3")
     assert [lock["lockName"] for lock in first.json] == ["A", "B", "C"]
     assert first.headers["link"] == '<?limit=3&after=C>; rel="next"'
@@ -41,21 +43,25 @@ def test_all_locks_come_by_name_and_in_pages(client: Client, board: Board) -> No
     assert "link" not in last.headers
 
 
-def test_what_is_disabled_says_why_and_what_to_do(client: Client, board: Board) -> None:
-    board.disable(LOCK, "moving", "file:default/beep", "file:default/beep")
-    board.disable("ENABLED", "x", "ann")
-    board.enable("ENABLED", "ann")
+def test_what_is_disabled_has_a_reason_and_instructions(client: ApiClient, lock_admin: LockAdminProtocol) -> None:
+    lock_admin.disable(LOCK_NAME, "moving", "file:default/beep", "file:default/beep")
+    lock_admin.disable("ENABLED", "x", "ann")
+    lock_admin.enable("ENABLED", "ann")
     (control,) = client.get("/api/MasterControls").json
-    assert (control["lockName"], control["reason"], control["source"]) == (LOCK, "moving", "file:default/beep")
+    assert (control["lockName"], control["reason"], control["source"]) == (
+        LOCK_NAME,
+        "moving",
+        "file:default/beep",
+    )
     assert control["toEnable"].startswith("set enabled: true where file:default/beep was read from")
     assert abs(control["lastUpdatedTime"] / 1000 - time.time()) < 60
 
 
-def test_the_history_comes_newest_first_and_in_pages(client: Client, board: Board) -> None:
+def test_the_history_comes_newest_first_and_in_pages(client: ApiClient, lock_admin: LockAdminProtocol) -> None:
     for number in range(3):
-        board.disable(LOCK, f"reason {number}", "ann")
-        board.enable(LOCK, "ann")
-    path = f"/api/MasterLocks/{LOCK}/history"
+        lock_admin.disable(LOCK_NAME, f"reason {number}", "ann")
+        lock_admin.enable(LOCK_NAME, "ann")
+    path = f"/api/MasterLocks/{LOCK_NAME}/history"
     page = client.get(f"{path}?limit=4")
     assert [each["kind"] for each in page.json] == ["enabled", "disabled"] * 2
     assert (page.json[1]["reason"], page.json[1]["actor"]) == ("reason 2", "ann")
@@ -66,30 +72,39 @@ def test_the_history_comes_newest_first_and_in_pages(client: Client, board: Boar
     assert client.get(f"{path}?offset=1000").json == []
 
 
-WRONG = ("limit=0", "limit=1001", "limit=-1", "limit=x", "limit=", "limit=1e2", "limit=%D9%A3", "limit=1&limit=1")
+INVALID_QUERIES = (
+    "limit=0",
+    "limit=1001",
+    "limit=-1",
+    "limit=x",
+    "limit=",
+    "limit=1e2",
+    "limit=%D9%A3",
+    "limit=1&limit=1",
+)
 
 
-def test_a_page_that_cannot_be_is_a_400_with_the_parameters_name(client: Client) -> None:
-    for query in WRONG:
+def test_a_page_that_cannot_be_is_a_400_with_the_parameters_name(client: ApiClient) -> None:
+    for query in INVALID_QUERIES:
         answer = client.get(f"/api/MasterLocks?{query}")
         assert (answer.status, "limit" in answer.message) == (400, True)
-    assert "offset" in client.get(f"/api/MasterLocks/{LOCK}/history?offset=1001").message
+    assert "offset" in client.get(f"/api/MasterLocks/{LOCK_NAME}/history?offset=1001").message
     assert client.get("/api/MasterControls?after=A&after=B").message == "after is given twice"
 
 
-def test_what_is_not_there_is_said_in_the_same_form(client: Client) -> None:
+def test_unknown_paths_and_methods_are_errors_of_the_same_form(client: ApiClient) -> None:
     missing = client.get("/api/nothing")
     assert (missing.status, missing.message) == (404, "there is nothing at this path")
     wrong = client.get("/api/MasterControls/disable")
     assert (wrong.status, wrong.headers["allow"]) == (405, "POST")
     assert wrong.message == "this path takes POST, not GET"
-    assert client.ask("DELETE", "/api/MasterLocks").message == "this path takes GET and HEAD, not DELETE"
+    assert client.request("DELETE", "/api/MasterLocks").message == "this path takes GET and HEAD, not DELETE"
 
 
 @pytest.mark.parametrize(
     "path", ["/healthz", "/metrics", "/api/MasterLocks", "/explorer", "/api/masterlocks/NOBODY"]
 )
-def test_the_head_of_whatever_can_be_read_is_that_of_its_answer(path: str, client: Client) -> None:
-    head, answer = client.ask("HEAD", path), client.get(path)
+def test_the_head_of_whatever_can_be_read_is_that_of_its_answer(path: str, client: ApiClient) -> None:
+    head, answer = client.request("HEAD", path), client.get(path)
     assert (head.status, head.headers["content-type"]) == (answer.status, answer.headers["content-type"])
     assert (head.body, head.headers.keys()) == (b"", answer.headers.keys())

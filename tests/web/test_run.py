@@ -18,43 +18,43 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 import masterjob
-from masterjob.election.errors import SettingError
-from masterjob.main import this_process
-from masterjob.web.options import Auth
-from tests.cli.conftest import Controller, Terminal, manifest, run, terminal  # noqa: F401 - fixtures
+from masterjob.app.library import current_runtime
+from masterjob.errors import SettingError
+from masterjob.web.config import AuthMode
+from tests.cli.conftest import RunProcess, Terminal, manifest, run, terminal  # noqa: F401 - fixtures
 from tests.library.conftest import wait_until
-from tests.web.conftest import DISABLE, ENABLE, Client, Serve
+from tests.web.conftest import DISABLE_PATH, ENABLE_PATH, ApiClient, ServeApi
 
-Run = Callable[..., Controller]
-
-
-def listens(controller: Controller, what: str = "control API") -> Client:
-    found = re.search(r"listens on (https?)://\S+:(\d+)", controller.hear(f"the {what} listens"))
-    assert found is not None
-    return Client(int(found[2]))
+StartController = Callable[..., RunProcess]
 
 
-def test_run_serves_the_switch_of_its_locks(terminal: Terminal, run: Run) -> None:  # noqa: F811
+def client_of(controller: RunProcess, site: str = "control API") -> ApiClient:
+    matched = re.search(r"listens on (https?)://\S+:(\d+)", controller.wait_for_line(f"the {site} listens"))
+    assert matched is not None
+    return ApiClient(int(matched[2]))
+
+
+def test_run_serves_the_switch_of_its_locks(terminal: Terminal, run: StartController) -> None:  # noqa: F811
     terminal.write("beep.yaml", manifest())
     controller = run("--port", "0")
-    client = listens(controller)
-    controller.hear("became master of BEEP")
-    assert client.form(DISABLE, lockName="BEEP", reason="testing").json == "Flagged BEEP as disabled"
-    told = controller.hear("stepped down from BEEP")
-    assert "disabled by 127.0.0.1 (api): testing" in told
-    lock = terminal.json("status", "BEEP")
+    client = client_of(controller)
+    controller.wait_for_line("became master of BEEP")
+    assert client.post_form(DISABLE_PATH, lockName="BEEP", reason="testing").json == "Flagged BEEP as disabled"
+    log_line = controller.wait_for_line("stepped down from BEEP")
+    assert "disabled by 127.0.0.1 (api): testing" in log_line
+    lock = terminal.run_json("status", "BEEP")
     assert (lock["disabled"]["actor"], lock["disabled"]["source"]) == ("127.0.0.1", "api")
-    assert client.form(ENABLE, lockName="BEEP").status == 200
-    controller.hear("became master of BEEP", times=2)
+    assert client.post_form(ENABLE_PATH, lockName="BEEP").status == 200
+    controller.wait_for_line("became master of BEEP", count=2)
     assert client.get("/api/MasterLocks/BEEP").json["state"] == "Elected"
-    assert controller.end(signal.SIGTERM) == 0
+    assert controller.signal_and_wait(signal.SIGTERM) == 0
 
 
-def test_its_metrics_tell_of_the_election(terminal: Terminal, run: Run) -> None:  # noqa: F811
+def test_its_metrics_count_the_election(terminal: Terminal, run: StartController) -> None:  # noqa: F811
     terminal.write("beep.yaml", manifest())
     controller = run("--no-api", "--probe-port", "0", "--probe-host", "127.0.0.1")
-    probes = listens(controller, "probe port")
-    controller.hear("begins with")
+    probes = client_of(controller, "probe port")
+    controller.wait_for_line("begins with")
     wait_until(lambda: b'masterjob_is_master{lock="BEEP"} 1.0' in probes.get("/metrics").body)
     text = probes.get("/metrics").body.decode()
     assert 'masterjob_transitions_total{kind="elected",lock="BEEP"} 1.0' in text
@@ -64,7 +64,7 @@ def test_its_metrics_tell_of_the_election(terminal: Terminal, run: Run) -> None:
 
 def test_a_port_that_is_taken_is_an_error_in_the_log_and_the_election_goes_on(
     terminal: Terminal,  # noqa: F811
-    run: Run,  # noqa: F811
+    run: StartController,  # noqa: F811
 ) -> None:
     terminal.write("beep.yaml", manifest())
     with socket.socket() as taken:
@@ -72,71 +72,75 @@ def test_a_port_that_is_taken_is_an_error_in_the_log_and_the_election_goes_on(
         taken.listen()
         port = taken.getsockname()[1]
         controller = run("--port", str(port))
-        told = controller.hear("cannot listen")
-        assert f"ERROR the control API cannot listen on 127.0.0.1 port {port}, which is tried again" in told
-        assert "Address already in use" in told
-        controller.hear("became master of BEEP")
-        assert controller.end(signal.SIGTERM) == 0
+        log_line = controller.wait_for_line("cannot listen")
+        assert f"ERROR the control API cannot listen on 127.0.0.1 port {port}, which is tried again" in log_line
+        assert "Address already in use" in log_line
+        controller.wait_for_line("became master of BEEP")
+        assert controller.signal_and_wait(signal.SIGTERM) == 0
 
 
-def test_a_host_that_can_be_no_name_is_an_error_in_the_log(caplog: pytest.LogCaptureFixture, serve: Serve) -> None:
-    serve(host="no..name", auth=Auth.NONE)
+def test_a_host_that_can_be_no_name_is_an_error_in_the_log(
+    caplog: pytest.LogCaptureFixture, serve: ServeApi
+) -> None:
+    serve(host="no..name", auth=AuthMode.NONE)
     assert "the control API cannot listen on no..name port 0, which is tried again: " in caplog.text
 
 
 def test_run_does_not_begin_where_everybody_would_be_let_in_without_a_word(terminal: Terminal) -> None:  # noqa: F811
-    result = terminal.process("run", str(terminal.manifests), "--host", "0.0.0.0")
+    result = terminal.run_subprocess("run", str(terminal.manifests), "--host", "0.0.0.0")
     assert result.returncode == 1
     assert "host 0.0.0.0 can be reached by others" in result.stderr
-    result = terminal.process("run", str(terminal.manifests), "--auth", "token", "--tokens", "nothing.yaml")
+    result = terminal.run_subprocess("run", str(terminal.manifests), "--auth", "token", "--tokens", "nothing.yaml")
     assert "token file nothing.yaml cannot be read" in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_the_config_file_may_say_where_it_listens(terminal: Terminal, run: Run) -> None:  # noqa: F811
+def test_the_config_file_may_set_the_address(terminal: Terminal, run: StartController) -> None:  # noqa: F811
     config = terminal.folder / "config.yaml"
     config.write_text(config.read_text() + "controlApi: {port: 0, host: 127.0.0.1}\n")
     terminal.write("beep.yaml", manifest())
-    assert listens(run()).get("/api/MasterLocks").status == 200
+    assert client_of(run()).get("/api/MasterLocks").status == 200
 
 
-def test_what_a_file_disables_is_enabled_in_the_file(terminal: Terminal, run: Run) -> None:  # noqa: F811
+def test_what_a_file_disables_is_enabled_in_the_file(terminal: Terminal, run: StartController) -> None:  # noqa: F811
     terminal.write("beep.yaml", manifest(more="  enabled: false\n  disabledReason: moving\n"))
     controller = run("--port", "0")
-    client = listens(controller)
+    client = client_of(controller)
     terminal.wait_for("Disabled")
-    answer = client.form(ENABLE, lockName="BEEP")
+    answer = client.post_form(ENABLE_PATH, lockName="BEEP")
     assert answer.status == 409
     assert "BEEP is still disabled by file:default/beep: moving" in answer.message
 
 
-def test_a_disable_ends_by_itself_at_its_time(terminal: Terminal, run: Run) -> None:  # noqa: F811
+def test_a_disable_ends_by_itself_at_its_time(terminal: Terminal, run: StartController) -> None:  # noqa: F811
     terminal.write("beep.yaml", manifest())
     controller = run("--port", "0")
-    client = listens(controller)
-    controller.hear("became master of BEEP")
+    client = client_of(controller)
+    controller.wait_for_line("became master of BEEP")
     soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=6)  # it has to be said before
-    assert client.form(DISABLE, lockName="BEEP", reason="a moment", until=soon.isoformat()).status == 200
-    controller.hear("stepped down from BEEP")
-    controller.hear("became master of BEEP", times=2)
-    assert [each["kind"] for each in terminal.json("history", "BEEP")][:2] == ["elected", "enabled"]
+    assert client.post_form(DISABLE_PATH, lockName="BEEP", reason="a moment", until=soon.isoformat()).status == 200
+    controller.wait_for_line("stepped down from BEEP")
+    controller.wait_for_line("became master of BEEP", count=2)
+    assert [each["kind"] for each in terminal.run_json("history", "BEEP")][:2] == ["elected", "enabled"]
 
 
-def test_tls_by_certificate_files(terminal: Terminal, run: Run) -> None:  # noqa: F811
+def test_tls_by_certificate_files(terminal: Terminal, run: StartController) -> None:  # noqa: F811
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
     cert, key = terminal.folder / "cert.pem", terminal.folder / "key.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
-    command += " -addext subjectAltName=DNS:localhost"
-    subprocess.run([*command.split(), "-keyout", key, "-out", cert], check=True, capture_output=True)
-    client = listens(run("--port", "0", "--tls-cert", str(cert), "--tls-key", str(key)))
+    openssl_command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    openssl_command += " -addext subjectAltName=DNS:localhost"
+    subprocess.run([*openssl_command.split(), "-keyout", key, "-out", cert], check=True, capture_output=True)
+    client = client_of(run("--port", "0", "--tls-cert", str(cert), "--tls-key", str(key)))
     client.host, client.tls = "localhost", ssl.create_default_context(cafile=cert)
     assert client.get("/healthz").body == b"alive\n"
     assert (
-        client.form(DISABLE, {"Origin": f"https://localhost:{client.port}"}, lockName="X", reason="x").status
+        client.post_form(
+            DISABLE_PATH, {"Origin": f"https://localhost:{client.port}"}, lockName="X", reason="x"
+        ).status
         == 200
     )
-    result = terminal.process("run", str(terminal.manifests), "--tls-cert", str(key), "--tls-key", str(key))
+    result = terminal.run_subprocess("run", str(terminal.manifests), "--tls-cert", str(key), "--tls-key", str(key))
     assert result.returncode == 1
     assert "cannot be used" in result.stderr
 
@@ -154,9 +158,9 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_library_user_starts_it_and_it_needs_no_election(url: str) -> None:
     api = masterjob.start_api(port=0, database=url)
     try:
-        assert api.wait_tried()
-        client = Client(api.port or 0)
-        assert client.form(DISABLE, lockName="X", reason="from outside").status == 200
+        assert api.wait_for_bind_attempt()
+        client = ApiClient(api.port or 0)
+        assert client.post_form(DISABLE_PATH, lockName="X", reason="from outside").status == 200
         assert masterjob.status("X", database=url)[0].state == "Disabled"
         assert client.get("/readyz").status == 200
     finally:
@@ -166,30 +170,30 @@ def test_a_library_user_starts_it_and_it_needs_no_election(url: str) -> None:
 
 
 @pytest.fixture
-def take_part() -> Iterator[Callable[[str], masterjob.Master]]:
+def compete() -> Iterator[Callable[[str], masterjob.Master]]:
     """Compete for a lock with a lease of four seconds."""
     masters: list[masterjob.Master] = []
 
-    def take_part(url: str) -> masterjob.Master:
+    def start_competing(url: str) -> masterjob.Master:
         timing = {"init_delay": 0, "heartbeat_interval": "1s", "lease_duration": "4s", "stop_timeout": "1s"}
         job = masterjob.MasterJob(lambda: None, lambda: None)
         masters.append(masterjob.start_master(lock_name="X", master_job=job, database=url, **timing))  # type: ignore[arg-type]
         return masters[-1]
 
-    yield take_part
+    yield start_competing
     for master in masters:
         master.close()
 
 
-def test_a_stuck_election_fails_healthz(url: str, take_part: Callable[[str], masterjob.Master]) -> None:
+def test_a_stuck_election_fails_healthz(url: str, compete: Callable[[str], masterjob.Master]) -> None:
     api = masterjob.start_api(port=0, database=url)
-    master = take_part(url)
+    master = compete(url)
     try:
         wait_until(lambda: master.is_master)
-        client = Client(api.port or 0)
+        client = ApiClient(api.port or 0)
         assert client.get("/healthz").status == 200
-        (instance,) = this_process().instances()
-        with instance.driver._step_lock:  # as if a step hung
+        (instance,) = current_runtime().instances()
+        with instance.runner._step_lock:  # as if a step hung
             wait_until(lambda: client.get("/healthz").status == 503)
             assert b"has not turned for" in client.get("/healthz").body
         wait_until(lambda: client.get("/healthz").status == 200)
@@ -198,14 +202,14 @@ def test_a_stuck_election_fails_healthz(url: str, take_part: Callable[[str], mas
 
 
 def test_a_database_that_is_away_fails_readyz_and_the_calls_but_not_healthz(
-    url: str, take_part: Callable[[str], masterjob.Master]
+    url: str, compete: Callable[[str], masterjob.Master]
 ) -> None:
-    away = "postgresql://app:geheim@127.0.0.1:1/none"
-    api = masterjob.start_api(port=0, database=away)
-    take_part(away)
+    unreachable_url = "postgresql://app:geheim@127.0.0.1:1/none"
+    api = masterjob.start_api(port=0, database=unreachable_url)
+    compete(unreachable_url)
     try:
         wait_until(lambda: api.port is not None)
-        client = Client(api.port or 0)
+        client = ApiClient(api.port or 0)
         assert client.get("/healthz").status == 200
         assert (client.get("/readyz").status, client.get("/readyz").body) == (
             503,
@@ -218,7 +222,7 @@ def test_a_database_that_is_away_fails_readyz_and_the_calls_but_not_healthz(
         api.close()
 
 
-def test_what_the_library_is_told_wrong_is_said_at_once(url: str) -> None:
+def test_a_wrong_argument_of_the_library_is_an_error_at_once(url: str) -> None:
     with pytest.raises(SettingError, match="argument prot is not known: is port meant"):
         masterjob.start_api(prot=0, database=url)
     with pytest.raises(SettingError, match="can be reached by others"):
@@ -226,7 +230,7 @@ def test_what_the_library_is_told_wrong_is_said_at_once(url: str) -> None:
 
 
 def test_it_can_be_mounted_in_another_application(url: str) -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         app = web.Application()
         app.add_subapp("/masterjob", masterjob.api_application(database=url))
         async with TestClient(TestServer(app)) as client:
@@ -240,7 +244,7 @@ def test_it_can_be_mounted_in_another_application(url: str) -> None:
             assert (await client.get("/masterjob/nothing")).status == 404
             assert (await client.get("/masterjob/API/masterlocks/X")).status == 200
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 def test_importing_the_library_imports_no_web_server() -> None:

@@ -6,7 +6,7 @@
     controls.py  enable, disable, step-down
     checks.py    validate, config, db upgrade
     staying/     run and operator, which stay until a signal comes
-    shown.py     tables for people, JSON for programs
+    render.py     tables for people, JSON for programs
 
 Exit codes: 0 done; 1 refused, wrong, or not there; 2 mistyped; 3 the database did not answer.
 

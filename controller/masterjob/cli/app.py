@@ -8,13 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from masterjob.cli import checks, controls, locks
-from masterjob.cli.options import spread
-from masterjob.cli.staying import operator, run
-from masterjob.election.errors import MasterJobError, StoreUnavailable
+from masterjob.cli import checks, controls, locks, operator, run
+from masterjob.cli.options import expand_option_groups
+from masterjob.errors import MasterJobError, StoreUnavailable
 
-REFUSED = 1
-UNAVAILABLE = 3
+EXIT_REFUSED = 1
+EXIT_UNAVAILABLE = 3
 
 HELP = """Run a job on one of many instances at a time, elected through the database you already have.
 
@@ -32,29 +31,29 @@ Exit codes: 0 done; 1 refused, wrong, or not there; 2 mistyped; 3 the database d
 """
 
 
-def in_sentences(command: Callable[..., None]) -> Callable[..., None]:
+def report_errors(command: Callable[..., None]) -> Callable[..., None]:
     """Return the command with its expected errors said as sentences, each with its exit code."""
 
     @functools.wraps(command)
-    def said(**typed: Any) -> None:
+    def wrapper(**arguments: Any) -> None:
         try:
-            command(**typed)
+            command(**arguments)
         except StoreUnavailable as error:
-            _say(f"the database did not answer: {error}")
-            raise typer.Exit(UNAVAILABLE) from None
+            _print_error(f"the database did not answer: {error}")
+            raise typer.Exit(EXIT_UNAVAILABLE) from None
         except MasterJobError as error:
-            _say(str(error))
-            raise typer.Exit(REFUSED) from None
+            _print_error(str(error))
+            raise typer.Exit(EXIT_REFUSED) from None
 
-    return said
-
-
-def _say(sentence: str) -> None:
-    print(f"masterjob: {sentence}", file=sys.stderr)  # noqa: T201 - a terminal is who this is for
+    return wrapper
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_error(message: str) -> None:
+    print(f"masterjob: {message}", file=sys.stderr)  # noqa: T201 - a terminal is who this is for
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"masterjob {version('masterjob')}")
         raise typer.Exit
 
@@ -70,29 +69,29 @@ app = typer.Typer(
 
 
 @app.callback()
-def _options(
+def _root_command(
     _: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which version this is.")
     ] = False,
 ) -> None:
     pass
 
 
-def _add(to: typer.Typer, name: str, text: str, command: Callable[..., None]) -> None:
-    to.command(name, help=text)(in_sentences(spread(command)))
+def _add_command(group: typer.Typer, name: str, help_text: str, command: Callable[..., None]) -> None:
+    group.command(name, help=help_text)(report_errors(expand_option_groups(command)))
 
 
-_add(app, "run", run.HELP, run.run)
-_add(app, "operator", operator.HELP, operator.operator)
-_add(app, "list", locks.LIST, locks.list_all)
-_add(app, "status", locks.STATUS, locks.status)
-_add(app, "history", locks.HISTORY, locks.history)
-_add(app, "enable", controls.ENABLE, controls.enable)
-_add(app, "disable", controls.DISABLE, controls.disable)
-_add(app, "step-down", controls.STEP_DOWN, controls.step_down)
-_add(app, "validate", checks.VALIDATE, checks.validate)
-_add(app, "config", checks.CONFIG, checks.config)
+_add_command(app, "run", run.RUN_HELP, run.run)
+_add_command(app, "operator", operator.OPERATOR_HELP, operator.operator)
+_add_command(app, "list", locks.LIST_HELP, locks.list_all)
+_add_command(app, "status", locks.STATUS_HELP, locks.status)
+_add_command(app, "history", locks.HISTORY_HELP, locks.history)
+_add_command(app, "enable", controls.ENABLE_HELP, controls.enable)
+_add_command(app, "disable", controls.DISABLE_HELP, controls.disable)
+_add_command(app, "step-down", controls.STEP_DOWN_HELP, controls.step_down)
+_add_command(app, "validate", checks.VALIDATE_HELP, checks.validate)
+_add_command(app, "config", checks.CONFIG_HELP, checks.config)
 
 db = typer.Typer(help="The tables in the database.", no_args_is_help=True, rich_markup_mode=None)
-_add(db, "upgrade", checks.UPGRADE, checks.upgrade)
+_add_command(db, "upgrade", checks.UPGRADE_HELP, checks.upgrade)
 app.add_typer(db, name="db")

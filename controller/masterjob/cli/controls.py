@@ -6,14 +6,22 @@ from typing import Annotated
 import typer
 
 from masterjob.asjson import lock_json
-from masterjob.cli import shown
-from masterjob.cli.locks import known_lock
-from masterjob.cli.options import Actor, DatabaseOptions, Format, LockName, Output, actor_or_user, option
-from masterjob.election.errors import SettingError
-from masterjob.election.timing import duration
-from masterjob.election.views import how_to_enable
+from masterjob.cli import render
+from masterjob.cli.locks import require_lock
+from masterjob.cli.options import (
+    ActorOption,
+    DatabaseOptions,
+    LockNameArgument,
+    OutputFormat,
+    OutputOption,
+    actor_or_user,
+    option,
+)
+from masterjob.election.timing import parse_duration
+from masterjob.errors import SettingError
+from masterjob.lock_status import explain_how_to_enable
 
-ENABLE = """Take a disable back. The job runs again as soon as nothing else disables its lock.
+ENABLE_HELP = """Take a disable back. The job runs again as soon as nothing else disables its lock.
 
 \b
   masterjob enable REPORT
@@ -21,7 +29,7 @@ ENABLE = """Take a disable back. The job runs again as soon as nothing else disa
 
 Exit code 1 where something else still disables the lock: what, is said. JSON: {changed} and the lock.
 """
-DISABLE = """Stop a lock's job on whichever instance is master, and keep it stopped.
+DISABLE_HELP = """Stop a lock's job on whichever instance is master, and keep it stopped.
 
 \b
   masterjob disable REPORT --reason "moving the data"
@@ -31,7 +39,7 @@ DISABLE = """Stop a lock's job on whichever instance is master, and keep it stop
 A lock that nobody has used yet may be disabled in advance. Where it is disabled already the first reason is
 kept. JSON: {changed} and the lock.
 """
-STEP_DOWN = """Ask the present master of a lock to give its term to another instance.
+STEP_DOWN_HELP = """Ask the present master of a lock to give its term to another instance.
 
 \b
   masterjob step-down REPORT --reason "this machine is slow"
@@ -39,79 +47,81 @@ STEP_DOWN = """Ask the present master of a lock to give its term to another inst
 Exit code 1 where nobody is master. JSON: {lockName, asked}.
 """
 
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; everybody sees it.")]
-Until = Annotated[str | None, option("--until", metavar="TIME", text="When it ends by itself: 2h, or RFC 3339.")]
-Source = Annotated[str, typer.Option("--source", help="Whose disable is taken back.")]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; everybody sees it.")]
+UntilOption = Annotated[
+    str | None, option("--until", metavar="TIME", text="When it ends by itself: 2h, or RFC 3339.")
+]
+SourceOption = Annotated[str, typer.Option("--source", help="Whose disable is taken back.")]
 
 
 def enable(
-    lock_name: LockName,
+    lock_name: LockNameArgument,
     *,
-    source: Source = "api",
-    actor: Actor = None,
+    source: SourceOption = "api",
+    actor: ActorOption = None,
     database: DatabaseOptions,
-    output: Format = Output.TABLE,
+    output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Take a disable back."""
-    board = database.switchboard()
-    changed = board.enable(lock_name, actor_or_user(actor), source)
-    found = board.status(lock_name)
-    left = bool(found) and found[0].disabled is not None
-    if output is Output.JSON:
-        shown.as_json({"changed": changed, **(lock_json(found[0]) if found else {"lockName": lock_name})})
-    elif left:
-        typer.echo(f"{lock_name} is still disabled: {shown.why(found[0])}. {how_to_enable(found[0])}")
-    elif not found:
+    admin = database.lock_admin()
+    changed = admin.enable(lock_name, actor_or_user(actor), source)
+    locks = admin.status(lock_name)
+    still_disabled = bool(locks) and locks[0].disabled is not None
+    if output is OutputFormat.JSON:
+        render.print_json({"changed": changed, **(lock_json(locks[0]) if locks else {"lockName": lock_name})})
+    elif still_disabled:
+        typer.echo(f"{lock_name} is still disabled: {render.explain(locks[0])}. {explain_how_to_enable(locks[0])}")
+    elif not locks:
         typer.echo(f"{lock_name} was not disabled: nobody has used it on this database yet")
     else:
         typer.echo(f"{lock_name} is enabled" if changed else f"{lock_name} was not disabled")
-    if left:
+    if still_disabled:
         raise typer.Exit(1)
 
 
 def disable(
-    lock_name: LockName,
+    lock_name: LockNameArgument,
     *,
-    reason: Reason,
-    until: Until = None,
-    actor: Actor = None,
+    reason: ReasonOption,
+    until: UntilOption = None,
+    actor: ActorOption = None,
     database: DatabaseOptions,
-    output: Format = Output.TABLE,
+    output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Stop a lock's job."""
-    end = None if until is None else _end_of(until)
-    board = database.switchboard()
-    changed = board.disable(lock_name, reason, actor_or_user(actor), until=end)
-    lock = known_lock(board, lock_name)
-    if output is Output.JSON:
-        shown.as_json({"changed": changed, **lock_json(lock)})
+    ends_at = None if until is None else _parse_until(until)
+    admin = database.lock_admin()
+    changed = admin.disable(lock_name, reason, actor_or_user(actor), until=ends_at)
+    lock = require_lock(admin, lock_name)
+    if output is OutputFormat.JSON:
+        render.print_json({"changed": changed, **lock_json(lock)})
     elif changed:
         typer.echo(f"{lock_name} is disabled")
     else:
-        typer.echo(f"{lock_name} was disabled already; the first reason is kept: {shown.why(lock)}")
+        typer.echo(f"{lock_name} was disabled already; the first reason is kept: {render.explain(lock)}")
 
 
 def step_down(
-    lock_name: LockName,
+    lock_name: LockNameArgument,
     *,
-    reason: Reason = "asked to",
-    actor: Actor = None,
+    reason: ReasonOption = "asked to",
+    actor: ActorOption = None,
     database: DatabaseOptions,
-    output: Format = Output.TABLE,
+    output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Ask the master to give its term up."""
-    asked = database.switchboard().step_down(lock_name, actor_or_user(actor), reason)
-    if output is Output.JSON:
-        shown.as_json({"lockName": lock_name, "asked": asked})
-    elif asked:
+    requested = database.lock_admin().step_down(lock_name, actor_or_user(actor), reason)
+    if output is OutputFormat.JSON:
+        render.print_json({"lockName": lock_name, "asked": requested})
+    elif requested:
         typer.echo(f"the master of {lock_name} was asked to step down")
     else:
         typer.echo(f"masterjob: {lock_name} has no master that could step down", err=True)
-    if not asked:
+    if not requested:
         raise typer.Exit(1)
 
 
-def _end_of(text: str) -> datetime:
+def _parse_until(text: str) -> datetime:
     """Return the moment that is meant by a duration from now, or by RFC 3339.
 
     Raises:
@@ -119,7 +129,7 @@ def _end_of(text: str) -> datetime:
     """
     try:
         if text[-1:].isalpha() and text[-1] != "Z":
-            return datetime.now(UTC) + timedelta(seconds=duration(text))
+            return datetime.now(UTC) + timedelta(seconds=parse_duration(text))
         return datetime.fromisoformat(text)
     except (SettingError, ValueError, OverflowError):
         raise SettingError(

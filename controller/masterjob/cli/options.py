@@ -11,16 +11,16 @@ from typing import Annotated, Any
 
 import typer
 
-from masterjob.election.errors import SettingError, StoreUnavailable
-from masterjob.masking import masked
-from masterjob.process.identity import whoever_runs_this
-from masterjob.settings import SECTION, Setting, Settings, config_path, resolve
+from masterjob.config.redact import redact_url
+from masterjob.config.settings import EXECUTOR_SECTION, Setting, Settings, find_config_path, resolve_settings
+from masterjob.errors import SettingError, StoreUnavailable
+from masterjob.runtime.identity import default_actor
+from masterjob.store.admin import LockAdmin
 from masterjob.store.database import Database
-from masterjob.store.switchboard import Switchboard
-from masterjob.web.options import SECTION as API_SECTION
+from masterjob.web.config import CONTROL_API_SECTION as API_SECTION
 
 
-class Output(StrEnum):
+class OutputFormat(StrEnum):
     """For whom the answer is."""
 
     TABLE = "table"
@@ -32,17 +32,21 @@ def option(*names: str, metavar: str | None, text: str) -> Any:
     return typer.Option(*names, metavar=metavar, help=text, show_default=False)
 
 
-LockName = Annotated[str, typer.Argument(metavar="LOCK", help="The name of the lock.", show_default=False)]
-Paths = Annotated[
+LockNameArgument = Annotated[str, typer.Argument(metavar="LOCK", help="The name of the lock.", show_default=False)]
+PathsArgument = Annotated[
     list[Path],
     typer.Argument(metavar="PATH", help="Manifests, or folders that hold some.", show_default=False),
 ]
-ConfigFile = Annotated[Path | None, option("--config", metavar="FILE", text="The config file, YAML or JSON.")]
-Format = Annotated[Output, typer.Option("--output", "-o", help="A table for people, or JSON for programs.")]
-Actor = Annotated[str | None, option("--actor", metavar="NAME", text="Who does this; default: user@host.")]
+ConfigFileOption = Annotated[
+    Path | None, option("--config", metavar="FILE", text="The config file, YAML or JSON.")
+]
+OutputOption = Annotated[
+    OutputFormat, typer.Option("--output", "-o", help="A table for people, or JSON for programs.")
+]
+ActorOption = Annotated[str | None, option("--actor", metavar="NAME", text="Who does this; default: user@host.")]
 
 
-CONFIG_SECTIONS = (SECTION, "jobs", API_SECTION)
+CONFIG_SECTIONS = (EXECUTOR_SECTION, "jobs", API_SECTION)
 """What a config file may have at its top, where it is for this program alone."""
 
 
@@ -54,33 +58,33 @@ class DatabaseOptions:
         str | None,
         option("--database", metavar="URL", text="The database, like postgresql://user:password@host/name."),
     ] = None
-    config: ConfigFile = None
+    config: ConfigFileOption = None
 
     def as_settings(self) -> dict[str, object]:
         """Return it as settings, with the words for where they came from."""
         return {} if self.url is None else {"database": Setting(self.url, "option --database")}
 
-    def prepared(self) -> Database:
+    def prepare_database(self) -> Database:
         """Return the database that is named, its tables up to date.
 
         Raises:
             SettingError: none is named, or none that can be used.
             StoreUnavailable: it does not answer; the message says which.
         """
-        settings = resolve(self.as_settings(), os.environ, self.config)
-        found = database_of(settings)
+        settings = resolve_settings(self.as_settings(), os.environ, self.config)
+        database = create_database(settings)
         try:
-            found.prepare()
+            database.prepare()
         except StoreUnavailable as error:
-            raise StoreUnavailable(f"{error} ({masked(settings.database)})") from None
-        return found
+            raise StoreUnavailable(f"{error} ({redact_url(settings.database)})") from None
+        return database
 
-    def switchboard(self) -> Switchboard:
-        """Return the people's side of the database; see `prepared`."""
-        return self.prepared().switchboard()
+    def lock_admin(self) -> LockAdmin:
+        """Return the people's side of the database; see `prepare_database`."""
+        return self.prepare_database().lock_admin()
 
 
-def database_of(settings: Settings) -> Database:
+def create_database(settings: Settings) -> Database:
     """Return the database of the settings.
 
     Raises:
@@ -89,21 +93,21 @@ def database_of(settings: Settings) -> Database:
     try:
         return Database(settings.database)
     except SettingError as error:
-        raise SettingError(f"{settings.sources['database'].source}: {error}") from None
+        raise SettingError(f"{settings.by_argument['database'].origin}: {error}") from None
 
 
-def no_manifest(config: Path | None) -> Path | None:
+def config_file_to_exclude(config: Path | None) -> Path | None:
     """Return the config file, which may stand in a folder of manifests and is none of them."""
-    path = config_path(os.environ, config)
+    path = find_config_path(os.environ, config)
     return None if path is None else Path(path)
 
 
 def actor_or_user(actor: str | None) -> str:
     """Return who does this."""
-    return actor or whoever_runs_this()
+    return actor or default_actor()
 
 
-def spread(command: Callable[..., None]) -> Callable[..., None]:
+def expand_option_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Return the command with each group of options, a dataclass, spread out into the options that are its fields.
 
     Typer makes an option of every parameter, and knows no groups.
@@ -114,14 +118,14 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
     }
 
     @functools.wraps(command)
-    def gathered(**typed: Any) -> None:
+    def wrapper(**arguments: Any) -> None:
         for name, group in groups.items():
-            typed[name] = group(**{field.name: typed.pop(field.name) for field in fields(group)})
-        command(**typed)
+            arguments[name] = group(**{field.name: arguments.pop(field.name) for field in fields(group)})
+        command(**arguments)
 
     options: list[inspect.Parameter] = []
     for name, each in parameters.items():
         options += inspect.signature(groups[name]).parameters.values() if name in groups else [each]
-    in_any_order = [each.replace(kind=each.KEYWORD_ONLY) for each in options]
-    vars(gathered)["__signature__"] = inspect.Signature(in_any_order)
-    return gathered
+    keyword_only = [each.replace(kind=each.KEYWORD_ONLY) for each in options]
+    vars(wrapper)["__signature__"] = inspect.Signature(keyword_only)
+    return wrapper

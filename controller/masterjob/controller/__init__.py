@@ -1,9 +1,9 @@
 """How what is wanted comes to be: resources in, elections out, the same for files and for Kubernetes.
 
     controller.py     is told what resources say, and works until it is so
-    sources.py        who speaks for each lock; the oldest counts
+    ownership.py        who speaks for each lock; the oldest counts
     switches.py       tells the database first
-    participation.py  then this process's part in the election
+    locks.py  then this process's part in the election
     problems.py       what cannot be done is told once
     workqueue.py      what fails is tried again, and holds up no other lock
     catalogue.py      the jobs that resources may name

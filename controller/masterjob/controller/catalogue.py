@@ -2,11 +2,11 @@
 
 import logging
 
-from masterjob.documents import Document
-from masterjob.election.errors import SettingError
-from masterjob.jobs import named
-from masterjob.jobs.named import JobSpec
-from masterjob.settings import config_section
+from masterjob.config.documents import Document
+from masterjob.config.settings import config_section
+from masterjob.errors import SettingError
+from masterjob.jobs import registry
+from masterjob.jobs.registry import JobSpec
 
 logger = logging.getLogger("masterjob")
 
@@ -16,12 +16,12 @@ def known_jobs(document: Document | None) -> dict[str, JobSpec]:
 
     One that is wrong is told, and the others are there all the same.
     """
-    jobs = named.discovered()
+    jobs = registry.discover_jobs()
     section = {} if document is None else config_section(document, "jobs")
     for name, entry in section.items():
         assert document is not None  # noqa: S101 - it has a section
         try:
-            jobs.update(named.parse({name: entry}, document.below("jobs")))
+            jobs.update(registry.parse_jobs({name: entry}, document.field_locator("jobs")))
         except SettingError as error:
             logger.warning("%s", error)
     return jobs

@@ -32,7 +32,7 @@ the instance adopts nothing, releases what it does not run and stops what it doe
 
 What is in this room: the words as values (``values.py``), the timing rules (``timing.py``), the ports to the
 database and to the jobs (``ports.py``), a term as a job sees it (``term.py``), the elector itself, a pure state
-machine (``machine/``), and the threads that give it a clock, a database and jobs (``driver.py``).
+machine (``machine/``), and the threads that give it a clock, a database and jobs (``runner.py``).
 
 What must not be here: SQL, configuration, Kubernetes, HTTP, user code, any package that is not Python's own.
 In the state machine there is no thread, no clock and no I/O either: events and a time go in, actions come out.

@@ -9,19 +9,19 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from masterjob.election.term import LiveTerm
-from masterjob.election.values import Census, Entry, Held, Inventory, NewSession, Term, Vacancies
+from masterjob.election.values import HeldTerm, HistoryEntry, Inventory, NewSession, SessionList, Term, Vacancies
 
 
-class Sessions(Protocol):
+class SessionStore(Protocol):
     """Who is alive."""
 
-    def open(self, session: NewSession) -> None:
+    def open_session(self, session: NewSession) -> None:
         """Write the session with its first heartbeat, at the database's clock."""
 
     def renew(self, session_id: str, instance: str) -> Inventory | None:
         """Beat once more; return what the instance holds, or None where the session was evicted."""
 
-    def census(self) -> Census:
+    def list_sessions(self) -> SessionList:
         """Read all sessions and the database's clock."""
 
     def evict(self, session_id: str, beat: int, *, if_stale: bool) -> tuple[Term, ...] | None:
@@ -29,46 +29,48 @@ class Sessions(Protocol):
         the database's clock). Return the terms that this ended, or None where it was not removed by us.
         """
 
-    def leave(self, session_id: str) -> None:
+    def close_session(self, session_id: str) -> None:
         """Remove our own session; whatever it still holds becomes free."""
 
 
-class Locks(Protocol):
+class LockStore(Protocol):
     """Who holds what."""
 
-    def ensure(self, names: Sequence[str]) -> None:
+    def ensure_locks(self, lock_names: Sequence[str]) -> None:
         """Write the rows of these locks where there are none yet, enabled unless a switch says otherwise."""
 
-    def vacancies(self) -> Vacancies:
+    def list_vacancies(self) -> Vacancies:
         """End the timed disables that are due, then read which locks are enabled and free."""
 
-    def claim(self, session_id: str, names: Sequence[str]) -> tuple[Term, ...]:
-        """Take those of ``names`` that are enabled and free; return all of them that the session holds now.
+    def claim(self, session_id: str, lock_names: Sequence[str]) -> tuple[Term, ...]:
+        """Take those of ``lock_names`` that are enabled and free; return all of them that the session holds now.
 
         Term numbers are the larger of the last one plus one and the database's clock in epoch milliseconds.
         An evicted session gets none.
         """
 
-    def move(self, term: Term, old: str, new: str) -> str | None:
-        """Hand the held term from session ``old`` to ``new``; return which session holds it now, if any."""
+    def move(self, term: Term, from_session_id: str, to_session_id: str) -> str | None:
+        """Hand the held term from session ``from_session_id`` to ``to_session_id``; return which session holds
+        it now, if any.
+        """
 
     def release(self, session_ids: Sequence[str], terms: Sequence[Term]) -> None:
         """Free these locks where one of the sessions holds just this term; tell the others."""
 
-    def inventory(self, instance: str) -> Inventory:
+    def read_inventory(self, instance: str) -> Inventory:
         """Read what the sessions of the instance hold, in short, and which of it is flagged."""
 
-    def held(self, instance: str) -> tuple[Held, ...]:
+    def list_held_terms(self, instance: str) -> tuple[HeldTerm, ...]:
         """Read what the sessions of the instance hold, in full."""
 
-    def ask_step_down(self, term: Term, actor: str, reason: str) -> bool:
+    def request_step_down(self, term: Term, actor: str, reason: str) -> bool:
         """Ask exactly this term to step down; tell its master. Return whether it was held."""
 
-    def record(self, entries: Sequence[Entry]) -> None:
+    def append_history(self, entries: Sequence[HistoryEntry]) -> None:
         """Add lines to the history."""
 
 
-class Store(Sessions, Locks, Protocol):
+class Store(SessionStore, LockStore, Protocol):
     """One connection to the database, used by one thread at a time."""
 
     def close(self) -> None:
@@ -78,7 +80,7 @@ class Store(Sessions, Locks, Protocol):
         """Make a call that hangs in another thread fail; called when nobody waits for it any more."""
 
 
-class Wakeups(Protocol):
+class ChangeNotifier(Protocol):
     """Listens for hints that something changed, on a thread of its own (design 3.5)."""
 
     def start(self) -> None:
@@ -88,7 +90,7 @@ class Wakeups(Protocol):
         """Stop listening."""
 
 
-class Database(Protocol):
+class ElectionDatabase(Protocol):
     """Where connections come from."""
 
     def prepare(self) -> None:
@@ -97,7 +99,7 @@ class Database(Protocol):
     def connect(self, timeout: float) -> Store:
         """Return a store whose every call ends within about ``timeout`` seconds, one way or the other."""
 
-    def wakeups(self, woken: Callable[[frozenset[str] | None], None]) -> Wakeups:
+    def create_notifier(self, on_change: Callable[[frozenset[str] | None], None]) -> ChangeNotifier:
         """Return a listener that names the locks to look at, or None for all; hints, never the truth."""
 
 
@@ -123,7 +125,7 @@ class Job(Protocol):
     def start(self, term: LiveTerm, report: Report) -> None:
         """Begin a run. Where the term is already lost, or `stop` was called before, nothing is started."""
 
-    def stop_within(self, seconds: float) -> None:
+    def set_stop_timeout(self, stop_timeout: float) -> None:
         """Have a stop take so long at most, that of the run under way and of those to come."""
 
     def stop(self) -> None:

@@ -4,8 +4,8 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from masterjob.election.errors import TermLost
 from masterjob.election.values import Term
+from masterjob.errors import TermLost
 
 
 class Fence(Protocol):

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
-from masterjob.election.errors import SettingError, TimingError
+from masterjob.errors import SettingError, TimingError
 
-DRIFT = 0.02
+CLOCK_DRIFT = 0.02
 """Share of the lease that is kept back for clocks that do not run at the same speed."""
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-_WHOLE = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
-_DAY = 86_400.0
-_LONGEST = 64
-_WRITE_IT_LIKE = "write it like 500ms, 30s or 1m30s"
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_DURATION_PATTERN = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
+_SECONDS_PER_DAY = 86_400.0
+_MAX_TEXT_LENGTH = 64
+_FORMAT_HINT = "write it like 500ms, 30s or 1m30s"
 
 
-def duration(value: object) -> float:
+def parse_duration(value: object) -> float:
     """Return ``value`` in seconds.
 
     Text is one or more numbers with a unit (``500ms``, ``30s``, ``1m30s``); a bare number, or text that is
@@ -37,13 +37,13 @@ def duration(value: object) -> float:
         case timedelta():
             seconds = value.total_seconds()
         case str():
-            seconds = _from_text(value.strip())
+            seconds = _parse_text(value.strip())
         case int() | float() if not isinstance(value, bool):
             seconds = _from_milliseconds(value)
         case _:
-            raise SettingError(f"{value!r} is not a duration: {_WRITE_IT_LIKE}")
-    if not 0 <= seconds <= 3650 * _DAY:
-        raise SettingError(f"{str(value)[:_LONGEST]} is not a duration between 0 and ten years")
+            raise SettingError(f"{value!r} is not a duration: {_FORMAT_HINT}")
+    if not 0 <= seconds <= 3650 * _SECONDS_PER_DAY:
+        raise SettingError(f"{str(value)[:_MAX_TEXT_LENGTH]} is not a duration between 0 and ten years")
     return seconds
 
 
@@ -54,24 +54,24 @@ def _from_milliseconds(number: float) -> float:
         return float("inf")
 
 
-def _from_text(text: str) -> float:
-    if len(text) <= _LONGEST and _WHOLE.fullmatch(text):
-        return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+def _parse_text(text: str) -> float:
+    if len(text) <= _MAX_TEXT_LENGTH and _DURATION_PATTERN.fullmatch(text):
+        return sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
     try:
-        return float(text if len(text) <= _LONGEST else "") / 1000
+        return float(text if len(text) <= _MAX_TEXT_LENGTH else "") / 1000
     except ValueError:
-        raise SettingError(f"{text[:_LONGEST]!r} is not a duration: {_WRITE_IT_LIKE}") from None
+        raise SettingError(f"{text[:_MAX_TEXT_LENGTH]!r} is not a duration: {_FORMAT_HINT}") from None
 
 
-def in_words(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return ``seconds`` as people write it: ``500ms``, ``30s``, ``1m30s``."""
     milliseconds = round(seconds * 1000)
     if milliseconds < 1000:
         return f"{milliseconds}ms"
-    hours, rest = divmod(milliseconds, 3_600_000)
-    minutes, rest = divmod(rest, 60_000)
-    tail = f"{rest / 1000:.3f}".rstrip("0").rstrip(".")
-    parts = [f"{hours}h" if hours else "", f"{minutes}m" if minutes else "", f"{tail}s" if rest else ""]
+    hours, remainder = divmod(milliseconds, 3_600_000)
+    minutes, remainder = divmod(remainder, 60_000)
+    tail = f"{remainder / 1000:.3f}".rstrip("0").rstrip(".")
+    parts = [f"{hours}h" if hours else "", f"{minutes}m" if minutes else "", f"{tail}s" if remainder else ""]
     return "".join(parts)
 
 
@@ -97,21 +97,21 @@ class Timing:
     check_master_interval: float
 
     def __post_init__(self) -> None:
-        _bound("heartbeatInterval", self.heartbeat_interval, 0.1, 3600)
-        _bound("leaseDuration", self.lease_duration, 0.2, _DAY)
-        _bound("stopTimeout", self.stop_timeout, 0, 3600)
-        _bound("checkMasterInterval", self.check_master_interval, 0.1, _DAY)
+        _check_bounds("heartbeatInterval", self.heartbeat_interval, 0.1, 3600)
+        _check_bounds("leaseDuration", self.lease_duration, 0.2, _SECONDS_PER_DAY)
+        _check_bounds("stopTimeout", self.stop_timeout, 0, 3600)
+        _check_bounds("checkMasterInterval", self.check_master_interval, 0.1, _SECONDS_PER_DAY)
         if not 0 <= self.max_heartbeat_retry_count <= 100:
             raise SettingError(
                 f"maxHeartbeatRetryCount is {self.max_heartbeat_retry_count}: it must be from 0 to 100"
             )
-        if self.trust < 2 * self.heartbeat_interval - 1e-9:
+        if self.trust_duration < 2 * self.heartbeat_interval - 1e-9:
             raise TimingError(
-                f"leaseDuration {in_words(self.lease_duration)} is too short for "
-                f"heartbeatInterval {in_words(self.heartbeat_interval)} and "
-                f"stopTimeout {in_words(self.stop_timeout)}: it must hold two heartbeats, the stop and "
-                f"{DRIFT:.0%} of itself; "
-                f"{in_words(self.least_lease(self.heartbeat_interval, self.stop_timeout))} would do"
+                f"leaseDuration {format_duration(self.lease_duration)} is too short for "
+                f"heartbeatInterval {format_duration(self.heartbeat_interval)} and "
+                f"stopTimeout {format_duration(self.stop_timeout)}: it must hold two heartbeats, the stop and "
+                f"{CLOCK_DRIFT:.0%} of itself; "
+                f"{format_duration(self.min_lease_duration(self.heartbeat_interval, self.stop_timeout))} would do"
             )
 
     @classmethod
@@ -125,24 +125,24 @@ class Timing:
     ) -> Self:
         """Return the timing; where no lease is given, it is three heartbeats, or more if needed."""
         if lease_duration is None:
-            lease_duration = max(3 * heartbeat_interval, cls.least_lease(heartbeat_interval, stop_timeout))
+            lease_duration = max(3 * heartbeat_interval, cls.min_lease_duration(heartbeat_interval, stop_timeout))
         return cls(
             heartbeat_interval, lease_duration, stop_timeout, max_heartbeat_retry_count, check_master_interval
         )
 
     @staticmethod
-    def least_lease(heartbeat_interval: float, stop_timeout: float) -> float:
+    def min_lease_duration(heartbeat_interval: float, stop_timeout: float) -> float:
         """Return the shortest lease that the inequality allows, in whole milliseconds, as seconds."""
-        exact = (2 * heartbeat_interval + stop_timeout) / (1 - DRIFT)
+        exact = (2 * heartbeat_interval + stop_timeout) / (1 - CLOCK_DRIFT)
         return -int(-exact * 1000 // 1) / 1000
 
     @property
     def margin(self) -> float:
         """How long before its lease ends a master stops trusting it, in seconds."""
-        return self.stop_timeout + DRIFT * self.lease_duration
+        return self.stop_timeout + CLOCK_DRIFT * self.lease_duration
 
     @property
-    def trust(self) -> float:
+    def trust_duration(self) -> float:
         """How long a renewal is trusted, counted from when it was sent, in seconds."""
         return self.lease_duration - self.margin
 
@@ -152,6 +152,9 @@ class Timing:
         return -int(-self.lease_duration * 1000 // 1)
 
 
-def _bound(name: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most:
-        raise SettingError(f"{name} is {in_words(value)}: it must be from {in_words(least)} to {in_words(most)}")
+def _check_bounds(name: str, value: float, minimum: float, maximum: float) -> None:
+    if not minimum <= value <= maximum:
+        raise SettingError(
+            f"{name} is {format_duration(value)}: "
+            f"it must be from {format_duration(minimum)} to {format_duration(maximum)}"
+        )

@@ -5,14 +5,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from masterjob.election.errors import SettingError
+from masterjob.errors import SettingError
 
-LOCK_NAME_LIMIT = 200
-_NO_TEXT = r"\x00-\x1f\x7f\ud800-\udfff"
-_LOCK_NAME = re.compile(rf"[^\s{_NO_TEXT}](?:[^{_NO_TEXT}]*[^\s{_NO_TEXT}])?")
+MAX_LOCK_NAME_LENGTH = 200
+_CONTROL_CHARACTERS = r"\x00-\x1f\x7f\ud800-\udfff"
+_LOCK_NAME_PATTERN = re.compile(
+    rf"[^\s{_CONTROL_CHARACTERS}](?:[^{_CONTROL_CHARACTERS}]*[^\s{_CONTROL_CHARACTERS}])?"
+)
 
 
-def lock_name(text: object) -> str:
+def validate_lock_name(text: object) -> str:
     """Return ``text`` if it can name a lock, on every database alike.
 
     Raises:
@@ -22,14 +24,14 @@ def lock_name(text: object) -> str:
     """
     if not isinstance(text, str) or not text:
         raise SettingError(f"lockName must be a text that is not empty, not {text!r}")
-    if len(text) > LOCK_NAME_LIMIT:
-        raise SettingError(f"lockName has {len(text)} characters: {LOCK_NAME_LIMIT} are the most")
-    if not _LOCK_NAME.fullmatch(text):
+    if len(text) > MAX_LOCK_NAME_LENGTH:
+        raise SettingError(f"lockName has {len(text)} characters: {MAX_LOCK_NAME_LENGTH} are the most")
+    if not _LOCK_NAME_PATTERN.fullmatch(text):
         raise SettingError(f"lockName {text!r} has white space around it or characters that are not text in it")
     return text
 
 
-class Kind(StrEnum):
+class TransitionKind(StrEnum):
     """What the history tells: one word a transition."""
 
     ELECTED = "elected"
@@ -39,7 +41,7 @@ class Kind(StrEnum):
     OVERRUN = "overrun"
     DISABLED = "disabled"
     ENABLED = "enabled"
-    STEP_DOWN_ASKED = "step-down asked"
+    STEP_DOWN_REQUESTED = "step-down asked"
 
 
 class LostPolicy(StrEnum):
@@ -72,7 +74,7 @@ class NewSession:
 
 
 @dataclass(frozen=True, slots=True)
-class SessionSeen:
+class SessionRow:
     """A session as a look at the database found it; ``age_ms`` is by the database's clock."""
 
     id: str
@@ -83,11 +85,11 @@ class SessionSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class Census:
+class SessionList:
     """All sessions, and the database's clock at that moment, in milliseconds of the epoch."""
 
     clock_ms: int
-    sessions: tuple[SessionSeen, ...]
+    sessions: tuple[SessionRow, ...]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -99,12 +101,12 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
-class Flagged:
+class StopRequest:
     """A held term that its master is asked to give up, and why, as the end of a sentence."""
 
     term: Term
-    why: str
-    asked: bool
+    reason: str
+    is_step_down: bool
     """Whether this term was asked to step down (it then sits out), rather than its lock disabled."""
 
 
@@ -114,7 +116,7 @@ class Inventory:
 
     count: int
     term_sum: int
-    flagged: tuple[Flagged, ...] = ()
+    stop_requests: tuple[StopRequest, ...] = ()
 
     @classmethod
     def of(cls, terms: Iterable[Term]) -> "Inventory":
@@ -122,13 +124,13 @@ class Inventory:
         numbers = [term.number for term in terms]
         return cls(len(numbers), sum(numbers))
 
-    def agrees(self, other: "Inventory") -> bool:
+    def matches(self, other: "Inventory") -> bool:
         """Tell whether both name the same terms, as far as count and sum can say."""
         return (self.count, self.term_sum) == (other.count, other.term_sum)
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldTerm:
     """One line of the inventory in full: a term, and the session that the lock's row points at."""
 
     term: Term
@@ -139,22 +141,22 @@ class Held:
 class Vacancies:
     """The locks that are enabled and free, and what a fair share is reckoned from."""
 
-    names: tuple[str, ...]
-    enabled: int
-    instances: int
-    due_ms: int | None
+    lock_names: tuple[str, ...]
+    enabled_count: int
+    live_instances: int
+    next_enable_ms: int | None
     """Milliseconds until the next timed disable ends; None where there is none."""
-    locks: int
+    lock_count: int
     """How many locks have a row at all; fewer than before means that rows were lost with a failed database."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class HistoryEntry:
     """One line of the history. ``reason`` is a sentence, the same as in the log."""
 
     lock_name: str
     term: int | None
-    kind: Kind
+    kind: TransitionKind
     reason: str
     instance: str | None = None
     actor: str | None = None

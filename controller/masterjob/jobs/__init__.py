@@ -1,13 +1,13 @@
 """What the master runs.
 
-In this room, all of it behind the port `masterjob.election.ports.Job`:
+In this room, all of it behind the port `masterjob.election.ports.EffectJob`:
 
-    named.py   jobs by name, from the config file (fields.py) and installed packages (entries.py)
+    registry.py   jobs by name, from the config file (fields.py) and installed packages (entries.py)
     python/    a Python callable
     command/   a command, and the process of its own that ends it in time
     http/      two hooks of a service
     run.py     what one run is, whatever the kind
-    crew.py    threads for whatever may take for ever
+    thread_pool.py    threads for whatever may take for ever
 
 The three kinds are built alike: ``spec.py`` is the job as it is named, ``job.py`` that of one lock, behind the
 port, ``run.py`` the course of one run.

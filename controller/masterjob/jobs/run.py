@@ -2,10 +2,10 @@
 
                     may begin                     ended
     +---------+ --------------> +---------+ --------------> +-------+
-    | WAITING |                 | RUNNING |                 | ENDED |
+    | PENDING |                 | RUNNING |                 | ENDED |
     +---------+                 +---------+                 +-------+
          | stopped, or no trust      | ended, stopping          | stopped
-         +------------------------> OVER <----------------------+
+         +----------------------> STOPPED <---------------------+
 
 Stopping is not a state but a wish that can come in each of them. A run is over only when nothing of it goes on.
 
@@ -19,13 +19,13 @@ from masterjob.election.ports import Report
 from masterjob.election.term import LiveTerm
 
 
-class State(enum.Enum):
+class RunState(enum.Enum):
     """Where a run is."""
 
-    WAITING = enum.auto()  # nothing was started yet
+    PENDING = enum.auto()  # nothing was started yet
     RUNNING = enum.auto()
     ENDED = enum.auto()  # what was started has ended by itself, and stop was not asked for
-    OVER = enum.auto()
+    STOPPED = enum.auto()
 
 
 class Run:
@@ -34,7 +34,7 @@ class Run:
     def __init__(self, term: LiveTerm, report: Report) -> None:
         self._term = term
         self._report = report
-        self._state = State.WAITING
+        self._state = RunState.PENDING
         self._stopping = False
         # Reports are made under the lock, so that they come in order; reentrant, since a stop may be answered
         # within the call.
@@ -47,29 +47,29 @@ class Run:
                 return
             self._stopping = True
             self._term.end()
-            if self._state is State.WAITING:
+            if self._state is RunState.PENDING:
                 self._finish()
-            elif self._state is not State.OVER:
-                self._stop()
+            elif self._state is not RunState.STOPPED:
+                self._request_stop()
 
-    def _stop(self) -> None:
+    def _request_stop(self) -> None:
         """Have what was begun stopped. Called once, under the lock."""
         raise NotImplementedError
 
-    def _may_begin(self) -> bool:
+    def _try_begin(self) -> bool:
         """Tell, right before it, whether what is to be run may begin: once, not after a stop nor without trust."""
         trusted = self._term.trust_left > 0  # outside the lock: whoever answers may have a lock of its own
         with self._lock:
-            if self._state is not State.WAITING:
+            if self._state is not RunState.PENDING:
                 return False
             if not trusted:
                 self._finish()
                 return False
-            self._state = State.RUNNING
+            self._state = RunState.RUNNING
             return True
 
     def _finish(self) -> None:
         """Tell, under the lock, that all of it is over."""
-        if self._state is not State.OVER:
-            self._state = State.OVER
+        if self._state is not RunState.STOPPED:
+            self._state = RunState.STOPPED
             self._report.stopped()

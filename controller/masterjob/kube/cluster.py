@@ -7,51 +7,51 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from masterjob.election.errors import SettingError
-from masterjob.kube.api.client import Api
-from masterjob.kube.api.login import connect
-from masterjob.kube.follow.lister import Scope
+from masterjob.errors import SettingError
+from masterjob.kube.api.client import KubeApi
+from masterjob.kube.api.config import load_config
+from masterjob.kube.informer.relist import WatchScope
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """The cluster that an operator serves: how it is reached, what of it, and its name in the database."""
 
-    api: Api
-    scope: Scope
+    api: KubeApi
+    scope: WatchScope
     name: str
 
-    def follows(self, namespace: str) -> bool:
+    def is_in_scope(self, namespace: str) -> bool:
         """Whether the MasterJobs of a namespace are followed."""
         return not self.scope.namespaces or namespace in self.scope.namespaces
 
     @property
-    def shown(self) -> str:
+    def description(self) -> str:
         """What is followed, in words."""
         return f"MasterJobs in {', '.join(self.scope.namespaces) or 'all namespaces'} of cluster {self.name}"
 
 
-def cluster_of(
+def resolve_cluster(
     kubeconfig: str | None,
     context: str | None,
     namespaces: Sequence[str],
     *,
-    everywhere: bool = False,
-    name: str | None = None,
+    all_namespaces: bool = False,
+    cluster_name: str | None = None,
 ) -> Cluster:
     """Return the cluster that the options name; without any, that of the pod, and its namespace.
 
     Raises:
         SettingError: there is no cluster to be found, or the options contradict one another.
     """
-    if everywhere and namespaces:
+    if all_namespaces and namespaces:
         raise SettingError("--all-namespaces and --namespace exclude each other: give one of them")
-    api = Api(connect(kubeconfig, context))
-    if not (name or api.cluster):
+    api = KubeApi(load_config(kubeconfig, context))
+    if not (cluster_name or api.cluster_id):
         raise SettingError(
             "the kubeconfig names no certificate authority, by which this cluster could be told from others in "
             "the database: say --cluster NAME, the same in every pod"
         )
-    own = os.environ.get("POD_NAMESPACE") or api.namespace or "default"
-    scope = Scope(()) if everywhere else Scope(tuple(dict.fromkeys(namespaces)) or (own,))
-    return Cluster(api, scope, name or api.cluster)
+    own_namespace = os.environ.get("POD_NAMESPACE") or api.namespace or "default"
+    scope = WatchScope(()) if all_namespaces else WatchScope(tuple(dict.fromkeys(namespaces)) or (own_namespace,))
+    return Cluster(api, scope, cluster_name or api.cluster_id)

@@ -17,120 +17,126 @@ from pathlib import Path
 
 import watchfiles
 
-from masterjob.documents import read_all
-from masterjob.election.clock import clock
-from masterjob.election.errors import SettingError
-from masterjob.resource.manifest import parse
-from masterjob.resource.resource import Follower, Resource
+from masterjob.concurrency.clock import clock
+from masterjob.config.documents import read_documents
+from masterjob.errors import SettingError
+from masterjob.resource.manifest import parse_manifest
+from masterjob.resource.masterjob import Resource, ResourceSink
 
 logger = logging.getLogger("masterjob")
 
-SUFFIXES = (".yaml", ".yml", ".json")
-GONE_AFTER = 0.5
+MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
+REMOVAL_CONFIRM_DELAY = 0.5
 """Seconds between the two passes that have to miss a resource."""
 
-_GLANCE_MS = 1000
-_REPEAT = 300.0
+_POLL_INTERVAL_MS = 1000
+_RESYNC_INTERVAL = 300.0
 
-Signature = tuple[int, int, int]
+FileSignature = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class ParsedFile:
     """What a file says: its good documents, by source, and its errors in words."""
 
     resources: tuple[tuple[str, Resource], ...]
     errors: tuple[str, ...]
 
 
-def manifests(path: Path, besides: Path | None = None) -> list[Path]:
-    """Return the file, or of a folder the manifests right in it, ``besides`` one; nothing where nothing is."""
+def list_manifests(path: Path, exclude: Path | None = None) -> list[Path]:
+    """Return the file, or of a folder the manifests right in it, ``exclude`` one; nothing where nothing is."""
     if not path.is_dir():
         return [path] if path.exists() else []
-    inside = [each for each in path.iterdir() if each.suffix in SUFFIXES and not each.name.startswith(".")]
-    mine = [
-        each for each in inside if each.is_file() and not (besides and besides.exists() and each.samefile(besides))
+    entries = [
+        each for each in path.iterdir() if each.suffix in MANIFEST_SUFFIXES and not each.name.startswith(".")
     ]
-    return sorted(mine)
+    files = [
+        each
+        for each in entries
+        if each.is_file() and not (exclude and exclude.exists() and each.samefile(exclude))
+    ]
+    return sorted(files)
 
 
-def content_of(file: Path) -> Content:
+def parse_file(file: Path) -> ParsedFile:
     """Return what a file says; one bad document does not hurt the others."""
     resources, errors = [], []
-    for document in read_all(file):
+    for document in read_documents(file):
         try:
             if isinstance(document, SettingError):
                 raise document
-            resource = parse(document.data(), document.where)
+            resource = parse_manifest(document.data(), document.locate)
         except SettingError as error:
             errors.append(str(error))
         else:
             resources.append((f"file:{resource.key}", resource))
-    return Content(tuple(resources), tuple(errors))
+    return ParsedFile(tuple(resources), tuple(errors))
 
 
-class Files:
-    """Reads what ``paths`` hold, as often as it changes, and tells ``follower``.
+class ManifestWatcher:
+    """Reads what ``paths`` hold, as often as it changes, and tells ``sink``.
 
-    ``besides`` is no manifest though it may stand in one of the folders: the config file.
+    ``exclude`` is no manifest though it may stand in one of the folders: the config file.
     """
 
-    def __init__(self, paths: Sequence[Path], follower: Follower, besides: Path | None = None) -> None:
+    def __init__(self, paths: Sequence[Path], sink: ResourceSink, exclude: Path | None = None) -> None:
         self._paths = list(paths)
-        self._besides = besides
-        self._follower = follower
-        self._contents: dict[Path, tuple[Signature, Content]] = {}
-        self._unread: dict[Path, list[str]] = {}
-        self._known: dict[str, Path] = {}
-        self._missing: set[str] = set()
-        self._told: dict[Path, tuple[str, ...]] = {}
+        self._exclude = exclude
+        self._sink = sink
+        self._parsed_files: dict[Path, tuple[FileSignature, ParsedFile]] = {}
+        self._unreadable: dict[Path, list[str]] = {}
+        self._file_by_source: dict[str, Path] = {}
+        self._missing_once: set[str] = set()
+        self._reported_errors: dict[Path, tuple[str, ...]] = {}
 
     @property
-    def unsure(self) -> bool:
+    def has_pending_removals(self) -> bool:
         """Whether something was missing for the first time, so that another pass is needed."""
-        return bool(self._missing)
+        return bool(self._missing_once)
 
-    def read(self, *, afresh: bool = False) -> bool:
-        """Make one pass; return whether anything had changed. ``afresh`` reads also what seems unchanged."""
-        contents, unread = self._look(afresh)
-        if (contents, unread) == (self._contents, self._unread) and not (afresh or self._missing):
+    def scan(self, *, force: bool = False) -> bool:
+        """Make one pass; return whether anything had changed. ``force`` reads also what seems unchanged."""
+        parsed_files, unreadable = self._parse_all(force)
+        if (parsed_files, unreadable) == (self._parsed_files, self._unreadable) and not (
+            force or self._missing_once
+        ):
             return False
-        self._contents, self._unread = contents, unread
-        before = set(self._known.values())
-        errors = {file: list(content.errors) for file, (_, content) in contents.items()} | unread
-        found = self._found(errors)
-        self._remove(found, {file for file, words in errors.items() if words})
+        self._parsed_files, self._unreadable = parsed_files, unreadable
+        known_files = set(self._file_by_source.values())
+        errors = {file: list(content.errors) for file, (_, content) in parsed_files.items()} | unreadable
+        found = self._collect_resources(errors)
+        self._remove_missing(found, {file for file, words in errors.items() if words})
         for source, (file, resource) in found.items():
-            self._known[source] = file
-            self._follower.apply(source, resource)
-        self._tell(errors, before)
+            self._file_by_source[source] = file
+            self._sink.apply(source, resource)
+        self._log_errors(errors, known_files)
         return True
 
-    def follow(self, stop: threading.Event) -> None:
+    def watch(self, stop: threading.Event) -> None:
         """Make a pass whenever something changes, until ``stop`` is set."""
-        repeat_at = clock() + _REPEAT
+        resync_at = clock() + _RESYNC_INTERVAL
         while not stop.is_set():
-            for hints in self._hints(stop):
-                afresh = clock() >= repeat_at
-                changed = self.read(afresh=afresh)
-                while self.unsure and not stop.wait(GONE_AFTER):
-                    self.read()
-                if afresh:
-                    self._follower.repeat()
-                    repeat_at = clock() + _REPEAT
-                if changed and not hints:
+            for notified in self._iter_changes(stop):
+                force = clock() >= resync_at
+                changed = self.scan(force=force)
+                while self.has_pending_removals and not stop.wait(REMOVAL_CONFIRM_DELAY):
+                    self.scan()
+                if force:
+                    self._sink.resync()
+                    resync_at = clock() + _RESYNC_INTERVAL
+                if changed and not notified:
                     break  # no hint came for this: the folder is perhaps another one by now
 
-    def _hints(self, stop: threading.Event) -> Iterator[bool]:
+    def _iter_changes(self, stop: threading.Event) -> Iterator[bool]:
         """Say whether the kernel told of a change, once a second at least."""
         try:
             for changes in watchfiles.watch(
-                *self._folders(),
+                *self._watched_folders(),
                 watch_filter=None,
                 debounce=500,
                 step=50,
                 stop_event=stop,
-                rust_timeout=_GLANCE_MS,
+                rust_timeout=_POLL_INTERVAL_MS,
                 yield_on_timeout=True,
                 raise_interrupt=False,
                 recursive=False,
@@ -138,63 +144,69 @@ class Files:
                 yield bool(changes)
         except (OSError, RuntimeError) as error:  # a folder just vanished, or the kernel watches enough already
             logger.debug("changes are looked for once a second: %s", error)
-            stop.wait(_GLANCE_MS / 1000)
+            stop.wait(_POLL_INTERVAL_MS / 1000)
             yield False
 
-    def _folders(self) -> set[Path]:
+    def _watched_folders(self) -> set[Path]:
         return {next(each for each in (path, *path.absolute().parents) if each.is_dir()) for path in self._paths}
 
     # --- one pass
 
-    def _look(self, afresh: bool) -> tuple[dict[Path, tuple[Signature, Content]], dict[Path, list[str]]]:
+    def _parse_all(
+        self, force: bool
+    ) -> tuple[dict[Path, tuple[FileSignature, ParsedFile]], dict[Path, list[str]]]:
         """Return what each file says, and the paths that cannot be looked into, with the reason."""
-        contents: dict[Path, tuple[Signature, Content]] = {}
-        unread: dict[Path, list[str]] = {}
+        parsed_files: dict[Path, tuple[FileSignature, ParsedFile]] = {}
+        unreadable: dict[Path, list[str]] = {}
         for path in self._paths:
             try:
-                for file in manifests(path, self._besides):
+                for file in list_manifests(path, self._exclude):
                     with contextlib.suppress(FileNotFoundError):  # it vanished meanwhile
-                        contents[file] = self._content(file, afresh)
+                        parsed_files[file] = self._parse_if_changed(file, force)
             except OSError as error:
-                unread[path] = [f"{path} cannot be read: {error.strerror}"]
-        return contents, unread
+                unreadable[path] = [f"{path} cannot be read: {error.strerror}"]
+        return parsed_files, unreadable
 
-    def _content(self, file: Path, afresh: bool) -> tuple[Signature, Content]:
-        status = file.stat()
-        signature = (status.st_mtime_ns, status.st_size, status.st_ino)
-        before = self._contents.get(file)
-        if before is not None and before[0] == signature and not afresh:
-            return before
-        return signature, content_of(file)
+    def _parse_if_changed(self, file: Path, force: bool) -> tuple[FileSignature, ParsedFile]:
+        file_stat = file.stat()
+        signature = (file_stat.st_mtime_ns, file_stat.st_size, file_stat.st_ino)
+        cached = self._parsed_files.get(file)
+        if cached is not None and cached[0] == signature and not force:
+            return cached
+        return signature, parse_file(file)
 
-    def _found(self, errors: dict[Path, list[str]]) -> dict[str, tuple[Path, Resource]]:
+    def _collect_resources(self, errors: dict[Path, list[str]]) -> dict[str, tuple[Path, Resource]]:
         """Return the resources by source; the second of the same name is an error."""
         found: dict[str, tuple[Path, Resource]] = {}
-        for file, (_, content) in self._contents.items():
-            for source, resource in content.resources:
+        for file, (_, parsed) in self._parsed_files.items():
+            for source, resource in parsed.resources:
                 if source in found:
-                    other = found[source][1].where(())
-                    errors[file].append(f"{resource.where(())}: MasterJob {resource.key} is in {other} already")
+                    other = found[source][1].locate(())
+                    errors[file].append(f"{resource.locate(())}: MasterJob {resource.key} is in {other} already")
                 else:
                     found[source] = file, resource
         return found
 
-    def _remove(self, found: dict[str, tuple[Path, Resource]], bad: set[Path]) -> None:
+    def _remove_missing(self, found: dict[str, tuple[Path, Resource]], bad_files: set[Path]) -> None:
         """Remove what two passes have missed; of a bad file, or one in a folder that cannot be read, nothing."""
-        lost = {source for source, file in self._known.items() if source not in found}
-        lost = {source for source in lost if bad.isdisjoint((self._known[source], *self._known[source].parents))}
-        for source in sorted(lost & self._missing):
-            del self._known[source]
-            self._follower.remove(source)
-        self._missing = lost - self._missing
+        missing = {source for source, file in self._file_by_source.items() if source not in found}
+        missing = {
+            source
+            for source in missing
+            if bad_files.isdisjoint((self._file_by_source[source], *self._file_by_source[source].parents))
+        }
+        for source in sorted(missing & self._missing_once):
+            del self._file_by_source[source]
+            self._sink.remove(source)
+        self._missing_once = missing - self._missing_once
 
-    def _tell(self, errors: dict[Path, list[str]], known: set[Path]) -> None:
-        now = {file: tuple(words) for file, words in errors.items() if words}
-        for file, words in now.items():
-            stays = "; what was read of it before stays in effect" if file in known else ""
-            for each in words:
-                if each not in self._told.get(file, ()):
-                    logger.warning("%s%s", each, stays)
-        for file in self._told.keys() - now.keys():
+    def _log_errors(self, errors: dict[Path, list[str]], known_files: set[Path]) -> None:
+        current_errors = {file: tuple(words) for file, words in errors.items() if words}
+        for file, words in current_errors.items():
+            suffix = "; what was read of it before stays in effect" if file in known_files else ""
+            for message in words:
+                if message not in self._reported_errors.get(file, ()):
+                    logger.warning("%s%s", message, suffix)
+        for file in self._reported_errors.keys() - current_errors.keys():
             logger.info("%s is good again", file) if file in errors else None
-        self._told = now
+        self._reported_errors = current_errors

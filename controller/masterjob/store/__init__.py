@@ -6,10 +6,10 @@ only transaction is the switch that people use. An outcome that is not known is 
 guess.
 
     database.py     the database by its URL: where the rest of the program gets all this from
-    verbs/          the statements of the protocol, by the table that they are about
-    switchboard.py  what people do with locks, each call on a connection of its own
-    fence.py        the check inside a job's own transaction
-    wakeups.py      how instances wake one another
+    queries/        the statements of the protocol, by the table that they are about
+    admin.py        what people do with locks, each call on a connection of its own
+    fencing.py      the check inside a job's own transaction
+    notifier.py     how instances wake one another
     schema.py       the tables, brought up to date by whoever comes first (migrations/)
     connection/     a line to the database that never holds anybody up, and what differs between databases
 

@@ -3,15 +3,15 @@
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from masterjob.election.errors import SettingError
+from masterjob.errors import SettingError
 from masterjob.store import schema
+from masterjob.store.admin import LockAdmin
+from masterjob.store.connection.connection import BoundedConnection
 from masterjob.store.connection.dialects import MYSQL, POSTGRESQL, SQLITE, Dialect
-from masterjob.store.connection.lines import Line
-from masterjob.store.fence import guard
-from masterjob.store.switchboard import Switchboard
-from masterjob.store.verbs.locks import LockVerbs
-from masterjob.store.verbs.sessions import SessionVerbs
-from masterjob.store.wakeups import Wakeups, Woken
+from masterjob.store.fencing import check_term
+from masterjob.store.notifier import LocksChangedCallback, Notifier
+from masterjob.store.queries.locks import LockQueries
+from masterjob.store.queries.sessions import SessionQueries
 
 _MYSQLDB = "mysql+mysqldb"
 # "mariadb" becomes "mysql": SQLAlchemy would refuse a MySQL server under the other name, and we do not mind.
@@ -28,78 +28,78 @@ _SCHEMES: dict[str, tuple[str, Dialect]] = {
     "sqlite": (SQLITE.driver, SQLITE),
     "sqlite+pysqlite": (SQLITE.driver, SQLITE),
 }
-_WRITE_IT_LIKE = (
+_URL_EXAMPLES = (
     "write it like postgresql://user:password@host/database, mysql://user:password@host/database, "
     "mariadb://user:password@host/database or sqlite:////path/to/file "
     "(drivers: psycopg, pymysql, mysqldb, Python's own sqlite3)"
 )
-_SECRETS = ("pass", "secret", "token", "pwd")
+_SECRET_WORDS = ("pass", "secret", "token", "pwd")
 
-_PEOPLE_WAIT = 5.0
-_MIGRATION_TAKES = 60.0
+_ADMIN_TIMEOUT = 5.0
+_MIGRATION_TIMEOUT = 60.0
 
 
-class SqlStore(SessionVerbs, LockVerbs):
+class SqlStore(SessionQueries, LockQueries):
     """The election's port on one connection, used by one thread at a time; see `masterjob.election.ports`."""
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, db: BoundedConnection) -> None:
+        self._db = db
 
     def close(self) -> None:
         """Give the connection back; the next call would open another one."""
-        self._line.close()
+        self._db.close()
 
     def abort(self) -> None:
         """Make a call that hangs in another thread fail."""
-        self._line.abort()
+        self._db.abort()
 
 
 class Database:
     """The database that a URL names. Nothing is connected before it is used.
 
-    ``shown`` is the URL without its passwords, for logs and people.
+    ``redacted_url`` is the URL without its passwords, for logs and people.
 
     Raises:
         SettingError: the URL is wrong, or names a database that is not supported.
     """
 
     def __init__(self, url: str) -> None:
-        self._url, self._dialect = _understood(url)
-        self.shown = _without_secrets(self._url)
-        self.fence = guard
+        self._url, self._dialect = _parse_url(url)
+        self.redacted_url = _redact(self._url)
+        self.fence = check_term
 
     def prepare(self) -> None:
         """Create or update the tables; many instances may do this at once."""
-        with self._new_line(_MIGRATION_TAKES, connect_timeout=2 * _PEOPLE_WAIT) as line:
-            schema.upgrade(line)
+        with self._new_connection(_MIGRATION_TIMEOUT, connect_timeout=2 * _ADMIN_TIMEOUT) as db:
+            schema.upgrade(db)
 
     def connect(self, timeout: float) -> SqlStore:
         """Return a connection for the election that waits for nothing longer than ``timeout`` seconds."""
-        return SqlStore(self._new_line(timeout))
+        return SqlStore(self._new_connection(timeout))
 
-    def wakeups(self, woken: Woken) -> Wakeups:
-        """Return the listener, to be started; ``woken`` is called in a thread of its own."""
-        return Wakeups(lambda: self._new_line(_PEOPLE_WAIT), woken)
+    def create_notifier(self, on_change: LocksChangedCallback) -> Notifier:
+        """Return the listener, to be started; ``on_change`` is called in a thread of its own."""
+        return Notifier(lambda: self._new_connection(_ADMIN_TIMEOUT), on_change)
 
-    def switchboard(self) -> Switchboard:
+    def lock_admin(self) -> LockAdmin:
         """Return what people switch, ask and look with."""
-        return Switchboard(lambda: self._new_line(_PEOPLE_WAIT))
+        return LockAdmin(lambda: self._new_connection(_ADMIN_TIMEOUT))
 
     def __repr__(self) -> str:
-        return f"<database {self.shown}>"
+        return f"<database {self.redacted_url}>"
 
-    def _new_line(self, timeout: float, connect_timeout: float | None = None) -> Line:
-        return Line(self._url, self._dialect, timeout, connect_timeout)
+    def _new_connection(self, timeout: float, connect_timeout: float | None = None) -> BoundedConnection:
+        return BoundedConnection(self._url, self._dialect, timeout, connect_timeout)
 
 
-def _understood(text: str) -> tuple[URL, Dialect]:
+def _parse_url(text: str) -> tuple[URL, Dialect]:
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):  # its message, and this one, must not show the password
-        raise SettingError(f"the database URL cannot be understood: {_WRITE_IT_LIKE}") from None
+        raise SettingError(f"the database URL cannot be understood: {_URL_EXAMPLES}") from None
     if url.drivername not in _SCHEMES:
         raise SettingError(
-            f"the database URL begins with {url.drivername}://, which is not supported: {_WRITE_IT_LIKE}"
+            f"the database URL begins with {url.drivername}://, which is not supported: {_URL_EXAMPLES}"
         )
     driver, dialect = _SCHEMES[url.drivername]
     if dialect is SQLITE and _is_in_memory(url):
@@ -108,7 +108,7 @@ def _understood(text: str) -> tuple[URL, Dialect]:
             "name a file, like sqlite:////path/to/file"
         )
     url = url.set(drivername=driver)
-    _demand_driver(url)
+    _require_driver(url)
     return url, dialect
 
 
@@ -117,7 +117,7 @@ def _is_in_memory(url: URL) -> bool:
     return not name or ":memory:" in name or url.query.get("mode") == "memory"
 
 
-def _demand_driver(url: URL) -> None:
+def _require_driver(url: URL) -> None:
     try:
         url.get_dialect().import_dbapi()
     except ImportError:
@@ -126,6 +126,6 @@ def _demand_driver(url: URL) -> None:
         ) from None
 
 
-def _without_secrets(url: URL) -> str:
-    hidden = {key: "xxx" for key in url.query if any(word in key.lower() for word in _SECRETS)}
-    return url.update_query_dict(hidden).render_as_string(hide_password=True)
+def _redact(url: URL) -> str:
+    redacted_query = {key: "xxx" for key in url.query if any(word in key.lower() for word in _SECRET_WORDS)}
+    return url.update_query_dict(redacted_query).render_as_string(hide_password=True)

@@ -5,10 +5,10 @@
     metrics/    what an observer of the election counts
     health.py   whether this process is alive, and ready
     app.py      the application: all of that, mountable in another aiohttp application
-    server.py   the thread on which it runs, and the ports; doors.py bounds its connections
-    calls.py    the few threads on which this room waits for the database
-    options.py  where to listen and who is let in, from options, environment, config file and defaults
-    ports.py    what this room is handed: the switchboard, who may, whether all is well; protocols and values
+    server.py   the thread on which it runs, and the ports; connections.py bounds its connections
+    pool.py    the few threads on which this room waits for the database
+    config.py  where to listen and who is let in, from options, environment, config file and defaults
+    interfaces.py    what this room is handed: the switchboard, who may, whether all is well; protocols and values
 
 A slow or silent database holds up the calls that ask it, and nothing else: not health, not metrics, not the
 election. Nothing in here can make the election wait.
@@ -23,17 +23,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from masterjob.web.app import application
-    from masterjob.web.server import Server, start
+    from masterjob.web.server import Server, start_server
 
-__all__ = ["Server", "application", "start"]
+__all__ = ["Server", "application", "start_server"]
 
-_HOMES = {"application": "app", "Server": "server", "start": "server"}
+_MODULE_BY_EXPORT = {"application": "app", "Server": "server", "start_server": "server"}
 
 
 def __getattr__(name: str) -> Any:
     """Load what needs aiohttp when it is asked for, so that the command line does not wait for it."""
-    if name not in _HOMES:
+    if name not in _MODULE_BY_EXPORT:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 - only needed here
 
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULE_BY_EXPORT[name]}"), name)

@@ -3,8 +3,8 @@
     spec.py      the hooks as the config file names them, with their headers (headers.py)
     job.py       the job, behind the election's port: POST at the start, POST at the stop
     run.py       the course of one run
-    call.py      one call of a hook, with its further attempts
-    exchange.py  one POST that can be broken off from another thread
+    hooks.py      one call of a hook, with its further attempts
+    request.py  one POST that can be broken off from another thread
 
 What must not be here: what the service behind the hooks does. It keeps the term's number, and refuses older ones.
 """

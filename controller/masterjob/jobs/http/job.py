@@ -1,4 +1,4 @@
-"""HTTP hooks as a job (the port `masterjob.election.ports.Job`): POST at the start, POST at the stop.
+"""HTTP hooks as a job (the port `masterjob.election.ports.EffectJob`): POST at the start, POST at the stop.
 
     POST <start>
     X-Fencing-Token: 1763760000123
@@ -16,33 +16,33 @@ Redirects are not followed, nor are proxies of the environment used.
 Source: design section 3.4.
 """
 
+from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.election.ports import Report
 from masterjob.election.term import LiveTerm
-from masterjob.jobs.crew import Crew
-from masterjob.jobs.http.call import Hooks
+from masterjob.jobs.http.hooks import Hooks
 from masterjob.jobs.http.run import HttpRun
 
 
 class HttpJob:
     """Runs a job of somebody else's by telling it to start and to stop, one run at a time."""
 
-    def __init__(self, hooks: Hooks, crew: Crew, stop_timeout: float) -> None:
+    def __init__(self, hooks: Hooks, pool: ThreadPool, stop_timeout: float) -> None:
         self._hooks = hooks
-        self._crew = crew
+        self._pool = pool
         self._stop_timeout = stop_timeout
         self._run: HttpRun | None = None
-        crew.stand_by()  # now: when the interpreter exits, no thread could be started any more
+        pool.ensure_idle_thread()  # now: when the interpreter exits, no thread could be started any more
 
     def start(self, term: LiveTerm, report: Report) -> None:
         """Begin a run: have the start posted, if the term is still trusted right before that."""
-        self._run = run = HttpRun(self._hooks, self._crew, self._stop_timeout, term, report)
-        self._crew.run(run.begin)
+        self._run = run = HttpRun(self._hooks, self._pool, self._stop_timeout, term, report)
+        self._pool.submit(run.begin)
 
-    def stop_within(self, seconds: float) -> None:
+    def set_stop_timeout(self, stop_timeout: float) -> None:
         """Wait for the answer to a stop no longer than that."""
-        self._stop_timeout = seconds
+        self._stop_timeout = stop_timeout
         if self._run is not None:
-            self._run.stop_within(seconds)
+            self._run.set_stop_timeout(stop_timeout)
 
     def stop(self) -> None:
         """End the run that was begun last. Called again for the same run, it does nothing."""

@@ -3,12 +3,12 @@
 import logging
 import threading
 
-from masterjob.election.clock import clock
+from masterjob.concurrency.clock import clock
+from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.election.ports import Report
 from masterjob.election.term import LiveTerm
-from masterjob.jobs.crew import Crew
-from masterjob.jobs.http.call import Call, Hooks
-from masterjob.jobs.http.exchange import CallFailed
+from masterjob.jobs.http.hooks import HookCall, Hooks
+from masterjob.jobs.http.request import HookFailed
 from masterjob.jobs.run import Run
 
 _log = logging.getLogger("masterjob.jobs.http")
@@ -17,21 +17,23 @@ _log = logging.getLogger("masterjob.jobs.http")
 class HttpRun(Run):
     """One run. `stop` may be called from any thread and never blocks."""
 
-    def __init__(self, hooks: Hooks, crew: Crew, stop_timeout: float, term: LiveTerm, report: Report) -> None:
+    def __init__(
+        self, hooks: Hooks, pool: ThreadPool, stop_timeout: float, term: LiveTerm, report: Report
+    ) -> None:
         super().__init__(term, report)
         self._hooks = hooks
-        self._crew = crew
+        self._pool = pool
         self._stop_timeout = stop_timeout
-        self._start = Call(hooks, lambda: term.trust_left)
+        self._start_call = HookCall(hooks, lambda: term.trust_left)
 
     def begin(self) -> None:
-        """Post the start, unless the run is stopped or its term lost before that. On the crew."""
-        if not self._may_begin():
+        """Post the start, unless the run is stopped or its term lost before that. On the pool."""
+        if not self._try_begin():
             return
-        ended = threading.Event()
-        self._crew.run(lambda: self._limit_start(ended))
-        error = self._outcome(self._start, self._hooks.start, "start")
-        ended.set()
+        done = threading.Event()
+        self._pool.submit(lambda: self._enforce_start_deadline(done))
+        error = self._post(self._start_call, self._hooks.start, "start")
+        done.set()
         with self._lock:
             if self._stopping:
                 return
@@ -40,49 +42,49 @@ class HttpRun(Run):
             else:
                 self._report.start_failed(error)
 
-    def stop_within(self, seconds: float) -> None:
+    def set_stop_timeout(self, stop_timeout: float) -> None:
         """Wait for the answer to a stop that is still to come no longer than that."""
         with self._lock:
-            self._stop_timeout = seconds
+            self._stop_timeout = stop_timeout
 
-    def _stop(self) -> None:
-        self._start.break_off()
+    def _request_stop(self) -> None:
+        self._start_call.cancel()
         url = self._hooks.stop
         if url is None:
             self._finish()
             return
-        seconds, ended = self._stop_timeout, threading.Event()
-        ends_at = clock() + seconds
-        call = Call(self._hooks, lambda: ends_at - clock())
-        self._crew.run(lambda: self._post_stop(call, url, ended))
-        self._crew.run(lambda: self._limit_stop(call, ended, seconds))
+        seconds, done = self._stop_timeout, threading.Event()
+        deadline = clock() + seconds
+        call = HookCall(self._hooks, lambda: deadline - clock())
+        self._pool.submit(lambda: self._post_stop(call, url, done))
+        self._pool.submit(lambda: self._enforce_stop_deadline(call, done, seconds))
 
-    def _limit_start(self, ended: threading.Event) -> None:
+    def _enforce_start_deadline(self, done: threading.Event) -> None:
         """Do not hear out a service that answers a byte at a time."""
-        if not ended.wait(self._hooks.longest):
-            self._start.break_off()
+        if not done.wait(self._hooks.max_duration):
+            self._start_call.cancel()
 
-    def _outcome(self, call: Call, url: str, event: str) -> Exception | None:
+    def _post(self, call: HookCall, url: str, event: str) -> Exception | None:
         try:
             call.post(url, self._term, event)
-        except CallFailed as error:
+        except HookFailed as error:
             return error
         except Exception as error:
             _log.exception("%s: a defect in the call of its %s", self._term.lock_name, event)
             return error
         return None
 
-    def _post_stop(self, call: Call, url: str, ended: threading.Event) -> None:
-        error = self._outcome(call, url, "stop")
+    def _post_stop(self, call: HookCall, url: str, done: threading.Event) -> None:
+        error = self._post(call, url, "stop")
         if error is not None:
             _log.error("%s: the stop was not confirmed: %s", self._term.lock_name, error)
-        ended.set()
+        done.set()
         with self._lock:
             self._finish()
 
-    def _limit_stop(self, call: Call, ended: threading.Event, seconds: float) -> None:
+    def _enforce_stop_deadline(self, call: HookCall, done: threading.Event, seconds: float) -> None:
         """Wait no longer than the stop timeout, whatever the other side does."""
-        if not ended.wait(seconds):
-            call.break_off()
+        if not done.wait(seconds):
+            call.cancel()
             with self._lock:
                 self._finish()

@@ -8,11 +8,11 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from masterjob.concurrency.thread_pool import ThreadPool
+from masterjob.config.fields import Field
 from masterjob.election.ports import Job
-from masterjob.jobs.crew import Crew
-from masterjob.jobs.fields import Field
-from masterjob.jobs.http.call import RETRIES, TIMEOUT, Hooks
-from masterjob.jobs.http.headers import read_headers
+from masterjob.jobs.http.headers import parse_headers
+from masterjob.jobs.http.hooks import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Hooks
 from masterjob.jobs.http.job import HttpJob
 
 URL_LIMIT = 2048
@@ -30,40 +30,40 @@ class HttpSpec:
     def check(self) -> None:
         """Nothing can be told before."""
 
-    def make(self, crew: Crew, stop_timeout: float) -> Job:
+    def create_job(self, pool: ThreadPool, stop_timeout: float) -> Job:
         """Return a job of one lock."""
-        return HttpJob(self.hooks, crew, stop_timeout)
+        return HttpJob(self.hooks, pool, stop_timeout)
 
 
-def read(field: Field) -> HttpSpec:
+def parse_spec(field: Field) -> HttpSpec:
     """Return what stands in the config file.
 
     Raises:
         SettingError: something of it cannot be.
     """
-    fields = field.fields(["start", "stop", "headers", "timeout", "retries"], needed=["start"])
-    start = _url(fields["start"])
-    stop = _url(fields["stop"]) if "stop" in fields else None
-    headers = read_headers(fields["headers"]) if "headers" in fields else {}
-    timeout = fields["timeout"].duration(0.01, 300) if "timeout" in fields else TIMEOUT
-    retries = fields["retries"].count(10) if "retries" in fields else RETRIES
+    fields = field.fields(["start", "stop", "headers", "timeout", "retries"], required=["start"])
+    start = _parse_url(fields["start"])
+    stop = _parse_url(fields["stop"]) if "stop" in fields else None
+    headers = parse_headers(fields["headers"]) if "headers" in fields else {}
+    timeout = fields["timeout"].duration(0.01, 300) if "timeout" in fields else DEFAULT_TIMEOUT
+    retries = fields["retries"].count(10) if "retries" in fields else DEFAULT_RETRIES
     return HttpSpec(Hooks(start, stop, headers, timeout, retries))
 
 
-def _url(field: Field) -> str:
+def _parse_url(field: Field) -> str:
     """Return a URL that can be called; it is not repeated in an error, since it may hold a password."""
-    text = field.some_text(URL_LIMIT)
+    text = field.nonempty_text(URL_LIMIT)
     try:
         parts = urlsplit(text)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        sound = False
-    if not sound or not _URL.fullmatch(text):
-        raise field.wrong("must be a URL such as https://host/path, in ASCII characters")
+        is_valid = False
+    if not is_valid or not _URL.fullmatch(text):
+        raise field.error("must be a URL such as https://host/path, in ASCII characters")
     if "@" in parts.netloc:
-        raise field.wrong(
+        raise field.error(
             "has a user or password: write them as a header Authorization, from a file or environment"
         )
     if parts.fragment:
-        raise field.wrong("has a fragment (#), which no service would get")
+        raise field.error("has a fragment (#), which no service would get")
     return text

@@ -1,15 +1,15 @@
-"""Python functions as a job (the port `masterjob.election.ports.Job`)."""
+"""Python functions as a job (the port `masterjob.election.ports.EffectJob`)."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.election.ports import Report
 from masterjob.election.term import LiveTerm
-from masterjob.jobs.crew import Crew
-from masterjob.jobs.python.functions import accepts_term
-from masterjob.jobs.python.places import place_of
+from masterjob.jobs.python.callables import make_callable
 from masterjob.jobs.python.run import PythonRun
+from masterjob.jobs.python.signature import accepts_term
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class MasterJob:
 class PythonJob:
     """Runs two functions of the user's as the job of one lock, one run at a time.
 
-    Functions run on ``crew``; coroutine functions on ``loop``, the application's, or where that is None our
+    Functions run on ``pool``; coroutine functions on ``loop``, the application's, or where that is None our
     own. What runs on a loop that is closed counts as returned. A loop that only stands still does not: nobody
     can know whether it will go on.
 
@@ -49,11 +49,11 @@ class PythonJob:
         self,
         start: Callable[..., object],
         stop: Callable[..., object] | None,
-        crew: Crew,
+        pool: ThreadPool,
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
-        self._start = place_of("start", start, crew, loop)
-        self._stop = None if stop is None else place_of("stop", stop, crew, loop)
+        self._start = make_callable("start", start, pool, loop)
+        self._stop = None if stop is None else make_callable("stop", stop, pool, loop)
         self._run: PythonRun | None = None
 
     def start(self, term: LiveTerm, report: Report) -> None:
@@ -61,7 +61,7 @@ class PythonJob:
         self._run = PythonRun(self._start, self._stop, term, report)
         self._run.begin()
 
-    def stop_within(self, seconds: float) -> None:
+    def set_stop_timeout(self, stop_timeout: float) -> None:
         """Nothing: a function takes as long as it takes. What that is too long is for the election to see."""
 
     def stop(self) -> None:

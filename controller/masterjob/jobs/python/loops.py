@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 _log = logging.getLogger("masterjob.jobs")
 
-_AGES = 10 * 365 * 86_400.0  # seconds: a timer that never comes due
+_TEN_YEARS = 10 * 365 * 86_400.0  # seconds: a timer that never comes due
 
-_starting = threading.Lock()
+_shared_lock = threading.Lock()
 _shared: tuple[threading.Thread, asyncio.AbstractEventLoop] | None = None
 
 
@@ -24,16 +24,16 @@ def shared_loop() -> asyncio.AbstractEventLoop:
         RuntimeError: the thread cannot be started.
     """
     global _shared  # noqa: PLW0603  # it is the process's, as the interpreter's own threads are
-    with _starting:
+    with _shared_lock:
         if _shared is None or not _shared[0].is_alive():
             loop = asyncio.new_event_loop()
-            thread = threading.Thread(target=_run_for_ever, args=(loop,), name="masterjob-loop", daemon=True)
+            thread = threading.Thread(target=_run_forever, args=(loop,), name="masterjob-loop", daemon=True)
             thread.start()
             _shared = (thread, loop)
         return _shared[1]
 
 
-def _run_for_ever(loop: asyncio.AbstractEventLoop) -> None:
+def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
     """Outlive what a task may raise through the loop (``SystemExit``): other jobs run on it too."""
     while True:
         try:
@@ -44,30 +44,30 @@ def _run_for_ever(loop: asyncio.AbstractEventLoop) -> None:
             return
 
 
-class LoopEnd:
-    """Calls ``ended`` when the loop that holds the only reference to it is closed, or drops it otherwise.
+class LoopCloseDetector:
+    """Calls ``on_close`` when the loop that holds the only reference to it is closed, or drops it otherwise.
 
     A loop tells nobody that it is closed; but closing drops the callbacks that it still had, with what they
     were to be called with.
     """
 
-    def __init__(self, ended: Callable[[], None]) -> None:
-        self._ended = ended
+    def __init__(self, on_close: Callable[[], None]) -> None:
+        self._on_close = on_close
 
     def __del__(self) -> None:
         if not sys.is_finalizing():
-            self._ended()
+            self._on_close()
 
-    def held_by(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
+    def attach_to(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
         """Have ``loop`` hold this; return what makes it let go. Both only in the loop's own thread."""
-        handle = weakref.ref(loop.call_later(_AGES, _nothing, self))
-        return lambda: _cancel(handle())
+        handle = weakref.ref(loop.call_later(_TEN_YEARS, _noop, self))
+        return lambda: _cancel_timer(handle())
 
 
-def _nothing(_end: LoopEnd) -> None:
-    """Be what the timer of `LoopEnd` would call."""
+def _noop(_detector: LoopCloseDetector) -> None:
+    """Be what the timer of `LoopCloseDetector` would call."""
 
 
-def _cancel(handle: asyncio.TimerHandle | None) -> None:
+def _cancel_timer(handle: asyncio.TimerHandle | None) -> None:
     if handle is not None:
         handle.cancel()

@@ -11,11 +11,11 @@ import asyncio
 import contextlib
 import logging
 
-from masterjob.election.errors import TermLost
 from masterjob.election.ports import Report
 from masterjob.election.term import LiveTerm
-from masterjob.jobs.python.places import Cancel, Place
-from masterjob.jobs.run import Run, State
+from masterjob.errors import TermLost
+from masterjob.jobs.python.callables import Cancel, JobCallable
+from masterjob.jobs.run import Run, RunState
 
 _log = logging.getLogger("masterjob.jobs")
 
@@ -23,66 +23,66 @@ _log = logging.getLogger("masterjob.jobs")
 class PythonRun(Run):
     """One run. Its methods may be called from any thread; none blocks or calls the user's code."""
 
-    def __init__(self, start: Place, stop: Place | None, term: LiveTerm, report: Report) -> None:
+    def __init__(self, start: JobCallable, stop: JobCallable | None, term: LiveTerm, report: Report) -> None:
         super().__init__(term, report)
         self._user_start = start
         self._user_stop = stop
-        self._stops_due = 0  # how often the user's stop has still to be called
-        self._stop_runs = False
+        self._pending_stops = 0  # how often the user's stop has still to be called
+        self._stop_in_flight = False
         self._cancel_start: Cancel = lambda: None
 
     def begin(self) -> None:
         """Have the user's start called, unless the run is stopped or its term lost before that."""
         with self._lock:
-            self._cancel_start = self._user_start.call(self._term, self._may_begin, self._start_returned)
+            self._cancel_start = self._user_start.call(self._term, self._try_begin, self._on_start_returned)
 
-    def _stop(self) -> None:
-        self._stops_due = self._how_many_stops()
-        if self._state is State.RUNNING:
+    def _request_stop(self) -> None:
+        self._pending_stops = self._required_stops()
+        if self._state is RunState.RUNNING:
             self._cancel_start()
-        self._go_on()
+        self._advance_stop()
 
-    def _how_many_stops(self) -> int:
+    def _required_stops(self) -> int:
         if self._user_stop is None:
             return 0
-        return 2 if self._state is State.RUNNING and not self._user_start.can_cancel else 1
+        return 2 if self._state is RunState.RUNNING and not self._user_start.can_cancel else 1
 
-    def _start_returned(self, error: BaseException | None) -> None:
+    def _on_start_returned(self, error: BaseException | None) -> None:
         with self._lock:
-            if self._state is State.OVER:
+            if self._state is RunState.STOPPED:
                 return
-            self._state = State.ENDED
+            self._state = RunState.ENDED
             stopping = self._stopping
             if stopping:
-                self._go_on()
+                self._advance_stop()
             elif error is None:
                 self._report.started()
             else:
                 self._report.start_failed(error)
-        as_asked = stopping and isinstance(error, TermLost | asyncio.CancelledError)
-        if error is not None and not as_asked:
-            self._complain("start", error)
+        is_expected = stopping and isinstance(error, TermLost | asyncio.CancelledError)
+        if error is not None and not is_expected:
+            self._log_error("start", error)
 
-    def _go_on(self) -> None:
+    def _advance_stop(self) -> None:
         """Take the next step of stopping, if it is due. The last stop waits until start has returned."""
-        running = self._state is State.RUNNING
-        if self._state is State.OVER or self._stop_runs or (running and self._stops_due < 2):
+        running = self._state is RunState.RUNNING
+        if self._state is RunState.STOPPED or self._stop_in_flight or (running and self._pending_stops < 2):
             return
-        if self._user_stop is None or not self._stops_due:
+        if self._user_stop is None or not self._pending_stops:
             self._finish()
             return
-        self._stops_due -= 1
-        self._stop_runs = True
-        self._user_stop.call(self._term, lambda: True, self._stop_returned)
+        self._pending_stops -= 1
+        self._stop_in_flight = True
+        self._user_stop.call(self._term, lambda: True, self._on_stop_returned)
 
-    def _stop_returned(self, error: BaseException | None) -> None:
+    def _on_stop_returned(self, error: BaseException | None) -> None:
         with self._lock:
-            self._stop_runs = False
-            self._go_on()
+            self._stop_in_flight = False
+            self._advance_stop()
         if error is not None:
-            self._complain("stop", error)
+            self._log_error("stop", error)
 
-    def _complain(self, function: str, error: BaseException) -> None:
+    def _log_error(self, function_name: str, error: BaseException) -> None:
         """Log it, last of all and outside the lock: a log that is slow or fails must hold up nobody."""
         with contextlib.suppress(Exception):
-            _log.error("%s of lock %s raised", function, self._term.lock_name, exc_info=error)
+            _log.error("%s of lock %s raised", function_name, self._term.lock_name, exc_info=error)

@@ -7,10 +7,10 @@ import importlib
 import re
 from dataclasses import dataclass
 
-from masterjob.election.errors import SettingError
+from masterjob.concurrency.thread_pool import ThreadPool
+from masterjob.config.fields import Field
 from masterjob.election.ports import Job
-from masterjob.jobs.crew import Crew
-from masterjob.jobs.fields import Field
+from masterjob.errors import SettingError
 from masterjob.jobs.python.job import MasterJob, PythonJob
 
 _ENTRY = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
@@ -24,7 +24,7 @@ class PythonSpec:
     """
 
     entry: str
-    where: str
+    location: str
     """Where the entry is written, as an error names it."""
 
     kind = "python"
@@ -35,24 +35,24 @@ class PythonSpec:
         Raises:
             SettingError: it cannot be imported, or is no job.
         """
-        self._load()
+        self._import_job()
 
-    def make(self, crew: Crew, stop_timeout: float) -> Job:
+    def create_job(self, pool: ThreadPool, stop_timeout: float) -> Job:
         """Return a job of one lock.
 
         Raises:
             SettingError: as `check`.
         """
-        job = self._load()
-        return PythonJob(job.start, job.stop, crew, None)
+        job = self._import_job()
+        return PythonJob(job.start, job.stop, pool, None)
 
-    def _load(self) -> MasterJob:
+    def _import_job(self) -> MasterJob:
         try:
-            return _job_of(self._object())
+            return _as_master_job(self._import_object())
         except SettingError as error:
-            raise SettingError(f"{self.where}: {self.entry:.200} {error}") from error.__cause__
+            raise SettingError(f"{self.location}: {self.entry:.200} {error}") from error.__cause__
 
-    def _object(self) -> object:
+    def _import_object(self) -> object:
         if not _ENTRY.fullmatch(self.entry):
             raise SettingError("is not of the form package.module:object")
         name, _, path = self.entry.partition(":")
@@ -68,7 +68,7 @@ class PythonSpec:
         return found
 
 
-def _job_of(found: object) -> MasterJob:
+def _as_master_job(found: object) -> MasterJob:
     if isinstance(found, MasterJob):
         return found
     if isinstance(found, type):
@@ -82,14 +82,14 @@ def _job_of(found: object) -> MasterJob:
         raise SettingError(f"is no job: {error}") from None
 
 
-def read(field: Field) -> PythonSpec:
+def parse_spec(field: Field) -> PythonSpec:
     """Return what stands in the config file; nothing is imported yet.
 
     Raises:
         SettingError: it cannot be an entry.
     """
-    entry = field.fields(["entry"], needed=["entry"])["entry"]
-    text = entry.some_text(512)
+    entry = field.fields(["entry"], required=["entry"])["entry"]
+    text = entry.nonempty_text(512)
     if not _ENTRY.fullmatch(text):
-        raise entry.wrong("must be of the form package.module:object")
-    return PythonSpec(text, entry.where)
+        raise entry.error("must be of the form package.module:object")
+    return PythonSpec(text, entry.location)

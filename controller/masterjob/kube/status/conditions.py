@@ -7,7 +7,7 @@
 
     Reconciling, Stalled   there only while they are true, for tools that wait by the rules of kstatus
 
-Pure values; what each of them is in a situation, `projection` says.
+Pure values; what each of them is in a situation, `build` says.
 
 Source: the API conventions of Kubernetes for `metav1.Condition`.
 """
@@ -18,12 +18,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from masterjob.election.views import moment_text
+from masterjob.lock_status import format_timestamp
 
-Truth = Literal["True", "False", "Unknown"]
+ConditionStatus = Literal["True", "False", "Unknown"]
 
 
-class Kind(StrEnum):
+class ConditionType(StrEnum):
     """What a condition is about."""
 
     READY = "Ready"
@@ -34,7 +34,7 @@ class Kind(StrEnum):
     STALLED = "Stalled"
 
 
-class Reason(StrEnum):
+class ConditionReason(StrEnum):
     """Why it is as it is. `Ready`'s reason is the state that people read."""
 
     ELECTED = "Elected"
@@ -56,25 +56,53 @@ class Reason(StrEnum):
     NOT_REPORTED = "NotReported"
 
 
-REASONS: Mapping[Kind, frozenset[Reason]] = {
-    Kind.READY: frozenset({
-        Reason.ELECTED, Reason.VACANT, Reason.STOPPING, Reason.DISABLED, Reason.CONFLICT, Reason.INVALID,
-        Reason.UNKNOWN_JOB, Reason.DATABASE_UNAVAILABLE,
-    }),
-    Kind.ELECTED: frozenset({
-        Reason.ELECTED, Reason.VACANT, Reason.DISABLED, Reason.MASTER_SILENT, Reason.CONFLICT,
-        Reason.DATABASE_UNAVAILABLE,
-    }),
-    Kind.ENABLED: frozenset({
-        Reason.ENABLED, Reason.DISABLED_BY_SPEC, Reason.DISABLED_BY_API, Reason.DISABLED_ELSEWHERE,
-        Reason.CONFLICT, Reason.DATABASE_UNAVAILABLE,
-    }),
-    Kind.JOB_RUNNING: frozenset({
-        Reason.RUNNING, Reason.STOPPING, Reason.START_FAILED, Reason.NOT_ELECTED, Reason.NOT_REPORTED,
-    }),
-    Kind.RECONCILING: frozenset({Reason.VACANT, Reason.STOPPING}),
-    Kind.STALLED: frozenset({Reason.CONFLICT, Reason.INVALID, Reason.UNKNOWN_JOB}),
-}  # fmt: skip
+ALLOWED_REASONS: Mapping[ConditionType, frozenset[ConditionReason]] = {
+    ConditionType.READY: frozenset(
+        {
+            ConditionReason.ELECTED,
+            ConditionReason.VACANT,
+            ConditionReason.STOPPING,
+            ConditionReason.DISABLED,
+            ConditionReason.CONFLICT,
+            ConditionReason.INVALID,
+            ConditionReason.UNKNOWN_JOB,
+            ConditionReason.DATABASE_UNAVAILABLE,
+        }
+    ),
+    ConditionType.ELECTED: frozenset(
+        {
+            ConditionReason.ELECTED,
+            ConditionReason.VACANT,
+            ConditionReason.DISABLED,
+            ConditionReason.MASTER_SILENT,
+            ConditionReason.CONFLICT,
+            ConditionReason.DATABASE_UNAVAILABLE,
+        }
+    ),
+    ConditionType.ENABLED: frozenset(
+        {
+            ConditionReason.ENABLED,
+            ConditionReason.DISABLED_BY_SPEC,
+            ConditionReason.DISABLED_BY_API,
+            ConditionReason.DISABLED_ELSEWHERE,
+            ConditionReason.CONFLICT,
+            ConditionReason.DATABASE_UNAVAILABLE,
+        }
+    ),
+    ConditionType.JOB_RUNNING: frozenset(
+        {
+            ConditionReason.RUNNING,
+            ConditionReason.STOPPING,
+            ConditionReason.START_FAILED,
+            ConditionReason.NOT_ELECTED,
+            ConditionReason.NOT_REPORTED,
+        }
+    ),
+    ConditionType.RECONCILING: frozenset({ConditionReason.VACANT, ConditionReason.STOPPING}),
+    ConditionType.STALLED: frozenset(
+        {ConditionReason.CONFLICT, ConditionReason.INVALID, ConditionReason.UNKNOWN_JOB}
+    ),
+}
 """The reasons that each condition may have."""
 
 _MESSAGE_LIMIT = 2_000
@@ -84,34 +112,37 @@ _MESSAGE_LIMIT = 2_000
 class Condition:
     """One condition, before it is known since when it is so."""
 
-    kind: Kind
-    status: Truth
-    reason: Reason
+    condition_type: ConditionType
+    status: ConditionStatus
+    reason: ConditionReason
     message: str
 
     def __post_init__(self) -> None:
-        if self.reason not in REASONS[self.kind]:
-            raise ValueError(f"{self.reason} is no reason of {self.kind}")
+        if self.reason not in ALLOWED_REASONS[self.condition_type]:
+            raise ValueError(f"{self.reason} is no reason of {self.condition_type}")
 
 
-def written(
-    conditions: Iterable[Condition], before: Sequence[Mapping[str, Any]], generation: int, now: datetime
+def render_conditions(
+    conditions: Iterable[Condition], previous: Sequence[Mapping[str, Any]], generation: int, now: datetime
 ) -> list[dict[str, Any]]:
     """Return the conditions as the status has them; the time of each stays while its ``status`` does."""
-    times = {(each.get("type"), each.get("status")): each.get("lastTransitionTime") for each in before}
+    transition_times = {
+        (each.get("type"), each.get("status")): each.get("lastTransitionTime") for each in previous
+    }
     return [
         {
-            "type": str(each.kind),
+            "type": str(each.condition_type),
             "status": each.status,
             "reason": str(each.reason),
             "message": each.message[:_MESSAGE_LIMIT],
             "observedGeneration": generation,
-            "lastTransitionTime": times.get((each.kind, each.status)) or moment_text(now),
+            "lastTransitionTime": transition_times.get((each.condition_type, each.status))
+            or format_timestamp(now),
         }
         for each in conditions
     ]
 
 
-def find(status: Mapping[str, Any], kind: Kind) -> Mapping[str, Any]:
+def find_condition(status: Mapping[str, Any], condition_type: ConditionType) -> Mapping[str, Any]:
     """Return a condition of a status as it was written; an empty one where there is none."""
-    return next((each for each in status.get("conditions", ()) if each.get("type") == kind), {})
+    return next((each for each in status.get("conditions", ()) if each.get("type") == condition_type), {})

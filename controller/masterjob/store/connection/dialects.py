@@ -16,13 +16,13 @@ from typing import Any, ClassVar
 
 from sqlalchemy import URL, Connection, TextClause, bindparam, text
 
-IDLE_LIMIT = 3
+IDLE_TRANSACTION_TIMEOUT = 3
 """Seconds until the server ends a transaction whose client has gone silent: nobody waits longer for it."""
 
-SERVER_SHARE = 0.8
+SERVER_TIMEOUT_FRACTION = 0.8
 """The server gives up before the client does: what the client has given up must not be done after all."""
 
-APPLICATION = "masterjob"
+APPLICATION_NAME = "masterjob"
 
 
 class Dialect:
@@ -30,65 +30,67 @@ class Dialect:
 
     name: str
     driver: str
-    remote = True
+    is_remote = True
     """Whether there is a network in between: then a call can hang, and has a socket that ends it."""
-    notifies = False
-    updates_in_queries = False
-    begin: tuple[str, ...]
-    commit: tuple[str, ...] = ("COMMIT",)
+    supports_notify = False
+    supports_writable_cte = False
+    begin_statements: tuple[str, ...]
+    commit_statements: tuple[str, ...] = ("COMMIT",)
     fragments: ClassVar[Mapping[str, str]]
 
     @lru_cache(maxsize=256)  # noqa: B019 - the dialects live as long as the process
-    def sql(self, statement: str, lists: frozenset[str] = frozenset()) -> TextClause:
-        """Return ``statement`` in this dialect; the parameters in ``lists`` stand for many values each."""
+    def sql(self, statement: str, list_parameters: frozenset[str] = frozenset()) -> TextClause:
+        """Return ``statement`` in this dialect; the parameters in ``list_parameters`` stand for many values
+        each.
+        """
         clause = text(statement.format_map(self.fragments))
-        return clause.bindparams(*(bindparam(name, expanding=True) for name in sorted(lists)))
+        return clause.bindparams(*(bindparam(name, expanding=True) for name in sorted(list_parameters)))
 
-    def arguments(self, url: URL, timeout: float) -> dict[str, Any]:
+    def connect_arguments(self, url: URL, timeout: float) -> dict[str, Any]:
         """Return what the driver is told when it connects."""
         raise NotImplementedError
 
-    def file(self, url: URL) -> str | None:
+    def file_path(self, url: URL) -> str | None:
         """Return the path of the database's file, where it is one."""
         return None
 
-    def settle(self, connection: Connection, timeout: float) -> None:
+    def configure_session(self, connection: Connection, timeout: float) -> None:
         """Say to a new connection how long it may wait for what."""
         raise NotImplementedError
 
-    def socket(self, raw: Any) -> int | None:
+    def socket_fd(self, raw: Any) -> int | None:
         """Return the file number of the driver's socket, to end a call that hangs in it."""
         return int(raw.fileno())
 
 
-class PostgreSQL(Dialect):
+class PostgreSQLDialect(Dialect):
     """PostgreSQL through psycopg 3."""
 
     name = "PostgreSQL"
     driver = "postgresql+psycopg"
-    notifies = True
-    updates_in_queries = True
-    begin = (
+    supports_notify = True
+    supports_writable_cte = True
+    begin_statements = (
         "BEGIN ISOLATION LEVEL READ COMMITTED",
-        f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_LIMIT}s'",
+        f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_TRANSACTION_TIMEOUT}s'",
     )
     fragments: ClassVar[Mapping[str, str]] = {
         "now": "statement_timestamp()",
         "now_ms": "CAST(floor(extract(epoch FROM statement_timestamp()) * 1000) AS bigint)",
         "greatest": "GREATEST",
         "insert": "INSERT INTO",
-        "or_nothing": "ON CONFLICT DO NOTHING",
+        "on_conflict_ignore": "ON CONFLICT DO NOTHING",
         "for_update": "FOR UPDATE",
-        "locks": "master_lock",
+        "lock_table": "master_lock",
         # The sub-select takes the rows in one order, whoever comes from where, and passes over those that
         # a switch or another claim has just now; the conditions stand outside too, to be checked again.
-        "these_free": """lock_name IN (
+        "only_free": """lock_name IN (
             SELECT lock_name FROM master_lock WHERE lock_name IN :names AND enabled AND holder IS NULL
             ORDER BY lock_name FOR UPDATE SKIP LOCKED)""",
-        "in_order": "",
+        "order_by_name": "",
     }
 
-    def arguments(self, url: URL, timeout: float) -> dict[str, Any]:
+    def connect_arguments(self, url: URL, timeout: float) -> dict[str, Any]:
         """Let the kernel find a dead network, and refuse a standby, which would answer from the past."""
         return {
             "connect_timeout": max(2, math.ceil(timeout)),
@@ -99,46 +101,46 @@ class PostgreSQL(Dialect):
             "keepalives_count": 3,
             "target_session_attrs": "read-write",
             "client_encoding": "utf8",  # that of a database in SQL_ASCII gives bytes for text
-            "application_name": url.query.get("application_name", APPLICATION),
+            "application_name": url.query.get("application_name", APPLICATION_NAME),
             "prepare_threshold": None,  # a transaction pooler would lose prepared statements
         }
 
-    def settle(self, connection: Connection, timeout: float) -> None:
+    def configure_session(self, connection: Connection, timeout: float) -> None:
         """Set the limits by a statement: poolers refuse start-up options that they do not know."""
-        milliseconds = str(max(1, math.ceil(SERVER_SHARE * timeout * 1000)))
+        milliseconds = str(max(1, math.ceil(SERVER_TIMEOUT_FRACTION * timeout * 1000)))
         settings = {
             "statement_timeout": milliseconds,
             "lock_timeout": milliseconds,
-            "idle_in_transaction_session_timeout": f"{IDLE_LIMIT}s",
+            "idle_in_transaction_session_timeout": f"{IDLE_TRANSACTION_TIMEOUT}s",
             "default_transaction_isolation": "read committed",
         }
         calls = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in settings.items())
         connection.execute(text(f"SELECT {calls}"))
 
 
-class MySQL(Dialect):
+class MySQLDialect(Dialect):
     """MariaDB and MySQL, through PyMySQL or mysqlclient."""
 
     name = "MariaDB/MySQL"
     driver = "mysql+pymysql"
     # MySQL has no limit for idle transactions; that of idle connections does the same while one is open.
-    begin = (f"SET SESSION wait_timeout = {IDLE_LIMIT}", "START TRANSACTION")
-    commit = ("COMMIT", "SET SESSION wait_timeout = DEFAULT")
+    begin_statements = (f"SET SESSION wait_timeout = {IDLE_TRANSACTION_TIMEOUT}", "START TRANSACTION")
+    commit_statements = ("COMMIT", "SET SESSION wait_timeout = DEFAULT")
     fragments: ClassVar[Mapping[str, str]] = {
         "now": "UTC_TIMESTAMP(6)",
         # not UNIX_TIMESTAMP(UTC_TIMESTAMP()), which is hours off wherever the server is not in UTC
         "now_ms": "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)",
         "greatest": "GREATEST",
         "insert": "INSERT IGNORE INTO",
-        "or_nothing": "",
+        "on_conflict_ignore": "",
         "for_update": "FOR UPDATE",
         # Rows are locked in the order in which an index finds them: all claims by the same one.
-        "locks": "master_lock FORCE INDEX (PRIMARY)",
-        "these_free": "lock_name IN :names",
-        "in_order": "ORDER BY lock_name",
+        "lock_table": "master_lock FORCE INDEX (PRIMARY)",
+        "only_free": "lock_name IN :names",
+        "order_by_name": "ORDER BY lock_name",
     }
 
-    def arguments(self, url: URL, timeout: float) -> dict[str, Any]:
+    def connect_arguments(self, url: URL, timeout: float) -> dict[str, Any]:
         """Let the driver's own sockets time out; mysqlclient takes whole seconds only."""
         seconds = math.ceil(timeout) if url.get_driver_name() == "mysqldb" else timeout
         return {
@@ -148,54 +150,55 @@ class MySQL(Dialect):
             "charset": url.query.get("charset", "utf8mb4"),
         }
 
-    def settle(self, connection: Connection, timeout: float) -> None:
+    def configure_session(self, connection: Connection, timeout: float) -> None:
         """Set the limits that this server knows; each of the two has some that the other has not."""
         connection.execute(text("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"))
-        whole = max(1, int(SERVER_SHARE * timeout))
-        limits = [f"innodb_lock_wait_timeout = {whole}", f"lock_wait_timeout = {whole}"]
+        whole_seconds = max(1, int(SERVER_TIMEOUT_FRACTION * timeout))
+        limits = [f"innodb_lock_wait_timeout = {whole_seconds}", f"lock_wait_timeout = {whole_seconds}"]
         if getattr(connection.dialect, "is_mariadb", False):
-            limits += [f"max_statement_time = {SERVER_SHARE * timeout:.3f}"]
+            limits += [f"max_statement_time = {SERVER_TIMEOUT_FRACTION * timeout:.3f}"]
         else:
-            limits += [f"max_execution_time = {math.ceil(SERVER_SHARE * timeout * 1000)}"]
+            limits += [f"max_execution_time = {math.ceil(SERVER_TIMEOUT_FRACTION * timeout * 1000)}"]
         connection.execute(text("SET SESSION " + ", ".join(limits)))
 
-    def socket(self, raw: Any) -> int | None:
+    def socket_fd(self, raw: Any) -> int | None:
         """Return the file number, for which PyMySQL has no public name; its read timeout is the reserve."""
-        holder = getattr(raw, "_sock", raw)
-        return int(holder.fileno()) if hasattr(holder, "fileno") else None
+        raw_socket = getattr(raw, "_sock", raw)
+        return int(raw_socket.fileno()) if hasattr(raw_socket, "fileno") else None
 
 
-class SQLite(Dialect):
+class SQLiteDialect(Dialect):
     """A file on a local disk, for instances on one machine."""
 
     name = "SQLite"
     driver = "sqlite+pysqlite"
-    remote = False
-    # What people switch must outlive a power cut, so a switch waits for the disk; see `settle` for the rest.
-    begin = ("PRAGMA synchronous = FULL", "BEGIN IMMEDIATE")
-    commit = ("COMMIT", "PRAGMA synchronous = NORMAL")
+    is_remote = False
+    # What people switch must outlive a power cut, so a switch waits for the disk; see `configure_session` for
+    # the rest.
+    begin_statements = ("PRAGMA synchronous = FULL", "BEGIN IMMEDIATE")
+    commit_statements = ("COMMIT", "PRAGMA synchronous = NORMAL")
     fragments: ClassVar[Mapping[str, str]] = {
         "now": "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",
         "now_ms": "CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER)",
         "greatest": "MAX",
         "insert": "INSERT INTO",
-        "or_nothing": "ON CONFLICT DO NOTHING",
+        "on_conflict_ignore": "ON CONFLICT DO NOTHING",
         "for_update": "",  # BEGIN IMMEDIATE has locked the file
-        "locks": "master_lock",
-        "these_free": "lock_name IN :names",
-        "in_order": "",
+        "lock_table": "master_lock",
+        "only_free": "lock_name IN :names",
+        "order_by_name": "",
     }
 
-    def file(self, url: URL) -> str | None:
+    def file_path(self, url: URL) -> str | None:
         """Return its path; what is no plain path is not watched."""
         name = url.database or ""
         return None if not name or name.startswith((":", "file:")) else os.path.abspath(name)  # noqa: PTH100 - as SQLite
 
-    def arguments(self, url: URL, timeout: float) -> dict[str, Any]:
+    def connect_arguments(self, url: URL, timeout: float) -> dict[str, Any]:
         """Wait for other writers; a store is used by one thread at a time, but not always the same one."""
         return {"timeout": timeout, "check_same_thread": False}
 
-    def settle(self, connection: Connection, timeout: float) -> None:
+    def configure_session(self, connection: Connection, timeout: float) -> None:
         """Make readers and the writer not wait for each other, and evictions free the locks.
 
         ``synchronous = NORMAL`` is enough: a crash of a process loses nothing, and a power cut, which may
@@ -210,12 +213,12 @@ class SQLite(Dialect):
             # Without them the locks of a dead session would stay taken for ever.
             raise OSError("this SQLite has no foreign keys")
 
-    def socket(self, raw: Any) -> int | None:
+    def socket_fd(self, raw: Any) -> int | None:
         """Return None: a file has no socket."""
         return None
 
 
-def moment(value: Any) -> datetime:
+def as_utc_datetime(value: Any) -> datetime:
     """Return a timestamp column of any of the databases as an aware UTC datetime."""
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
@@ -223,6 +226,6 @@ def moment(value: Any) -> datetime:
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-POSTGRESQL = PostgreSQL()
-MYSQL = MySQL()
-SQLITE = SQLite()
+POSTGRESQL = PostgreSQLDialect()
+MYSQL = MySQLDialect()
+SQLITE = SQLiteDialect()

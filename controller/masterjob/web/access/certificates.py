@@ -9,8 +9,8 @@ import logging
 import ssl
 from pathlib import Path
 
-from masterjob.election.errors import SettingError
-from masterjob.web.access.changes import mark
+from masterjob.errors import SettingError
+from masterjob.web.access.changes import file_fingerprint
 
 logger = logging.getLogger("masterjob")
 
@@ -25,34 +25,36 @@ class Certificate:
     def __init__(self, cert: Path, key: Path) -> None:
         self._cert = cert
         self._key = key
-        self._seen = self._mark()
-        self._newest = self.context = self._load()
-        self.context.sni_callback = self._show  # it is called for each connection, whether it names a host or not
+        self._fingerprint = self._read_fingerprint()
+        self._latest_context = self.context = self._load_context()
+        self.context.sni_callback = (
+            self._select_context
+        )  # it is called for each connection, whether it names a host or not
 
-    def take_renewed(self) -> None:
+    def reload_if_changed(self) -> None:
         """Show new connections what the files hold by now; the pair before, where that cannot be used."""
-        found = self._mark()
-        if found == self._seen:
+        fingerprint = self._read_fingerprint()
+        if fingerprint == self._fingerprint:
             return
-        self._seen = found
+        self._fingerprint = fingerprint
         try:
-            self._newest = self._load()
+            self._latest_context = self._load_context()
         except SettingError as error:
             logger.warning("the certificate was not renewed, and the one before is still shown: %s", error)
         else:
             logger.info("the renewed certificate %s is shown from now on", self._cert)
 
-    def _show(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        connection.context = self._newest
+    def _select_context(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = self._latest_context
 
-    def _mark(self) -> tuple[tuple[int, ...] | None, ...]:
-        return mark(self._cert), mark(self._key)
+    def _read_fingerprint(self) -> tuple[tuple[int, ...] | None, ...]:
+        return file_fingerprint(self._cert), file_fingerprint(self._key)
 
-    def _load(self) -> ssl.SSLContext:
+    def _load_context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
             context.load_cert_chain(self._cert, self._key, password=lambda: "")  # never ask a terminal for one
         except (OSError, ValueError) as error:
-            words = f"the certificate {self._cert} with its key {self._key} cannot be used: {error}"
-            raise SettingError(words) from None
+            message = f"the certificate {self._cert} with its key {self._key} cannot be used: {error}"
+            raise SettingError(message) from None
         return context

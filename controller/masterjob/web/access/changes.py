@@ -3,10 +3,10 @@
 from pathlib import Path
 
 
-def mark(path: Path) -> tuple[int, ...] | None:
+def file_fingerprint(path: Path) -> tuple[int, ...] | None:
     """Return what changes whenever the file does, or a link to it is pointed elsewhere, as of mounted secrets."""
     try:
-        found = path.stat()
+        stat_result = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev
+    return stat_result.st_mtime_ns, stat_result.st_size, stat_result.st_ino, stat_result.st_dev

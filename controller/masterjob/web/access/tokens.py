@@ -17,18 +17,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from masterjob.documents import Document, Where, read_one, refuse_unknown
-from masterjob.election.errors import SettingError
-from masterjob.web.access.changes import mark
-from masterjob.web.ports import Actor, Verb
+from masterjob.config.documents import Document, FieldLocator, raise_if_unknown, read_document
+from masterjob.errors import SettingError
+from masterjob.web.access.changes import file_fingerprint
+from masterjob.web.interfaces import Actor, Verb
 
 logger = logging.getLogger("masterjob")
 
-SHORTEST = 16
+MIN_TOKEN_LENGTH = 16
 """Characters that a token has at least."""
 
-_KEYS = ("name", "role", "token", "sha256", "expires")
-_MOST = 1_000
+_ENTRY_KEYS = ("name", "role", "token", "sha256", "expires")
+_MAX_TOKENS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class Token:
 
     digest: bytes
     name: str
-    writes: bool
-    expires: datetime | None = None
+    can_write: bool
+    expires_at: datetime | None = None
 
 
 class TokenFile:
@@ -51,34 +51,34 @@ class TokenFile:
     def __init__(self, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._path = path
         self._now = now
-        self._seen = mark(path)
-        self._tokens = read(path)
+        self._fingerprint = file_fingerprint(path)
+        self._tokens = read_tokens(path)
 
     def authenticate(self, token: str) -> Actor | None:
         """Return whose token this is, if it is in force."""
-        found = self._find(token)
-        return None if found is None else Actor(found.name, groups=("write" if found.writes else "read",))
+        matched = self._find_token(token)
+        return None if matched is None else Actor(matched.name, groups=("write" if matched.can_write else "read",))
 
     def allowed(self, actor: Actor, verb: Verb, lock_name: str | None) -> bool:
         """Tell whether the token's role is enough."""
         return verb is Verb.READ or "write" in actor.groups
 
-    def _find(self, token: str) -> Token | None:
-        self._read_again()
+    def _find_token(self, token: str) -> Token | None:
+        self._reload_if_changed()
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-        found = None
-        for each in self._tokens:  # all of them, whichever it is
-            if hmac.compare_digest(each.digest, digest):
-                found = each
-        return None if found is None or (found.expires and found.expires <= self._now()) else found
+        matched = None
+        for candidate in self._tokens:  # all of them, whichever it is
+            if hmac.compare_digest(candidate.digest, digest):
+                matched = candidate
+        return None if matched is None or (matched.expires_at and matched.expires_at <= self._now()) else matched
 
-    def _read_again(self) -> None:
-        found = mark(self._path)
-        if found == self._seen:
+    def _reload_if_changed(self) -> None:
+        fingerprint = file_fingerprint(self._path)
+        if fingerprint == self._fingerprint:
             return
-        self._seen = found
+        self._fingerprint = fingerprint
         try:
-            self._tokens = read(self._path)
+            self._tokens = read_tokens(self._path)
         except SettingError as error:
             self._tokens = []
             logger.warning("nobody is let in to the control API until the file of tokens is right: %s", error)
@@ -86,67 +86,74 @@ class TokenFile:
             logger.info("the file of tokens was read again; it has %s", len(self._tokens))
 
 
-def read(path: Path) -> Sequence[Token]:
+def read_tokens(path: Path) -> Sequence[Token]:
     """Read the file.
 
     Raises:
         SettingError: it cannot be read, or says what cannot be; no token is repeated in the message.
     """
-    document = read_one(path, f"token file {path}")
-    entries = _entries(document)
-    tokens = [_token(each, document.below("tokens", number)) for number, each in enumerate(entries)]
+    document = read_document(path, f"token file {path}")
+    entries = _token_entries(document)
+    tokens = [_parse_token(each, document.field_locator("tokens", number)) for number, each in enumerate(entries)]
     for number, each in enumerate(tokens):
         if any(each.digest == other.digest for other in tokens[:number]):
-            raise SettingError(f"{document.where(('tokens', number))} has the token of another one")
+            raise SettingError(f"{document.locate(('tokens', number))} has the token of another one")
     return tokens
 
 
-def _entries(document: Document) -> list[object]:
+def _token_entries(document: Document) -> list[object]:
     data = document.data()
     if not isinstance(data, dict) or set(data) != {"tokens"} or not isinstance(data["tokens"], list):
-        raise SettingError(f"{document.where()} must hold a list of tokens, and nothing else")
-    if len(data["tokens"]) > _MOST:
-        raise SettingError(f"{document.where(('tokens',))} are more than {_MOST}")
+        raise SettingError(f"{document.locate()} must hold a list of tokens, and nothing else")
+    if len(data["tokens"]) > _MAX_TOKENS:
+        raise SettingError(f"{document.locate(('tokens',))} are more than {_MAX_TOKENS}")
     return data["tokens"]
 
 
-def _token(entry: object, where: Where) -> Token:
+def _parse_token(entry: object, locate: FieldLocator) -> Token:
     if not isinstance(entry, dict):
-        raise SettingError(f"{where(())} must hold name, role and token")
+        raise SettingError(f"{locate(())} must hold name, role and token")
     for key in entry:
-        refuse_unknown(key, _KEYS, where((key,)))
+        raise_if_unknown(key, _ENTRY_KEYS, locate((key,)))
     name, role = entry.get("name"), entry.get("role")
     if not isinstance(name, str) or not name.strip() or len(name) > 200 or not name.isprintable():
-        raise SettingError(f"{where(('name',))} must be a text of 1 to 200 characters")
+        raise SettingError(f"{locate(('name',))} must be a text of 1 to 200 characters")
     if role not in ("read", "write"):
-        raise SettingError(f"{where(('role',))} must be read or write")
-    return Token(_digest(entry, where), name.strip(), role == "write", _expires(entry.get("expires"), where))
+        raise SettingError(f"{locate(('role',))} must be read or write")
+    return Token(
+        _parse_digest(entry, locate), name.strip(), role == "write", _parse_expiry(entry.get("expires"), locate)
+    )
 
 
-def _digest(entry: dict[str, object], where: Where) -> bytes:
+def _parse_digest(entry: dict[str, object], locate: FieldLocator) -> bytes:
     token, hexadecimal = entry.get("token"), entry.get("sha256")
     if (token is None) == (hexadecimal is None):
-        raise SettingError(f"{where(())} must have either token or sha256")
+        raise SettingError(f"{locate(())} must have either token or sha256")
     if hexadecimal is not None:
         try:
             digest = bytes.fromhex(str(hexadecimal))
         except ValueError:
             digest = b""
         if len(digest) != hashlib.sha256().digest_size:
-            raise SettingError(f"{where(('sha256',))} must be 64 hexadecimal digits")
+            raise SettingError(f"{locate(('sha256',))} must be 64 hexadecimal digits")
         return digest
-    if not isinstance(token, str) or len(token) < SHORTEST or not token.isascii() or not token.isprintable():
-        raise SettingError(f"{where(('token',))} must be a text of at least {SHORTEST} plain characters")
+    if (
+        not isinstance(token, str)
+        or len(token) < MIN_TOKEN_LENGTH
+        or not token.isascii()
+        or not token.isprintable()
+    ):
+        raise SettingError(f"{locate(('token',))} must be a text of at least {MIN_TOKEN_LENGTH} plain characters")
     return hashlib.sha256(token.encode()).digest()
 
 
-def _expires(value: object, where: Where) -> datetime | None:
+def _parse_expiry(value: object, locate: FieldLocator) -> datetime | None:
     if value is None:
         return None
     try:
-        moment = datetime.fromisoformat(str(value))
+        expires_at = datetime.fromisoformat(str(value))
     except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise SettingError(f"{where(('expires',))} must be a time like 2030-01-31T12:00:00Z")
-    return moment
+        expires_at = None
+    if expires_at is None or expires_at.tzinfo is None:
+        raise SettingError(f"{locate(('expires',))} must be a time like 2030-01-31T12:00:00Z")
+    return expires_at

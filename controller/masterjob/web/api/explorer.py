@@ -9,13 +9,13 @@ from pathlib import Path
 
 from aiohttp import web
 
-_KINDS = {"js": "text/javascript", "css": "text/css", "png": "image/png"}
-_POLICY = (
+_CONTENT_TYPES = {"js": "text/javascript", "css": "text/css", "png": "image/png"}
+_CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 # Links are relative, so that the page works below any path that this application is mounted at.
-_PAGE = """<!DOCTYPE html>
+_PAGE_HTML = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -31,7 +31,7 @@ _PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
-_BEGIN = """SwaggerUIBundle({
+_INIT_SCRIPT = """SwaggerUIBundle({
   url: "api/openapi.json",
   dom_id: "#explorer",
   deepLinking: true,
@@ -40,38 +40,42 @@ _BEGIN = """SwaggerUIBundle({
   validatorUrl: null,
 });
 """
-_FROM_PACKAGE = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
+_PACKAGE_FILES = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
 
 
 class Explorer:
     """The page and its files, read once."""
 
     def __init__(self) -> None:
-        self._files: dict[str, bytes] = {"begin.js": _BEGIN.encode()}
+        self._files: dict[str, bytes] = {"begin.js": _INIT_SCRIPT.encode()}
 
-    async def page(self, _: web.Request) -> web.Response:
+    async def serve_page(self, _: web.Request) -> web.Response:
         """Return the page."""
-        return web.Response(text=_PAGE, content_type="text/html", headers={"Content-Security-Policy": _POLICY})
+        return web.Response(
+            text=_PAGE_HTML,
+            content_type="text/html",
+            headers={"Content-Security-Policy": _CONTENT_SECURITY_POLICY},
+        )
 
-    async def back(self, _: web.Request) -> web.Response:
+    async def redirect_to_page(self, _: web.Request) -> web.Response:
         """Return where the page is, for who wrote a slash at its end."""
         return web.Response(status=308, headers={"Location": "../explorer"})
 
-    async def file(self, request: web.Request) -> web.Response:
+    async def serve_file(self, request: web.Request) -> web.Response:
         """Return one of its files."""
         name = request.match_info["file"]
         if name not in self._files:
-            if name not in _FROM_PACKAGE:
+            if name not in _PACKAGE_FILES:
                 raise web.HTTPNotFound
-            self._files[name] = _read(name)
-        kind = _KINDS[name.rsplit(".", 1)[-1]]
-        headers = {"Cache-Control": "max-age=3600", "Content-Type": f"{kind}; charset=utf-8"}
+            self._files[name] = _read_package_file(name)
+        content_type = _CONTENT_TYPES[name.rsplit(".", 1)[-1]]
+        headers = {"Cache-Control": "max-age=3600", "Content-Type": f"{content_type}; charset=utf-8"}
         return web.Response(body=self._files[name], headers=headers)
 
 
-def _read(name: str) -> bytes:
+def _read_package_file(name: str) -> bytes:
     """Return a file of the package, without running the package, of which nothing else is wanted."""
-    found = find_spec("swagger_ui")
-    if found is None or not found.submodule_search_locations:
+    package_spec = find_spec("swagger_ui")
+    if package_spec is None or not package_spec.submodule_search_locations:
         raise web.HTTPNotFound(reason="the package swagger-ui-py is not installed here")
-    return Path(found.submodule_search_locations[0], "static", name).read_bytes()
+    return Path(package_spec.submodule_search_locations[0], "static", name).read_bytes()

@@ -14,24 +14,24 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from masterjob.asjson import disabled_json, event_json, lock_json
-from masterjob.election.errors import SettingError
-from masterjob.election.values import LOCK_NAME_LIMIT
-from masterjob.election.views import LockStatus, how_to_enable
-from masterjob.web.access.auth import Denied
-from masterjob.web.api.asked import Asked
-from masterjob.web.api.rounds import Rounds
-from masterjob.web.calls import Calls
-from masterjob.web.ports import Board, Verb
+from masterjob.election.values import MAX_LOCK_NAME_LENGTH
+from masterjob.errors import SettingError
+from masterjob.lock_status import LockStatus, explain_how_to_enable
+from masterjob.web.access.auth import RequestRejected
+from masterjob.web.api.request import ApiRequest
+from masterjob.web.api.single_flight import SingleFlight
+from masterjob.web.interfaces import LockAdminProtocol, Verb
+from masterjob.web.pool import CallPool
 
-PAGE = 1_000
+MAX_PAGE_SIZE = 1_000
 """How many locks, or lines of a history, an answer has at most."""
 
-HISTORY_PAGE = 100
+DEFAULT_HISTORY_PAGE_SIZE = 100
 
 
-def unknown(lock_name: str) -> Denied:
+def lock_not_found(lock_name: str) -> RequestRejected:
     """Return the error for a lock that nobody has used yet."""
-    return Denied(404, f"no lock {lock_name} is known: nobody has used it yet")
+    return RequestRejected(404, f"no lock {lock_name} is known: nobody has used it yet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,118 +39,128 @@ class Page:
     """An answer as it is sent, and where the next page begins, if there is one."""
 
     body: bytes
-    next: Mapping[str, str] = field(default_factory=dict)
+    next_query: Mapping[str, str] = field(default_factory=dict)
 
 
-class _Wanted(NamedTuple):
+class _LockPageQuery(NamedTuple):
     """A page of locks: those after a name, so many, and what is told of each."""
 
     after: str
     limit: int
-    told: Callable[[LockStatus], dict[str, Any] | None]
+    render: Callable[[LockStatus], dict[str, Any] | None]
 
 
-class Locks:
+class LockHandlers:
     """Each method takes what was asked and returns the answer.
 
     An answer is written by the round that read it, once for all who share it, so that large ones hold up neither
     the event loop nor, but for the part of the time that rounds may have, the heartbeats.
     """
 
-    def __init__(self, board: Board, calls: Calls) -> None:
-        self._board = board
-        self._pages = Rounds(calls, self._read_pages)
-        self._some = Rounds(calls, self._read_some)
-        self._histories = Rounds(calls, self._read_histories)
+    def __init__(self, lock_admin: LockAdminProtocol, pool: CallPool) -> None:
+        self._lock_admin = lock_admin
+        self._lock_pages = SingleFlight(pool, self._read_pages)
+        self._single_locks = SingleFlight(pool, self._read_single_locks)
+        self._history_pages = SingleFlight(pool, self._read_histories)
 
-    async def all(self, asked: Asked) -> web.Response:
+    async def list_locks(self, request: ApiRequest) -> web.Response:
         """Return the locks in the order of their names, a page at a time."""
-        return await self._page(asked, _lock)
+        return await self._list_page(request, _render_lock)
 
-    async def controls(self, asked: Asked) -> web.Response:
+    async def list_controls(self, request: ApiRequest) -> web.Response:
         """Return what disables locks, a page at a time."""
-        return await self._page(asked, _control)
+        return await self._list_page(request, _render_control)
 
-    async def one(self, asked: Asked) -> web.Response:
+    async def get_lock(self, request: ApiRequest) -> web.Response:
         """Return one lock."""
-        name = asked.lock_name
-        await asked.may(Verb.READ, name)
-        found: Page | None = await self._some.ask(name)
-        if found is None:
-            raise unknown(name)
-        return _answer(asked, found)
+        name = request.lock_name
+        await request.authorize(Verb.READ, name)
+        page: Page | None = await self._single_locks.fetch(name)
+        if page is None:
+            raise lock_not_found(name)
+        return _page_response(request, page)
 
-    async def history(self, asked: Asked) -> web.Response:
+    async def get_history(self, request: ApiRequest) -> web.Response:
         """Return what happened to a lock, the newest first, a page at a time."""
-        name = asked.lock_name
-        limit, offset = asked.number("limit", HISTORY_PAGE, 1, PAGE), asked.number("offset", 0, 0, PAGE)
-        await asked.may(Verb.READ, name)
-        found: Page | None = await self._histories.ask((name, limit, offset))
-        if found is None:
-            raise unknown(name)
-        return _answer(asked, found)
+        name = request.lock_name
+        limit, offset = (
+            request.integer_parameter("limit", DEFAULT_HISTORY_PAGE_SIZE, 1, MAX_PAGE_SIZE),
+            request.integer_parameter("offset", 0, 0, MAX_PAGE_SIZE),
+        )
+        await request.authorize(Verb.READ, name)
+        page: Page | None = await self._history_pages.fetch((name, limit, offset))
+        if page is None:
+            raise lock_not_found(name)
+        return _page_response(request, page)
 
-    async def _page(self, asked: Asked, told: Callable[[LockStatus], dict[str, Any] | None]) -> web.Response:
-        limit, after = asked.number("limit", PAGE, 1, PAGE), asked.queried("after") or ""
-        if len(after) > LOCK_NAME_LIMIT:
-            raise SettingError(f"after has {len(after)} characters: {LOCK_NAME_LIMIT} are the most")
-        await asked.may(Verb.READ)
-        found: Page = await self._pages.ask(_Wanted(after, limit, told))
-        return _answer(asked, found)
+    async def _list_page(
+        self, request: ApiRequest, render: Callable[[LockStatus], dict[str, Any] | None]
+    ) -> web.Response:
+        limit, after = (
+            request.integer_parameter("limit", MAX_PAGE_SIZE, 1, MAX_PAGE_SIZE),
+            request.query_parameter("after") or "",
+        )
+        if len(after) > MAX_LOCK_NAME_LENGTH:
+            raise SettingError(f"after has {len(after)} characters: {MAX_LOCK_NAME_LENGTH} are the most")
+        await request.authorize(Verb.READ)
+        page: Page = await self._lock_pages.fetch(_LockPageQuery(after, limit, render))
+        return _page_response(request, page)
 
     # --- what rounds read, on a thread that may block
 
-    def _read_pages(self, wanted: list[_Wanted]) -> dict[_Wanted, Page]:
-        locks = sorted(self._board.status(), key=lambda lock: lock.lock_name)
-        return {each: _page_of(locks, each) for each in wanted}
+    def _read_pages(self, queries: list[_LockPageQuery]) -> dict[_LockPageQuery, Page]:
+        locks = sorted(self._lock_admin.status(), key=lambda lock: lock.lock_name)
+        return {query: _build_page(locks, query) for query in queries}
 
-    def _read_some(self, names: list[str]) -> dict[str, Page | None]:
-        found = self._board.status_of(names)
-        return {name: Page(_written(_lock(found[name]))) if name in found else None for name in names}
+    def _read_single_locks(self, names: list[str]) -> dict[str, Page | None]:
+        statuses = self._lock_admin.status_of(names)
+        return {
+            name: Page(_encode_json(_render_lock(statuses[name]))) if name in statuses else None for name in names
+        }
 
-    def _read_histories(self, wanted: list[tuple[str, int, int]]) -> dict[tuple[str, int, int], Page | None]:
-        return {each: self._history_of(*each) for each in wanted}
+    def _read_histories(self, queries: list[tuple[str, int, int]]) -> dict[tuple[str, int, int], Page | None]:
+        return {query: self._read_history(*query) for query in queries}
 
-    def _history_of(self, name: str, limit: int, offset: int) -> Page | None:
-        events = self._board.history(name, min(limit + offset + 1, PAGE))
-        if not events and not self._board.status(name):
+    def _read_history(self, name: str, limit: int, offset: int) -> Page | None:
+        events = self._lock_admin.history(name, min(limit + offset + 1, MAX_PAGE_SIZE))
+        if not events and not self._lock_admin.status(name):
             return None
-        more = {"offset": str(offset + limit)} if len(events) > offset + limit else {}
-        return Page(_written([event_json(each) for each in events[offset : offset + limit]]), more)
+        next_query = {"offset": str(offset + limit)} if len(events) > offset + limit else {}
+        return Page(_encode_json([event_json(each) for each in events[offset : offset + limit]]), next_query)
 
 
-def _page_of(locks: list[LockStatus], wanted: _Wanted) -> Page:
-    after = (lock for lock in locks if lock.lock_name > wanted.after)
-    told = (each for each in map(wanted.told, after) if each is not None)
-    page = list(islice(told, wanted.limit))
-    return Page(_written(page), {"after": page[-1]["lockName"]} if next(told, None) is not None else {})
+def _build_page(locks: list[LockStatus], query: _LockPageQuery) -> Page:
+    remaining = (lock for lock in locks if lock.lock_name > query.after)
+    rendered = (each for each in map(query.render, remaining) if each is not None)
+    items = list(islice(rendered, query.limit))
+    return Page(_encode_json(items), {"after": items[-1]["lockName"]} if next(rendered, None) is not None else {})
 
 
-def _written(said: Any) -> bytes:
-    return json.dumps(said).encode()
+def _encode_json(value: Any) -> bytes:
+    return json.dumps(value).encode()
 
 
-def _answer(asked: Asked, page: Page) -> web.Response:
+def _page_response(request: ApiRequest, page: Page) -> web.Response:
     headers = {"Content-Type": "application/json; charset=utf-8"}
-    if page.next:  # relative, so that it is right behind a proxy too
-        url = asked.request.rel_url.update_query(page.next)
+    if page.next_query:  # relative, so that it is right behind a proxy too
+        url = request.http_request.rel_url.update_query(page.next_query)
         headers["Link"] = f'<?{url.raw_query_string}>; rel="next"'
     return web.Response(body=page.body, headers=headers)
 
 
-def _lock(lock: LockStatus) -> dict[str, Any]:
+def _render_lock(lock: LockStatus) -> dict[str, Any]:
     master = lock.master
-    beat = None if master is None else int((time.time() - master.heartbeat_age) * 1000)
+    heartbeat_ms = None if master is None else int((time.time() - master.heartbeat_age) * 1000)
     return {
         **lock_json(lock),
         "instanceID": None if master is None else master.instance,
         "ipPort": None if master is None else master.address,
         "version": lock.term,
-        "heartbeatTime": beat,
+        "heartbeatTime": heartbeat_ms,
     }
 
 
-def _control(lock: LockStatus) -> dict[str, Any] | None:
+def _render_control(lock: LockStatus) -> dict[str, Any] | None:
     """Return what disables the lock, if anything does."""
     if lock.disabled is None:
         return None
@@ -158,5 +168,5 @@ def _control(lock: LockStatus) -> dict[str, Any] | None:
         "lockName": lock.lock_name,
         "lastUpdatedTime": int(lock.disabled.since.timestamp() * 1000),
         **disabled_json(lock.disabled),
-        "toEnable": how_to_enable(lock),
+        "toEnable": explain_how_to_enable(lock),
     }

@@ -8,22 +8,22 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
 
-from masterjob.election.values import LOCK_NAME_LIMIT
+from masterjob.election.values import MAX_LOCK_NAME_LENGTH
 
 Schema = dict[str, Any]
 
-_MOMENT = {"type": "string", "format": "date-time"}
-_MAYBE_TEXT = {"type": ["string", "null"]}
+_DATE_TIME_SCHEMA = {"type": "string", "format": "date-time"}
+_NULLABLE_STRING_SCHEMA = {"type": ["string", "null"]}
 
-LOCK_NAME: Schema = {
+LOCK_NAME_SCHEMA: Schema = {
     "type": "string",
     "description": "The name of a lock.",
     "minLength": 1,
-    "maxLength": LOCK_NAME_LIMIT,
+    "maxLength": MAX_LOCK_NAME_LENGTH,
     "pattern": r"^[^\s\x00-\x1f\x7f\x85]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f\x85])?$",
     "examples": ["JOB-SCHEDULER"],
 }
-REASON: Schema = {
+REASON_SCHEMA: Schema = {
     "type": "string",
     "description": "Why; everybody sees it.",
     "minLength": 1,
@@ -31,7 +31,7 @@ REASON: Schema = {
     "pattern": r"\S",
     "examples": ["testing"],
 }
-UNTIL: Schema = {
+UNTIL_SCHEMA: Schema = {
     "type": "string",
     "description": "When it ends by itself, in RFC 3339; until somebody enables, where this is empty.",
     "anyOf": [{"format": "date-time"}, {"maxLength": 0}],
@@ -39,42 +39,45 @@ UNTIL: Schema = {
 }
 
 
-def _object(properties: Mapping[str, Schema], required: Iterable[str] | None = None) -> Schema:
+def _object_schema(properties: Mapping[str, Schema], required: Iterable[str] | None = None) -> Schema:
     names = list(properties) if required is None else list(required)
     return {"type": "object", "properties": dict(properties), **({"required": names} if names else {})}
 
 
-def _or_null(name: str) -> Schema:
+def _nullable_reference(name: str) -> Schema:
     return {"oneOf": [{"$ref": f"#/components/schemas/{name}"}, {"type": "null"}]}
 
 
-_DISABLED: dict[str, Schema] = {
+_DISABLED_PROPERTIES: dict[str, Schema] = {
     "reason": {"type": "string"},
     "actor": {"type": "string"},
     "source": {"type": "string"},
 }
-_DISABLED |= {"since": _MOMENT, "until": {**_MOMENT, "type": ["string", "null"]}}
+_DISABLED_PROPERTIES |= {"since": _DATE_TIME_SCHEMA, "until": {**_DATE_TIME_SCHEMA, "type": ["string", "null"]}}
 
 SCHEMAS: dict[str, Schema] = {
-    "Disabled": _object(_DISABLED),
-    "Master": _object(
+    "Disabled": _object_schema(_DISABLED_PROPERTIES),
+    "Master": _object_schema(
         {
             **{name: {"type": "string"} for name in ("instance", "address", "pod", "node")},
-            "since": _MOMENT,
+            "since": _DATE_TIME_SCHEMA,
             "heartbeatAgeSeconds": {"type": "number"},
             "alive": {"type": "boolean", "description": "By its lease and the database's clock."},
         }
     ),
-    "MasterLock": _object(
+    "MasterLock": _object_schema(
         {
             "lockName": {"type": "string"},
             "state": {"type": "string", "enum": ["Elected", "Vacant", "Stopping", "Disabled"]},
             "enabled": {"type": "boolean"},
             "term": {"type": "integer", "description": "The number of the last term; larger every time."},
-            "master": _or_null("Master"),
-            "disabled": _or_null("Disabled"),
-            "instanceID": {**_MAYBE_TEXT, "description": "master.instance, as the existing system calls it."},
-            "ipPort": {**_MAYBE_TEXT, "description": "master.address, likewise."},
+            "master": _nullable_reference("Master"),
+            "disabled": _nullable_reference("Disabled"),
+            "instanceID": {
+                **_NULLABLE_STRING_SCHEMA,
+                "description": "master.instance, as the existing system calls it.",
+            },
+            "ipPort": {**_NULLABLE_STRING_SCHEMA, "description": "master.address, likewise."},
             "version": {"type": "integer", "description": "term, likewise."},
             "heartbeatTime": {
                 "type": ["integer", "null"],
@@ -82,29 +85,29 @@ SCHEMAS: dict[str, Schema] = {
             },
         }
     ),
-    "MasterControl": _object(
+    "MasterControl": _object_schema(
         {
             "lockName": {"type": "string"},
             "lastUpdatedTime": {"type": "integer", "description": "since, in epoch milliseconds."},
-            **_DISABLED,
+            **_DISABLED_PROPERTIES,
             "toEnable": {"type": "string", "description": "What to do so that this ends."},
         }
     ),
-    "Transition": _object(
+    "Transition": _object_schema(
         {
-            "at": _MOMENT,
+            "at": _DATE_TIME_SCHEMA,
             "lockName": {"type": "string"},
             "term": {"type": ["integer", "null"]},
             "kind": {"type": "string"},
-            "instance": _MAYBE_TEXT,
-            "actor": _MAYBE_TEXT,
+            "instance": _NULLABLE_STRING_SCHEMA,
+            "actor": _NULLABLE_STRING_SCHEMA,
             "reason": {"type": "string"},
             "vacantForSeconds": {"type": ["number", "null"]},
         }
     ),
-    "Error": _object(
+    "Error": _object_schema(
         {
-            "error": _object(
+            "error": _object_schema(
                 {
                     "statusCode": {"type": "integer"},
                     "name": {"type": "string"},
@@ -113,12 +116,14 @@ SCHEMAS: dict[str, Schema] = {
             )
         }
     ),
-    "Disable": _object({"lockName": LOCK_NAME, "reason": REASON, "until": UNTIL}, ["lockName", "reason"]),
-    "Enable": _object({"lockName": LOCK_NAME}),
-    "StepDown": _object({"reason": REASON}, []),
+    "Disable": _object_schema(
+        {"lockName": LOCK_NAME_SCHEMA, "reason": REASON_SCHEMA, "until": UNTIL_SCHEMA}, ["lockName", "reason"]
+    ),
+    "Enable": _object_schema({"lockName": LOCK_NAME_SCHEMA}),
+    "StepDown": _object_schema({"reason": REASON_SCHEMA}, []),
 }
 
-ERRORS = {
+ERROR_DESCRIPTIONS = {
     "400": "A parameter is missing or cannot be; the message names it.",
     "401": "A token is missing, not known, or not valid any more.",
     "403": "Not from there, or not by this token.",
@@ -131,71 +136,74 @@ ERRORS = {
     "503": "The database, or who reviews tokens, did not answer, or too much is asked at once: try again.",
 }
 
-_INTRODUCTION = (
+_API_DESCRIPTION = (
     "Who is master of which lock, why nobody is, and the switch. "
     "The paths may be written in any case. The answers of a POST are one sentence each."
 )
 
 
-def document(routes: Iterable[Any], demands_token: bool) -> dict[str, Any]:
+def build_document(routes: Iterable[Any], requires_token: bool) -> dict[str, Any]:
     """Return the whole description of these routes (`masterjob.web.api.routes.Route`)."""
     paths: dict[str, Any] = {}
     for route in routes:
         if route.operation is not None:
             paths.setdefault(route.path, {})[route.method.lower()] = {
                 **route.operation,
-                "responses": {**route.operation["responses"], **_errors(route.fails)},
+                "responses": {**route.operation["responses"], **_error_responses(route.error_codes)},
             }
-    components: dict[str, Any] = {"schemas": SCHEMAS, "responses": {code: _error(code) for code in ERRORS}}
-    said: dict[str, Any] = {
+    components: dict[str, Any] = {
+        "schemas": SCHEMAS,
+        "responses": {code: _error_response(code) for code in ERROR_DESCRIPTIONS},
+    }
+    description: dict[str, Any] = {
         "openapi": "3.1.0",
-        "info": {"title": "MasterJob", "version": version("masterjob"), "description": _INTRODUCTION},
+        "info": {"title": "MasterJob", "version": version("masterjob"), "description": _API_DESCRIPTION},
         "servers": [{"url": "..", "description": "whoever sent this description"}],
         "paths": paths,
         "components": components,
     }
-    if demands_token:
+    if requires_token:
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        said["security"] = [{"token": []}]
-    return said
+        description["security"] = [{"token": []}]
+    return description
 
 
-def _errors(codes: Iterable[int]) -> dict[str, Schema]:
+def _error_responses(codes: Iterable[int]) -> dict[str, Schema]:
     return {str(code): {"$ref": f"#/components/responses/{code}"} for code in (*codes, 401, 403, 429, 503)}
 
 
-def _error(code: str) -> Schema:
+def _error_response(code: str) -> Schema:
     return {
-        "description": ERRORS[code],
+        "description": ERROR_DESCRIPTIONS[code],
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
     }
 
 
-def answer(schema: Schema, description: str, *, paged: bool = False) -> dict[str, Schema]:
+def success_response(schema: Schema, description: str, *, paged: bool = False) -> dict[str, Schema]:
     """Return the responses of a call that went well."""
-    found: Schema = {"description": description, "content": {"application/json": {"schema": schema}}}
+    response: Schema = {"description": description, "content": {"application/json": {"schema": schema}}}
     if paged:
-        found["headers"] = {
+        response["headers"] = {
             "Link": {"description": 'The next page, as rel="next", if any.', "schema": {"type": "string"}}
         }
-    return {"200": found}
+    return {"200": response}
 
 
-def listed(name: str) -> Schema:
+def array_schema(name: str) -> Schema:
     """Return the schema of a list of what has this name."""
     return {"type": "array", "items": {"$ref": f"#/components/schemas/{name}"}}
 
 
-def body(name: str, *, required: bool = True) -> Schema:
+def request_body(name: str, *, required: bool = True) -> Schema:
     """Return the body of a call, as a form or JSON."""
-    schema = {"schema": {"$ref": f"#/components/schemas/{name}"}}
-    kinds = ("application/x-www-form-urlencoded", "application/json")
-    return {"required": required, "content": dict.fromkeys(kinds, schema)}
+    media_type = {"schema": {"$ref": f"#/components/schemas/{name}"}}
+    content_types = ("application/x-www-form-urlencoded", "application/json")
+    return {"required": required, "content": dict.fromkeys(content_types, media_type)}
 
 
-def query(name: str, schema: Schema, description: str) -> Schema:
+def query_parameter(name: str, schema: Schema, description: str) -> Schema:
     """Return a parameter of the query."""
     return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
-IN_PATH: Schema = {"name": "lockName", "in": "path", "required": True, "schema": LOCK_NAME}
+LOCK_NAME_PARAMETER: Schema = {"name": "lockName", "in": "path", "required": True, "schema": LOCK_NAME_SCHEMA}

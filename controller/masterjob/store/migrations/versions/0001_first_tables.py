@@ -27,34 +27,34 @@ _NAME = sa.String(200)
 _SHORT = sa.String(255)
 _SOURCE = sa.String(400)
 _TEXT = sa.Text()
-_NUMBER = sa.BigInteger()
-_MOMENT = (
+_INTEGER = sa.BigInteger()
+_TIMESTAMP = (
     sa.DateTime(timezone=True)
     .with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
     .with_variant(sa.Text(), "sqlite")
 )
-_COUNTER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_AUTO_INCREMENT_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    _sessions()
-    _locks()
-    _controls()
-    _events()
+    _create_sessions()
+    _create_locks()
+    _create_controls()
+    _create_events()
 
 
-def _sessions() -> None:
-    describing = ("address", "pod", "pod_uid", "node", "container", "container_id")
+def _create_sessions() -> None:
+    identity_columns = ("address", "pod", "pod_uid", "node", "container", "container_id")
     op.create_table(
         "master_session",
         sa.Column("id", _SHORT, primary_key=True),
         sa.Column("instance", _SHORT, nullable=False),
-        *(sa.Column(name, _SHORT, nullable=False) for name in describing),
-        sa.Column("beat", _NUMBER, nullable=False),
-        sa.Column("heartbeat_at", _MOMENT, nullable=False),
-        sa.Column("heartbeat_ms", _NUMBER, nullable=False),
-        sa.Column("lease_ms", _NUMBER, nullable=False),
-        sa.Column("started_at", _MOMENT, nullable=False),
+        *(sa.Column(name, _SHORT, nullable=False) for name in identity_columns),
+        sa.Column("beat", _INTEGER, nullable=False),
+        sa.Column("heartbeat_at", _TIMESTAMP, nullable=False),
+        sa.Column("heartbeat_ms", _INTEGER, nullable=False),
+        sa.Column("lease_ms", _INTEGER, nullable=False),
+        sa.Column("started_at", _TIMESTAMP, nullable=False),
         **_TABLE,
     )
     if op.get_bind().dialect.name == "postgresql":
@@ -67,7 +67,7 @@ def _sessions() -> None:
         )
 
 
-def _locks() -> None:
+def _create_locks() -> None:
     op.create_table(
         "master_lock",
         sa.Column("lock_name", _NAME, primary_key=True),
@@ -76,16 +76,16 @@ def _locks() -> None:
             _SHORT,
             sa.ForeignKey("master_session.id", ondelete="SET NULL", name="master_lock_holder"),
         ),
-        sa.Column("term", _NUMBER, nullable=False),
-        sa.Column("acquired_at", _MOMENT),
+        sa.Column("term", _INTEGER, nullable=False),
+        sa.Column("acquired_at", _TIMESTAMP),
         sa.Column("enabled", sa.Boolean(), nullable=False),
-        sa.Column("step_down_term", _NUMBER),
+        sa.Column("step_down_term", _INTEGER),
         **_TABLE,
     )
     op.create_index("master_lock_by_holder", "master_lock", ["holder"], if_not_exists=True)
 
 
-def _controls() -> None:
+def _create_controls() -> None:
     op.create_table(
         "master_control",
         sa.Column("lock_name", _NAME, primary_key=True),
@@ -93,27 +93,27 @@ def _controls() -> None:
         sa.Column("enabled", sa.Boolean(), nullable=False),
         sa.Column("reason", _TEXT, nullable=False),
         sa.Column("actor", _SHORT, nullable=False),
-        sa.Column("until", _NUMBER),  # epoch milliseconds: it is compared with the database's clock
-        sa.Column("generation", _NUMBER),
+        sa.Column("until", _INTEGER),  # epoch milliseconds: it is compared with the database's clock
+        sa.Column("generation", _INTEGER),
         sa.Column("cluster", _SHORT),
         sa.Column("namespace", _SHORT),
         sa.Column("name", _SHORT),
-        sa.Column("changed_at", _MOMENT, nullable=False),
+        sa.Column("changed_at", _TIMESTAMP, nullable=False),
         **_TABLE,
     )
 
 
-def _events() -> None:
+def _create_events() -> None:
     op.create_table(
         "master_event",
-        sa.Column("id", _COUNTER, primary_key=True, autoincrement=True),
+        sa.Column("id", _AUTO_INCREMENT_ID, primary_key=True, autoincrement=True),
         sa.Column("lock_name", _NAME, nullable=False),
-        sa.Column("term", _NUMBER),
+        sa.Column("term", _INTEGER),
         sa.Column("kind", sa.String(40), nullable=False),
         sa.Column("instance", _SHORT),
         sa.Column("actor", _SHORT),
         sa.Column("reason", _TEXT, nullable=False),
-        sa.Column("at", _MOMENT, nullable=False),
+        sa.Column("at", _TIMESTAMP, nullable=False),
         **_TABLE,
     )
     op.create_index("master_event_by_lock", "master_event", ["lock_name", "id"], if_not_exists=True)

@@ -1,0 +1,126 @@
+"""Puts the control API together with this process: the same for the library, ``run`` and the operator.
+
+Make an `ControlApi` before the first lock is opened, so that its metrics see everything; `ControlApi.start`
+then listens. Only this imports the room `web`, and whoever imports this waits for aiohttp.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+
+from aiohttp import web
+
+from masterjob.election.runner import ElectionRunner
+from masterjob.lock_status import HistoryEvent, LockStatus
+from masterjob.runtime.runtime import Runtime
+from masterjob.store.admin import LockAdmin
+from masterjob.web.app import ApplicationComponents, application
+from masterjob.web.config import ListenConfig
+from masterjob.web.health import DatabaseReadiness, Health
+from masterjob.web.interfaces import Authenticator, ReadinessCheck
+from masterjob.web.metrics.observer import Metrics
+from masterjob.web.server import Server, create_authorizer, start_server
+
+
+class LazyLockAdmin:
+    """A switchboard that is looked for when it is first needed, and kept once it was found."""
+
+    def __init__(self, factory: Callable[[], LockAdmin]) -> None:
+        self._factory = factory
+        self._admin: LockAdmin | None = None
+        self._lock = threading.Lock()
+
+    def _get_admin(self) -> LockAdmin:
+        with self._lock:  # the tables are made by one call, not by all that wait
+            if self._admin is None:
+                self._admin = self._factory()
+            return self._admin
+
+    def disable(
+        self, lock_name: str, reason: str, actor: str, source: str = "api", until: datetime | None = None
+    ) -> bool:
+        """Do what `LockAdmin.disable` does; so do the others."""
+        return self._get_admin().disable(lock_name, reason, actor, source, until)
+
+    def enable(self, lock_name: str, actor: str, source: str = "api") -> bool:
+        """See `disable`."""
+        return self._get_admin().enable(lock_name, actor, source)
+
+    def step_down(self, lock_name: str, actor: str, reason: str) -> bool:
+        """See `disable`."""
+        return self._get_admin().step_down(lock_name, actor, reason)
+
+    def status(self, lock_name: str | None = None) -> list[LockStatus]:
+        """See `disable`."""
+        return self._get_admin().status(lock_name)
+
+    def status_of(self, lock_names: Iterable[str]) -> dict[str, LockStatus]:
+        """See `disable`."""
+        return self._get_admin().status_of(lock_names)
+
+    def history(self, lock_name: str, limit: int = 100) -> list[HistoryEvent]:
+        """See `disable`."""
+        return self._get_admin().history(lock_name, limit)
+
+
+class ControlApi:
+    """The control API of this process.
+
+    ``admin_factory`` returns the switchboard, its tables up to date; it may block and raise
+    `StoreUnavailable`. ``readiness_checks``
+    are what readiness waits for, beside a database that answers. ``authenticator`` asks the cluster who may.
+    ``metrics`` is there for those who count something of their own: status writes, wake-ups.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        admin_factory: Callable[[], LockAdmin],
+        readiness_checks: Sequence[ReadinessCheck] = (),
+        authenticator: Authenticator | None = None,
+    ) -> None:
+        def runners() -> list[ElectionRunner]:
+            return [instance.runner for instance in runtime.instances()]
+
+        database_check = DatabaseReadiness()
+        self.metrics = Metrics(runners)
+        self._authenticator = authenticator
+        self._components = ApplicationComponents(
+            LazyLockAdmin(admin_factory), Health(runners, [*readiness_checks, database_check]), self.metrics
+        )
+        self._server: Server | None = None
+        runtime.add_observer(self.metrics.on_step)
+        runtime.add_observer(database_check.on_step)
+
+    @property
+    def port(self) -> int | None:
+        """The port that it listens on by now."""
+        return None if self._server is None else self._server.port
+
+    @property
+    def probe_port(self) -> int | None:
+        """The port on which probes are answered by now."""
+        return None if self._server is None else self._server.probe_port
+
+    def start(self, listen_config: ListenConfig) -> None:
+        """Listen, on a thread of its own; a port that cannot be had is told in the log and tried again.
+
+        Raises:
+            SettingError: certificates or tokens cannot be used.
+        """
+        self._server = start_server(listen_config, self._components, self._authenticator)
+
+    def application(self, listen_config: ListenConfig) -> web.Application:
+        """Return the API as an aiohttp application, to be mounted in another one, which listens for it."""
+        return application(
+            self._components, create_authorizer(listen_config, self._authenticator), listen_config.allowed_hosts
+        )
+
+    def wait_for_bind_attempt(self, timeout: float = 10.0) -> bool:
+        """Wait until each port was tried once; False if that takes longer."""
+        return self._server is None or self._server.wait_for_bind_attempt(timeout)
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Listen no more, and end within so many seconds."""
+        if self._server is not None:
+            self._server.close(timeout)

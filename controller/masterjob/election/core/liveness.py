@@ -1,0 +1,142 @@
+"""When a session is dead (design 3.3): the rule, as arithmetic on what one candidate has seen.
+
+A session is evicted when its ``beat`` was watched standing still long enough. Two rules say how long:
+
+a. until its lease has passed since its last heartbeat. The heartbeat's age comes from the database's clock,
+   read once, at the first look that saw this beat; from there on our own clock counts. That age is only
+   believed where the database's clock and ours advanced together between the two looks around the
+   heartbeat, and then less the most that the one can have gained on the other. The statement itself adds
+   the test that the database calls the session stale.
+b. for 1.25 leases from the first look that saw this beat, whatever any clock but our own says.
+
+Who cannot tell how old the beat is, takes it for new: at a candidate's very first look, at one after a pause,
+and where the database's clock stepped. So a clock that jumps evicts nobody.
+
+A look counts from its reply and an eviction from its sending: both delays are in the session's favour.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from masterjob.election.core.session import NEVER
+from masterjob.election.timing import CLOCK_DRIFT
+from masterjob.election.values import SessionList, SessionRow
+
+STANDSTILL_LEASES = 1.25
+"""Leases of standstill after which no clock but our own is asked."""
+
+ROUNDING_ERROR = 0.002
+"""Seconds added because the database keeps whole milliseconds."""
+
+
+@dataclass(slots=True)
+class WatchedSession:
+    """A session that has not moved since ``first_seen``."""
+
+    row: SessionRow
+    first_seen: float
+    suspect_at: float
+    """When rule a allows an eviction."""
+    dead_at: float
+    """When rule b does."""
+    failed_evictions: int = 0
+    """Attempts to evict it whose outcome is unknown."""
+
+    def silent_for(self, now: float) -> float:
+        """Seconds since its last heartbeat, as near as can be said."""
+        return now - self.first_seen + max(0, self.row.age_ms) / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A session that may be evicted now, and whether the database's own test must agree."""
+
+    watched: WatchedSession
+    if_stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Observation:
+    sent: float
+    received: float
+    clock: float
+
+    def max_clock_gain_since(self, earlier: "_Observation") -> float | None:
+        """Return the most that the database's clock can have gained on ours, in seconds; None if it stepped."""
+        passed, at_least, at_most = (
+            self.clock - earlier.clock,
+            self.sent - earlier.received,
+            self.received - earlier.sent,
+        )
+        slack = ROUNDING_ERROR + CLOCK_DRIFT * at_most
+        if not at_least - slack <= passed <= at_most + slack:
+            return None
+        return max(0.0, passed - at_least)
+
+
+class LivenessDetector:
+    """What this candidate has seen of the sessions of others."""
+
+    def __init__(self) -> None:
+        self._last_observation: _Observation | None = None
+        self._watched: dict[str, WatchedSession] = {}
+
+    def observe(self, session_list: SessionList, sent: float, received: float, own_ids: frozenset[str]) -> None:
+        """Take in a look at the database that was sent and received at these local times."""
+        observation = _Observation(sent, received, session_list.clock_ms / 1000)
+        self._watched = {
+            row.id: self._keep_if_unchanged(row, received) or self._start_watching(row, observation)
+            for row in session_list.sessions
+            if row.id not in own_ids
+        }
+        self._last_observation = observation
+
+    def _keep_if_unchanged(self, row: SessionRow, received: float) -> WatchedSession | None:
+        watched = self._watched.get(row.id)
+        if watched is None or watched.row.beat != row.beat:
+            return None
+        remaining = (row.lease_ms - row.age_ms) / 1000
+        if remaining > 0:  # the database does not call it stale yet, so an attempt would be in vain
+            watched.suspect_at = max(watched.suspect_at, received + remaining + ROUNDING_ERROR)
+        return watched
+
+    def _start_watching(self, row: SessionRow, observation: _Observation) -> WatchedSession:
+        lease = row.lease_ms / 1000
+        wait = max(0.0, lease - self._guaranteed_age(row, observation)) + ROUNDING_ERROR
+        return WatchedSession(
+            row,
+            observation.received,
+            observation.received + wait,
+            observation.received + STANDSTILL_LEASES * lease,
+        )
+
+    def _guaranteed_age(self, row: SessionRow, observation: _Observation) -> float:
+        if (
+            self._last_observation is None
+            or observation.received - self._last_observation.sent > row.lease_ms / 1000
+        ):
+            return 0.0
+        gain = observation.max_clock_gain_since(self._last_observation)
+        return 0.0 if gain is None else max(0.0, row.age_ms / 1000 - gain)
+
+    def suspects(self, now: float) -> Iterator[Suspect]:
+        """Yield the sessions that may be evicted now."""
+        for watched in self._watched.values():
+            if now >= watched.dead_at:
+                yield Suspect(watched, if_stale=False)
+            elif now >= watched.suspect_at:
+                yield Suspect(watched, if_stale=True)
+
+    def next_suspect_at(self) -> float:
+        """When the next session may be evicted."""
+        return min((min(w.suspect_at, w.dead_at) for w in self._watched.values()), default=NEVER)
+
+    def postpone(self, watched: WatchedSession, until: float) -> None:
+        """Suspect the session no sooner: an attempt got no answer."""
+        watched.failed_evictions += 1
+        watched.suspect_at = max(watched.suspect_at, until)
+        watched.dead_at = max(watched.dead_at, until)
+
+    def forget(self, session_id: str) -> None:
+        """Stop watching a session that is gone."""
+        self._watched.pop(session_id, None)

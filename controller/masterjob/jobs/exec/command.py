@@ -1,0 +1,34 @@
+"""What a command job runs, and the order of it that a shim is given."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from masterjob.election.term import LiveTerm
+from masterjob.jobs.exec.shim import LaunchRequest
+
+RESERVED_VARIABLES = ("MASTERJOB_LOCK_NAME", "MASTERJOB_TERM", "MASTERJOB_LEASE_ENDS")
+
+
+@dataclass(frozen=True, slots=True)
+class ExecCommand:
+    """What to run: no shell is involved, unless ``argv`` names one."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    directory: str | None = None
+
+    def launch_request(self, term: LiveTerm, now: float, trust_left: float, grace_period: float) -> LaunchRequest:
+        """Return the order to run it while the trust lasts: for ``trust_left`` seconds from ``now`` on, as it
+        seems.
+        """
+        term_values = (term.lock_name, str(term.number), f"{trust_left:.3f}")
+        environment = {**os.environ, **self.environment, **dict(zip(RESERVED_VARIABLES, term_values, strict=True))}
+        return LaunchRequest(
+            tuple(map(os.fsencode, self.argv)),
+            {os.fsencode(name): os.fsencode(value) for name, value in environment.items()},
+            None if self.directory is None else os.fsencode(self.directory),
+            grace_period,
+            now + trust_left,
+            os.getpid(),
+        )

@@ -1,0 +1,197 @@
+"""One run of a command: from the start of its shim to the end of all that the command was.
+
+`supervise` stays on a thread of the pool for as long as the shim is there, and reports what it hears from it.
+
+Source: design sections 3 (rule 3) and 3.4.
+"""
+
+import logging
+import os
+import signal
+
+from masterjob.concurrency.clock import clock
+from masterjob.concurrency.thread_pool import ThreadPool
+from masterjob.election.ports import Report
+from masterjob.election.term import LiveTerm
+from masterjob.errors import MasterJobError
+from masterjob.jobs.exec import trust_feed
+from masterjob.jobs.exec.command import ExecCommand
+from masterjob.jobs.exec.output import CommandOutput
+from masterjob.jobs.exec.shim_client import ShimClient, kill_group
+from masterjob.jobs.run import Run, RunState
+
+_log = logging.getLogger("masterjob.jobs.exec")
+
+STARTED_AFTER = 10.0
+"""Seconds that a command has to last to count as started."""
+
+KILL_RESERVE = 0.1
+"""Share of the stop timeout that is kept back for SIGKILL to take effect, and at most so many seconds."""
+
+LAST_LINE_TIMEOUT = 0.5
+"""Seconds that the last words of a command that failed are waited for."""
+
+
+class CommandFailed(MasterJobError):
+    """The command could not be started, or has ended in another way than with exit code 0."""
+
+
+class ExecRun(Run):
+    """One run of the command. `stop` may be called from any thread and never blocks."""
+
+    def __init__(self, command: ExecCommand, stop_timeout: float, term: LiveTerm, report: Report) -> None:
+        super().__init__(term, report)
+        self._command = command
+        self._grace_period = _compute_grace_period(stop_timeout)
+        self._reported_started = False
+        self._reported_failure = False
+        self._trust_expired = False
+        self._shim_client: ShimClient | None = None
+
+    def set_stop_timeout(self, stop_timeout: float) -> None:
+        """Have the command killed so long after it was asked to end; one that was asked has what it had."""
+        with self._lock:
+            self._grace_period = _compute_grace_period(stop_timeout)
+            if self._shim_client is not None and not self._stopping:
+                self._shim_client.set_grace_period(self._grace_period)
+
+    def _request_stop(self) -> None:
+        if self._state is RunState.ENDED:
+            self._finish()
+        elif self._shim_client is not None:
+            self._shim_client.stop(clock())
+
+    # --- on a thread of the pool, for as long as the command runs
+
+    def supervise(self, pool: ThreadPool) -> None:
+        """Have the command run, and stay until nothing of it does."""
+        if not self._try_begin():
+            return
+        try:
+            shim_client = ShimClient.launch(self._term.lock_name)
+        except (OSError, ValueError) as error:
+            self._report_failure(f"the shim of the command cannot be started: {error}", None)
+            self._mark_ended()
+            return
+        output = CommandOutput(self._term.lock_name, shim_client.outputs)
+        pool.submit(output.run)
+        try:
+            self._run_command(shim_client, output)
+        except Exception as error:
+            _log.exception("%s: the command cannot be watched", self._term.lock_name)
+            self._report_failure(f"the command cannot be watched: {error}", None)
+        finally:
+            output.finish()
+            self._mark_ended()
+
+    def _run_command(self, shim_client: ShimClient, output: CommandOutput) -> None:
+        """Give the shim its order, and hear from it until it is gone."""
+        shared_feed = trust_feed.shared_feed
+
+        def send_trust() -> float:
+            return shim_client.extend_trust(lambda: self._term.trust_left)
+
+        try:
+            self._start_command(shim_client)
+            shared_feed.add(send_trust)
+            all_gone = self._watch_status(shim_client, output)
+        finally:
+            shared_feed.remove(send_trust)
+            with self._lock:
+                self._shim_client = None
+            shim_client.reap()
+        if not all_gone:
+            if shim_client.process_group is not None:
+                kill_group(shim_client.process_group)
+            self._report_failure("the shim of the command was killed", output)
+
+    def _start_command(self, shim_client: ShimClient) -> None:
+        now = clock()  # before the trust is asked for, as in `ShimClient.extend_trust`
+        trust_left = self._term.trust_left
+        if self._stopping:
+            shim_client.disconnect()
+        shim_client.start_command(self._command.launch_request(self._term, now, trust_left, self._grace_period))
+        with self._lock:
+            self._shim_client = shim_client
+            shim_client.set_grace_period(self._grace_period)  # it may have changed meanwhile
+            if self._stopping:  # meanwhile
+                shim_client.stop(now)
+
+    def _watch_status(self, shim_client: ShimClient, output: CommandOutput) -> bool:
+        """Act on the shim's news; return whether it has seen everything end."""
+        started_at, status = clock() + STARTED_AFTER, ""
+        while status != "gone":
+            timeout = None if self._reported_started else max(0.0, started_at - clock())
+            line = shim_client.read_status(timeout)
+            if line is None:
+                return False
+            status = line
+            self._handle_status(status.split(), shim_client, output)
+        return True
+
+    def _handle_status(self, status: list[str], shim_client: ShimClient, output: CommandOutput) -> None:
+        match status:
+            case []:  # nothing has happened for so long
+                self._report_started()
+            case ["started", pid]:
+                shim_client.process_group = int(pid)
+                _log.info("%s: %s runs as process %s", self._term.lock_name, self._command.argv[0], pid)
+            case ["unable", failed_part, error_number]:
+                self._report_failure(self._describe_launch_error(failed_part, int(error_number)), None)
+            case ["ended", exit_code]:
+                self._handle_exit(int(exit_code), output)
+            case ["overdue"]:
+                self._trust_expired = True
+                _log.warning("%s: the trust has ended, so does the command", self._term.lock_name)
+
+    # --- how it went
+
+    def _report_started(self) -> None:
+        with self._lock:
+            if not self._reported_started and not self._stopping and not self._reported_failure:
+                self._report.started()
+            self._reported_started = True
+
+    def _handle_exit(self, exit_code: int, output: CommandOutput) -> None:
+        exit_description = f"exit code {exit_code}" if exit_code >= 0 else f"signal {_signal_name(-exit_code)}"
+        if self._stopping or self._trust_expired:
+            _log.info("%s: the command has ended with %s", self._term.lock_name, exit_description)
+        elif exit_code == 0:
+            _log.info("%s: the command is done; the lock is kept", self._term.lock_name)
+            self._report_started()
+        if exit_code or self._trust_expired:
+            verb = "was not told in time that the trust goes on, and ended" if self._trust_expired else "ended"
+            self._report_failure(f"the command {verb} with {exit_description}", output)
+
+    def _report_failure(self, reason: str, output: CommandOutput | None) -> None:
+        """Report a failure once, unless the run has to end anyway."""
+        if output is not None and not self._stopping and output.drained.wait(LAST_LINE_TIMEOUT):
+            reason += f"; it said last: {output.last_error_line[:500]}" if output.last_error_line else ""
+        trusted = self._term.trust_left > 0
+        with self._lock:
+            if trusted and not self._stopping and not self._reported_failure:
+                self._reported_failure = True
+                self._report.start_failed(CommandFailed(reason))
+
+    def _describe_launch_error(self, failed_part: str, error_number: int) -> str:
+        name = self._command.argv[0] if failed_part == "command" else self._command.directory
+        return f"{failed_part} {name} cannot be used: {os.strerror(error_number)}"
+
+    def _mark_ended(self) -> None:
+        with self._lock:
+            if self._stopping:
+                self._finish()
+            else:
+                self._state = RunState.ENDED
+
+
+def _compute_grace_period(stop_timeout: float) -> float:
+    """Return the seconds from SIGTERM to SIGKILL, which needs some of the stop timeout itself."""
+    return stop_timeout - min(KILL_RESERVE, stop_timeout * KILL_RESERVE)
+
+
+def _signal_name(signum: int) -> str:
+    try:
+        return signal.Signals(signum).name
+    except ValueError:  # a real-time signal
+        return str(signum)

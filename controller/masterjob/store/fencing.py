@@ -1,0 +1,116 @@
+"""The check inside a job's own transaction: it can commit only while its term still holds the lock.
+
+The row is locked for sharing until the transaction ends. The eviction of the session has to write that row,
+so it waits; and after an eviction the check finds no row any more. A master that was frozen in between cannot
+commit what it began as master.
+
+Source: design section 3.6.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pymysql
+from psycopg.pq import TransactionStatus
+from pymysql.constants import SERVER_STATUS
+from sqlalchemy import Connection, PoolProxiedConnection
+from sqlalchemy.orm import Session, scoped_session
+
+from masterjob.election.values import Term
+from masterjob.errors import MasterJobError, TermLost
+
+_SUPPORTED = (
+    "an SQLAlchemy Connection or Session (not the asynchronous ones), "
+    "or a connection of psycopg 3, PyMySQL, mysqlclient or sqlite3"
+)
+_SELECT_HELD_TERM = "SELECT 1 FROM master_lock WHERE lock_name = {0} AND term = {0} AND holder IS NOT NULL"
+# A job that freezes here holds up the switch and the eviction, but no longer than this.
+_SET_IDLE_TIMEOUT = "SET LOCAL idle_in_transaction_session_timeout = '10s'"
+
+FetchFirst = Callable[[str, tuple[Any, ...]], Any]
+"""Run one statement and return its first row, if it has any."""
+
+
+def check_term(connection: object, term: Term) -> None:
+    """Hold the row of a term that is still held until the transaction ends.
+
+    In a REPEATABLE READ or SERIALIZABLE transaction of PostgreSQL, a row that changed since the transaction
+    began is the driver's serialization failure instead, which keeps it from committing just as well.
+
+    Raises:
+        TermLost: the term is over; roll back.
+        MasterJobError: the connection is not inside a transaction, so that nothing would be held.
+        TypeError: nobody knows what this connection is.
+    """
+    if isinstance(connection, scoped_session):
+        connection = connection()
+    if isinstance(connection, Session):
+        connection = connection.connection()
+    if isinstance(connection, PoolProxiedConnection):
+        connection = connection.driver_connection
+    if isinstance(connection, Connection):
+        sqlalchemy_connection = connection
+        raw = sqlalchemy_connection.connection.driver_connection
+        is_held = _lock_term_row(
+            raw, term, lambda sql, values: _first_row_sqlalchemy(sqlalchemy_connection, sql, values)
+        )
+    else:
+        is_held = _lock_term_row(connection, term, lambda sql, values: _first_row_dbapi(connection, sql, values))
+    if not is_held:
+        raise TermLost(f"term {term.number} of {term.lock_name} is over")
+
+
+def _lock_term_row(raw: object, term: Term, fetch_first: FetchFirst) -> bool:
+    key = (term.lock_name, term.number)
+    if isinstance(raw, psycopg.Connection):
+        _require_transaction(not raw.autocommit or raw.info.transaction_status != TransactionStatus.IDLE)
+        fetch_first(_SET_IDLE_TIMEOUT, ())
+        return fetch_first(_SELECT_HELD_TERM.format("%s") + " FOR SHARE", key) is not None
+    if isinstance(raw, sqlite3.Connection):
+        # No lock to take: since this transaction has written, nobody else can until it ends.
+        _require_transaction(raw.in_transaction)
+        return fetch_first(_SELECT_HELD_TERM.format("?"), key) is not None
+    if _is_mysql(raw):
+        _require_transaction(_in_mysql_transaction(raw))
+        return fetch_first(_SELECT_HELD_TERM.format("%s") + " LOCK IN SHARE MODE", key) is not None
+    raise TypeError(
+        f"guard() does not know what {type(raw).__module__}.{type(raw).__name__} is; it takes {_SUPPORTED}"
+    )
+
+
+def _first_row_sqlalchemy(connection: Connection, sql: str, values: tuple[Any, ...]) -> Any:
+    result = connection.exec_driver_sql(sql, values or None)
+    return result.first() if result.returns_rows else None
+
+
+def _first_row_dbapi(connection: Any, sql: str, values: tuple[Any, ...]) -> Any:
+    cursor = connection.cursor()
+    try:
+        cursor.execute(sql, values)
+        return cursor.fetchone() if cursor.description else None
+    finally:
+        cursor.close()
+
+
+def _is_mysql(raw: object) -> bool:
+    # mysqlclient is not ours to import: it may not be installed
+    return isinstance(raw, pymysql.Connection) or any(
+        kind.__module__.split(".")[0] == "MySQLdb" for kind in type(raw).__mro__
+    )
+
+
+def _in_mysql_transaction(raw: Any) -> bool:
+    """Tell whether a transaction is open. mysqlclient cannot: there, autocommit must be off."""
+    if not raw.get_autocommit():
+        return True
+    return bool(getattr(raw, "server_status", 0) & SERVER_STATUS.SERVER_STATUS_IN_TRANS)
+
+
+def _require_transaction(in_transaction: bool) -> None:
+    if not in_transaction:
+        raise MasterJobError(
+            "guard() was called outside a transaction, where it would hold nothing: "
+            "begin one (no autocommit), write in it, and call guard() as the last statement before COMMIT"
+        )

@@ -1,0 +1,100 @@
+"""The history: one row a transition, the newest thousand of each lock.
+
+It is written beside the deciding statements and decides nothing; where polling is the only wake-up, it is
+also what the others poll.
+
+Source: design section 3.1.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection
+
+from masterjob.election.values import HistoryEntry, TransitionKind
+from masterjob.lock_status import HistoryEvent
+from masterjob.store.connection.connection import BoundedConnection, execute_statement
+from masterjob.store.connection.dialects import Dialect, as_utc_datetime
+
+MAX_ROWS_PER_LOCK = 1_000
+"""How many rows of each lock are kept; `read` never returns more."""
+
+_TERM_END_KINDS = (TransitionKind.STEPPED_DOWN, TransitionKind.EVICTED)
+_VACANCY_LOOKBACK = (
+    20  # how many rows an end may stand before the election that follows it: disables, failed starts
+)
+
+_MAX_TEXT_LENGTH = 4_000
+_PRUNE_ONE_IN = 32  # often enough that no history grows much, seldom enough to cost nothing
+
+_INSERT = """
+    INSERT INTO master_event (lock_name, term, kind, instance, actor, reason, at)
+    VALUES (:lock_name, :term, :kind, :instance, :actor, :reason, {now})
+"""
+_PRUNE = """
+    DELETE FROM master_event WHERE lock_name = :lock_name AND id <= (
+        SELECT id FROM (SELECT id FROM master_event WHERE lock_name = :lock_name
+                        ORDER BY id DESC LIMIT 1 OFFSET :max_rows) AS oldest)
+"""
+_READ = """
+    SELECT at, lock_name, term, kind, instance, actor, reason FROM master_event
+    WHERE lock_name = :lock_name ORDER BY id DESC LIMIT :limit
+"""
+
+
+def write(connection: Connection, dialect: Dialect, entries: Sequence[HistoryEntry]) -> None:
+    """Add lines in one batch, inside whatever transaction is open; now and then drop the oldest."""
+    connection.execute(dialect.sql(_INSERT), [_to_row(entry) for entry in entries])
+    for entry in entries:
+        if random.randrange(_PRUNE_ONE_IN) == 0:  # noqa: S311 - chance, not a secret
+            prune(connection, dialect, entry.lock_name)
+
+
+def prune(connection: Connection, dialect: Dialect, lock_name: str) -> None:
+    """Drop what is older than the newest rows that are kept of this lock."""
+    execute_statement(connection, dialect, _PRUNE, {"lock_name": lock_name, "max_rows": MAX_ROWS_PER_LOCK})
+
+
+def read(db: BoundedConnection, lock_name: str, limit: int) -> list[HistoryEvent]:
+    """Return the lines of a lock, newest first."""
+    count = max(1, min(limit, MAX_ROWS_PER_LOCK))
+    rows = db.fetch_all(_READ, lock_name=lock_name, limit=min(count + _VACANCY_LOOKBACK, MAX_ROWS_PER_LOCK))
+    events = [
+        HistoryEvent(
+            as_utc_datetime(row.at), row.lock_name, row.term, row.kind, row.instance, row.actor, row.reason
+        )
+        for row in rows
+    ]
+    return [_with_vacancy(event, events[index + 1 :]) for index, event in enumerate(events[:count])]
+
+
+def _with_vacancy(event: HistoryEvent, older: Sequence[HistoryEvent]) -> HistoryEvent:
+    if event.kind != TransitionKind.ELECTED:
+        return event
+    term_end = next(
+        (
+            candidate_event
+            for candidate_event in older[:_VACANCY_LOOKBACK]
+            if candidate_event.kind in _TERM_END_KINDS
+        ),
+        None,
+    )
+    return event if term_end is None else replace(event, vacant_for=event.at - term_end.at)
+
+
+def sanitize_text(text: str, limit: int = _MAX_TEXT_LENGTH) -> str:
+    """Return ``text`` without what one of the databases refuses, such as in the message of a job's error."""
+    return text[:limit].replace("\x00", " ").encode("utf-8", "replace").decode("utf-8")
+
+
+def _to_row(entry: HistoryEntry) -> dict[str, Any]:
+    return {
+        "lock_name": entry.lock_name,
+        "term": entry.term,
+        "kind": entry.kind.value,
+        "instance": entry.instance,
+        "actor": entry.actor and sanitize_text(entry.actor, 255),
+        "reason": sanitize_text(entry.reason),
+    }

@@ -1,0 +1,135 @@
+"""Who holds what: the verbs on `master_lock`, each one conditional UPDATE; what it changed is the answer.
+
+Source: design sections 3.1 and 3.2.
+"""
+
+import contextlib
+from collections.abc import Sequence
+
+from masterjob.election.values import HeldTerm, HistoryEntry, Inventory, Term, TransitionKind, Vacancies
+from masterjob.errors import StoreUnavailable
+from masterjob.store.connection.connection import BoundedConnection, ConstraintViolation
+from masterjob.store.connection.dialects import MYSQL
+from masterjob.store.notifier import notify
+from masterjob.store.queries import history, inventory, switches
+from masterjob.store.queries.switches import chunks
+
+# The term is built on the epoch, so that it grows even where a promoted replica has lost the last claims.
+_CLAIM = """
+    UPDATE {lock_table} SET holder = :session_id, term = {greatest}(term + 1, {now_ms}), acquired_at = {now},
+        step_down_term = NULL
+    WHERE {only_free} AND enabled AND holder IS NULL {order_by_name}
+"""
+# Only there, where an UPDATE waits for every row that somebody else has locked: one of them would hold up all.
+_SELECT_SKIP_LOCKED = """
+    SELECT lock_name FROM {lock_table} WHERE {only_free} AND enabled AND holder IS NULL FOR UPDATE SKIP LOCKED
+"""
+_CLAIMED_TERMS = """
+    SELECT lock_name, term FROM master_lock WHERE holder = :session_id AND lock_name IN :names ORDER BY lock_name
+"""
+_MOVE = "UPDATE master_lock SET holder = :new WHERE lock_name = :lock_name AND holder = :old AND term = :term"
+_HOLDER = "SELECT holder FROM master_lock WHERE lock_name = :lock_name AND term = :term"
+_RELEASE = "UPDATE master_lock SET holder = NULL WHERE holder IN :sessions AND (lock_name, term) IN :terms"
+_REQUEST_STEP_DOWN = """
+    UPDATE master_lock SET step_down_term = :term
+    WHERE lock_name = :lock_name AND term = :term AND holder IS NOT NULL
+"""
+_FREE_LOCKS = "SELECT lock_name FROM master_lock WHERE enabled AND holder IS NULL ORDER BY lock_name"
+_LOCK_COUNTS = """
+    SELECT (SELECT COUNT(*) FROM master_lock) AS locks,
+           (SELECT COUNT(*) FROM master_lock WHERE enabled) AS enabled,
+           (SELECT COUNT(DISTINCT instance) FROM master_session WHERE heartbeat_ms + lease_ms > {now_ms})
+               AS instances,
+           (SELECT COUNT(*) FROM master_control WHERE NOT enabled AND until <= {now_ms}) AS due,
+           (SELECT MIN(until) - {now_ms} FROM master_control WHERE NOT enabled AND until > {now_ms}) AS due_ms
+"""
+
+
+class LockQueries:
+    """The port `LockStore` on a line to a database."""
+
+    _db: BoundedConnection
+
+    def ensure_locks(self, lock_names: Sequence[str]) -> None:
+        """Write the rows of these locks where there are none yet."""
+        switches.ensure_locks(self._db, lock_names)
+
+    def list_vacancies(self) -> Vacancies:
+        """End the timed disables that are due, then read which locks are enabled and free."""
+        counts = self._db.fetch_all(_LOCK_COUNTS)[0]
+        if counts.due:
+            switches.end_expired_disables(self._db)
+            counts = self._db.fetch_all(_LOCK_COUNTS)[0]
+        names = tuple(row.lock_name for row in self._db.fetch_all(_FREE_LOCKS))
+        return Vacancies(names, counts.enabled, counts.instances, counts.due_ms, counts.locks)
+
+    def claim(self, session_id: str, lock_names: Sequence[str]) -> tuple[Term, ...]:
+        """Take those of ``lock_names`` that are enabled and free; return all of them that the session holds now.
+
+        An evicted session gets none: the foreign key refuses what it would take.
+        """
+        held: list[Term] = []
+        for chunk in chunks(sorted(set(lock_names))):
+            try:
+                if free := self._skip_locked(chunk):
+                    self._db.execute(_CLAIM, session_id=session_id, names=free)
+            except ConstraintViolation:
+                return ()
+            held += [
+                Term(row.lock_name, row.term)
+                for row in self._db.fetch_all(_CLAIMED_TERMS, session_id=session_id, names=chunk)
+            ]
+        return tuple(held)
+
+    def _skip_locked(self, names: list[str]) -> list[str]:
+        """Leave out what a claim would have to wait for; a hint, since the claim itself decides."""
+        if self._db.dialect is not MYSQL:
+            return names
+        return [row.lock_name for row in self._db.fetch_all(_SELECT_SKIP_LOCKED, names=names)]
+
+    def move(self, term: Term, from_session_id: str, to_session_id: str) -> str | None:
+        """Hand the held term from session ``from_session_id`` to ``to_session_id``; return which session holds
+        it now, if any.
+        """
+        key = {"lock_name": term.lock_name, "term": term.number}
+        with contextlib.suppress(ConstraintViolation):  # `to_session_id` was evicted: then it stays where it is
+            self._db.execute(_MOVE, old=from_session_id, new=to_session_id, **key)
+        rows = self._db.fetch_all(_HOLDER, **key)
+        return rows[0].holder if rows else None
+
+    def release(self, session_ids: Sequence[str], terms: Sequence[Term]) -> None:
+        """Free these locks where one of the sessions holds just this term; tell the others."""
+        if not session_ids:
+            return
+        for chunk in chunks(sorted(set(terms))):
+            pairs = [(term.lock_name, term.number) for term in chunk]
+            if self._db.execute(_RELEASE, sessions=list(session_ids), terms=pairs):
+                notify(self._db, [term.lock_name for term in chunk])
+
+    def read_inventory(self, instance: str) -> Inventory:
+        """Read what the sessions of the instance hold, in short, and which of it is flagged."""
+        return inventory.read_summary(self._db, instance)
+
+    def list_held_terms(self, instance: str) -> tuple[HeldTerm, ...]:
+        """Read what the sessions of the instance hold, in full."""
+        return inventory.list_held_terms(self._db, instance)
+
+    def request_step_down(self, term: Term, actor: str, reason: str) -> bool:
+        """Ask exactly this term to step down; tell its master. Return whether it was held."""
+        if self._db.execute(_REQUEST_STEP_DOWN, lock_name=term.lock_name, term=term.number) == 0:
+            return False
+        with contextlib.suppress(StoreUnavailable):  # it is asked for already; only its history is missing
+            self.append_history(
+                [
+                    HistoryEntry(
+                        term.lock_name, term.number, TransitionKind.STEP_DOWN_REQUESTED, reason, actor=actor
+                    )
+                ]
+            )
+        notify(self._db, [term.lock_name])
+        return True
+
+    def append_history(self, entries: Sequence[HistoryEntry]) -> None:
+        """Add lines to the history."""
+        if entries:
+            self._db.run(lambda connection: history.write(connection, self._db.dialect, entries))

@@ -1,0 +1,76 @@
+"""The state of the locks as people see it: who is master, since when, or why nobody may be.
+
+Source: design sections 3.1 and 6.1.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Row
+
+from masterjob.lock_status import DisabledStatus, LockStatus, MasterStatus
+from masterjob.store.connection.connection import BoundedConnection
+from masterjob.store.connection.dialects import as_utc_datetime
+from masterjob.store.queries.switches import chunks
+
+_WHERE_NAMED = " WHERE l.lock_name IN :names"
+_SELECT_LOCKS = """
+    SELECT l.lock_name, l.enabled, l.term, l.acquired_at, s.id, s.instance, s.address, s.pod, s.node,
+           {now_ms} - s.heartbeat_ms AS age_ms, s.lease_ms
+    FROM master_lock l LEFT JOIN master_session s ON s.id = l.holder
+"""
+_ORDER_BY_NAME = " ORDER BY l.lock_name"
+# Oldest first, so that of several sources the newest stays.
+_SELECT_SWITCHES = """
+    SELECT l.lock_name, l.reason, l.actor, l.source, l.until, l.changed_at, l.namespace, l.name
+    FROM master_control l
+"""
+_DISABLED_OLDEST_FIRST = " NOT l.enabled ORDER BY l.changed_at, l.source"
+
+
+def status(db: BoundedConnection, names: Sequence[str] | None = None) -> list[LockStatus]:
+    """Return all locks, or those asked for as far as there are such, in the order of their names."""
+    if names is not None:
+        return [lock for chunk in chunks(sorted(set(names))) for lock in _read_status(db, _WHERE_NAMED, chunk)]
+    return _read_status(db, "", [])
+
+
+def _read_status(db: BoundedConnection, where: str, names: Sequence[str]) -> list[LockStatus]:
+    values = {"names": names} if where else {}
+    locks = db.fetch_all(_SELECT_LOCKS + where + _ORDER_BY_NAME, **values)
+    conjunction = where + " AND" if where else " WHERE"
+    disabled = {
+        row.lock_name: row
+        for row in db.fetch_all(_SELECT_SWITCHES + conjunction + _DISABLED_OLDEST_FIRST, **values)
+    }
+    return [_to_lock_status(row, disabled.get(row.lock_name)) for row in locks]
+
+
+def _to_lock_status(row: Row[Any], disable_row: Row[Any] | None) -> LockStatus:
+    enabled = bool(row.enabled)
+    return LockStatus(
+        row.lock_name,
+        enabled,
+        None if enabled or disable_row is None else _to_disable(disable_row),
+        None if row.id is None else _to_master(row),
+        row.term,
+    )
+
+
+def _to_disable(row: Row[Any]) -> DisabledStatus:
+    until = None if row.until is None else datetime.fromtimestamp(row.until / 1000, UTC)
+    resource = f"{row.namespace}/{row.name}" if row.name else ""
+    return DisabledStatus(row.reason, row.actor, row.source, as_utc_datetime(row.changed_at), until, resource)
+
+
+def _to_master(row: Row[Any]) -> MasterStatus:
+    return MasterStatus(
+        row.instance,
+        row.address,
+        row.pod,
+        row.node,
+        as_utc_datetime(row.acquired_at),
+        row.age_ms / 1000,
+        row.age_ms < row.lease_ms,
+    )

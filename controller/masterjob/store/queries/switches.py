@@ -1,0 +1,160 @@
+"""The switch: how people, files and resources stop and start a lock, and what ends a disable by itself.
+
+It is the only transaction of the protocol, and it is short. It locks the lock's row before anything else: two
+switches at once would otherwise each see only their own half, and one disable would be lost. A claim writes
+the same row, so it comes wholly before the switch or finds the lock disabled.
+
+Source: design sections 3.1 and 3.2.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, text
+
+from masterjob.election.values import HistoryEntry, TransitionKind
+from masterjob.errors import StoreUnavailable
+from masterjob.store.connection.connection import BoundedConnection, execute_statement
+from masterjob.store.connection.dialects import Dialect
+from masterjob.store.notifier import notify
+from masterjob.store.queries import history
+
+MAX_NAMES_PER_STATEMENT = 1_000
+"""How many names stand in one statement: far below every database's limit of parameters."""
+
+_EXISTING_LOCKS = "SELECT lock_name FROM master_lock WHERE lock_name IN :names"
+_NEW_LOCK_ROW = """(:name{0}, 0, NOT EXISTS (
+    SELECT 1 FROM master_control WHERE lock_name = :same{0} AND NOT enabled))"""
+
+_SELECT_LOCK_FOR_UPDATE = "SELECT lock_name FROM master_lock WHERE lock_name = :lock_name {for_update}"
+_SET_ENABLED = """
+    UPDATE master_lock SET enabled = NOT EXISTS (
+        SELECT 1 FROM master_control WHERE lock_name = :lock_name AND NOT enabled)
+    WHERE lock_name = :lock_name
+"""
+# A disable whose time has passed stands in nobody's way, though nobody has cleared it away yet.
+_ACTIVE_DISABLE = """
+    SELECT until FROM master_control WHERE lock_name = :lock_name AND source = :source AND NOT enabled
+    AND (until IS NULL OR until > {now_ms})
+"""
+_EXTEND_DISABLE = "UPDATE master_control SET until = :until WHERE lock_name = :lock_name AND source = :source"
+_DELETE_SWITCH = "DELETE FROM master_control WHERE lock_name = :lock_name AND source = :source"
+_INSERT_DISABLE = """
+    INSERT INTO master_control (lock_name, source, enabled, reason, actor, until, changed_at)
+    VALUES (:lock_name, :source, FALSE, :reason, :actor, :until, {now})
+"""
+_HAS_DISABLE = "SELECT 1 FROM master_control WHERE lock_name = :lock_name AND source = :source AND NOT enabled"
+_DELETE_DISABLE = _DELETE_SWITCH + " AND NOT enabled"
+_EXPIRED_DISABLES = "SELECT lock_name, source, actor FROM master_control WHERE NOT enabled AND until <= {now_ms}"
+_DELETE_EXPIRED_DISABLE = _DELETE_DISABLE + " AND until <= {now_ms}"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class DisableRequest:
+    """What is said with a disable. ``until_ms`` is in epoch milliseconds; None: until somebody enables."""
+
+    reason: str
+    actor: str
+    source: str
+    until_ms: int | None = None
+
+
+def chunks(items: Sequence[T]) -> Iterator[list[T]]:
+    """Return ``items`` in pieces that fit into one statement."""
+    return (
+        list(items[start : start + MAX_NAMES_PER_STATEMENT])
+        for start in range(0, len(items), MAX_NAMES_PER_STATEMENT)
+    )
+
+
+def ensure_locks(db: BoundedConnection, names: Sequence[str]) -> None:
+    """Write the rows that are not there yet; one that another instance writes meanwhile is as good."""
+    for chunk in chunks(sorted(set(names))):
+        existing = {row.lock_name for row in db.fetch_all(_EXISTING_LOCKS, names=chunk)}
+        missing = [name for name in chunk if name not in existing]
+        if missing:
+            new_rows = ", ".join(_NEW_LOCK_ROW.format(number) for number in range(len(missing)))
+            db.execute(
+                "{insert} master_lock (lock_name, term, enabled) VALUES " + new_rows + " {on_conflict_ignore}",
+                **{f"name{number}": name for number, name in enumerate(missing)},
+                **{f"same{number}": name for number, name in enumerate(missing)},
+            )
+
+
+def disable(db: BoundedConnection, lock_name: str, request: DisableRequest) -> bool:
+    """Disable the lock for this source; return False where it does so already.
+
+    Then its first reason stays, and of two ends the later: who disables a lock finds it disabled that long.
+    """
+    key = {"lock_name": lock_name, "source": request.source}
+    new_values = {"reason": request.reason, "actor": request.actor, "until": request.until_ms}
+
+    def apply_disable(connection: Connection) -> bool:
+        if (existing := execute_statement(connection, db.dialect, _ACTIVE_DISABLE, key).first()) is not None:
+            if existing.until is not None and (request.until_ms is None or request.until_ms > existing.until):
+                execute_statement(connection, db.dialect, _EXTEND_DISABLE, key | {"until": request.until_ms})
+            return False
+        execute_statement(connection, db.dialect, _DELETE_SWITCH, key)
+        execute_statement(connection, db.dialect, _INSERT_DISABLE, key | new_values)
+        return True
+
+    entry = HistoryEntry(lock_name, None, TransitionKind.DISABLED, request.reason, actor=request.actor)
+    return change_switch(db, entry, apply_disable)
+
+
+def enable(db: BoundedConnection, lock_name: str, actor: str, source: str) -> bool:
+    """Take this source's disable back; return False where it had none."""
+    if not db.fetch_all(_HAS_DISABLE, lock_name=lock_name, source=source):
+        return False  # and no row for a lock whose name was only mistyped
+    entry = HistoryEntry(
+        lock_name, None, TransitionKind.ENABLED, f"the disable ({source}) was taken back", actor=actor
+    )
+    return change_switch(db, entry, _deletion(db.dialect, _DELETE_DISABLE, lock_name, source))
+
+
+def end_expired_disables(db: BoundedConnection) -> None:
+    """End the disables whose time has come; one whose row is held just now waits for the next look."""
+    for expired in db.fetch_all(_EXPIRED_DISABLES):
+        reason = f"the time of the disable by {expired.actor} ({expired.source}) ended"
+        entry = HistoryEntry(expired.lock_name, None, TransitionKind.ENABLED, reason)
+        with contextlib.suppress(StoreUnavailable):
+            change_switch(
+                db, entry, _deletion(db.dialect, _DELETE_EXPIRED_DISABLE, expired.lock_name, expired.source)
+            )
+
+
+def _deletion(dialect: Dialect, statement: str, lock_name: str, source: str) -> Callable[[Connection], bool]:
+    key: dict[str, Any] = {"lock_name": lock_name, "source": source}
+    return lambda connection: execute_statement(connection, dialect, statement, key).rowcount > 0
+
+
+def change_switch(db: BoundedConnection, entry: HistoryEntry, change: Callable[[Connection], bool]) -> bool:
+    """Make a ``apply_disable`` to a lock's switches in the one transaction; others are told if it changed
+    anything.
+    """
+    ensure_locks(db, [entry.lock_name])
+    changed = db.run(lambda connection: _change_in_transaction(connection, db.dialect, entry, change))
+    if changed:
+        notify(db, [entry.lock_name])
+    return changed
+
+
+def _change_in_transaction(
+    connection: Connection, dialect: Dialect, entry: HistoryEntry, change: Callable[[Connection], bool]
+) -> bool:
+    """Where this fails half-way, the line drops the connection, and with it the server the transaction."""
+    key = {"lock_name": entry.lock_name}
+    for statement in dialect.begin_statements:
+        connection.execute(text(statement))
+    execute_statement(connection, dialect, _SELECT_LOCK_FOR_UPDATE, key)
+    changed = change(connection)
+    if changed:
+        execute_statement(connection, dialect, _SET_ENABLED, key)
+        history.write(connection, dialect, [entry])
+    for statement in dialect.commit_statements:
+        connection.execute(text(statement))
+    return changed

@@ -1,0 +1,129 @@
+"""One elector on a bench: virtual time, and a database that answers when the test says so."""
+
+from collections.abc import Iterable
+from random import Random
+from typing import TypeVar
+
+from masterjob.election.core.actions import Abandon, Action, RecordTransition
+from masterjob.election.core.commands import OpenSession, Renew, StoreCommand
+from masterjob.election.core.elector import Elector
+from masterjob.election.core.events import CoreEvent, Declare, Failure, Reply, Tick
+from masterjob.election.timing import Timing
+from masterjob.election.values import Identity, NewSession, Term, TransitionKind
+from tests.simulation.memory import MemoryDatabase
+
+EPOCH_MS = 1_700_000_000_000
+TIMING = Timing.of(1.0, stop_timeout=0.5, check_master_interval=5.0)  # lease 3 s, margin 0.56 s, trust 2.44 s
+
+ActionT = TypeVar("ActionT", bound=Action)
+
+
+class ElectorHarness:
+    """Commands are held back until `answer`, `fail` or `answer_all`; jobs start and stop only as the test says."""
+
+    def __init__(self, name: str = "me", database: MemoryDatabase | None = None) -> None:
+        self.now = 100.0
+        self.clock_offset = 0.0
+        self.database = database or MemoryDatabase(self._clock_ms)
+        self.store = self.database.connect()
+        self.elector = Elector(Identity(name), Random(1), self._new_id)
+        self.pending_commands: list[StoreCommand] = []
+        self.actions: list[Action] = []
+        self._name = name
+        self._last_id = 0
+
+    def _clock_ms(self) -> int:
+        return EPOCH_MS + int((self.now + self.clock_offset) * 1000)
+
+    def _new_id(self) -> str:
+        self._last_id += 1
+        return f"{self._name}/{self._last_id}"
+
+    # --- what happens ---
+
+    def submit(self, event: CoreEvent) -> list[Action]:
+        actions = self.elector.handle(event, self.now)
+        self.actions += actions
+        self.pending_commands += [action for action in actions if isinstance(action, StoreCommand)]
+        for action in actions:
+            if isinstance(action, Abandon) and action.command in self.pending_commands:
+                self.pending_commands.remove(action.command)
+        return actions
+
+    def declare(self, *names: str, timing: Timing = TIMING) -> None:
+        for name in names:
+            self.submit(Declare(name, timing))
+
+    def answer(self, command: StoreCommand) -> list[Action]:
+        if command in self.pending_commands:
+            self.pending_commands.remove(command)
+        return self.submit(Reply(command, command.execute(self.store)))
+
+    def fail(self, command: StoreCommand, error: str = "connection lost") -> list[Action]:
+        self.pending_commands.remove(command)
+        return self.submit(Failure(command, error))
+
+    def lose_reply(self, command: StoreCommand) -> list[Action]:
+        command.execute(self.store)
+        return self.fail(command, "the reply was lost")
+
+    def answer_all(self, except_for: type[StoreCommand] | tuple[type[StoreCommand], ...] = ()) -> None:
+        """Answer everything that is asked, and what is asked because of that."""
+        for _ in range(200):
+            to_answer = [command for command in self.pending_commands if not isinstance(command, except_for)]
+            if not to_answer:
+                return
+            for command in to_answer:
+                self.answer(command)
+        raise AssertionError(f"does not settle: {self.pending_commands}")
+
+    def advance(
+        self, seconds: float, except_for: type[StoreCommand] | tuple[type[StoreCommand], ...] = ()
+    ) -> None:
+        """Let time pass as the elector wants to be woken, and answer everything at once."""
+        end = self.now + seconds
+        while self.elector.next_tick_at() <= end:
+            self.now = max(self.now, self.elector.next_tick_at())
+            self.submit(Tick())
+            self.answer_all(except_for)
+        self.now = end
+        self.submit(Tick())
+        self.answer_all(except_for)
+
+    def advance_without_replies(self, seconds: float) -> None:
+        """Let time pass while the database says nothing at all."""
+        self.advance(seconds, except_for=StoreCommand)
+
+    # --- what is there ---
+
+    def become_master(self, *names: str) -> Term:
+        self.declare(*names)
+        self.answer_all()
+        self.advance(0.5)
+        term = self.elector.current_term(names[0])
+        assert term is not None
+        return term
+
+    def add_rival(self, session_id: str = "rival/1", instance: str = "rival", lease_ms: int = 3000) -> None:
+        self.store.open_session(NewSession(session_id, Identity(instance), lease_ms))
+
+    def actions_of(self, action_type: type[ActionT]) -> list[ActionT]:
+        return [action for action in self.actions if isinstance(action, action_type)]
+
+    def pending(self, *command_types: type[StoreCommand]) -> list[StoreCommand]:
+        return [command for command in self.pending_commands if isinstance(command, command_types)]
+
+    def next_heartbeat(self) -> StoreCommand:
+        """Wait for the next heartbeat to be sent, and hold its answer back."""
+        while not self.pending(OpenSession, Renew):
+            self.advance(0.01, except_for=(OpenSession, Renew))
+        (heartbeat,) = self.pending(OpenSession, Renew)
+        return heartbeat
+
+    def history(self) -> list[tuple[TransitionKind, str]]:
+        return [(action.entry.kind, action.entry.reason) for action in self.actions_of(RecordTransition)]
+
+
+def single(actions: Iterable[Action], action_type: type[ActionT]) -> ActionT:
+    (action,) = [action for action in actions if isinstance(action, action_type)]
+    return action

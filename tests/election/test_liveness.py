@@ -1,0 +1,125 @@
+"""When a session is dead (design 3.3)."""
+
+from masterjob.election.core.liveness import LivenessDetector
+from masterjob.election.values import SessionList, SessionRow
+
+NO_OWN_SESSIONS: frozenset[str] = frozenset()
+EPOCH = 1_700_000_000.0
+
+
+class DetectorHarness:
+    """Looks at one session with a lease of 10 s; its looks take no time unless said."""
+
+    def __init__(self) -> None:
+        self.detector = LivenessDetector()
+        self.clock_error = 0.0
+
+    def observe(
+        self,
+        now: float,
+        beat: int,
+        beat_written_at: float,
+        duration: float = 0.0,
+        clock_error_at_beat: float | None = None,
+    ) -> None:
+        """``beat_written_at`` is when the beat was written; ``clock_error_at_beat`` the clock error at that
+        time.
+        """
+        clock = EPOCH + now + duration / 2 + self.clock_error
+        written_at = (
+            EPOCH + beat_written_at + (self.clock_error if clock_error_at_beat is None else clock_error_at_beat)
+        )
+        row = SessionRow("s", "rival", beat, round((clock - written_at) * 1000), 10_000)
+        self.detector.observe(SessionList(round(clock * 1000), (row,)), now, now + duration, NO_OWN_SESSIONS)
+
+    def if_stale_at(self, now: float) -> bool | None:
+        """None: not yet; else whether the database's own test has to agree."""
+        return next((suspect.if_stale for suspect in self.detector.suspects(now)), None)
+
+
+def test_a_session_is_dead_when_its_lease_has_passed_since_its_last_heartbeat() -> None:
+    harness = DetectorHarness()
+    harness.observe(0.0, beat=1, beat_written_at=-1.0)
+    harness.observe(5.0, beat=2, beat_written_at=4.0)
+    assert harness.if_stale_at(13.99) is None
+    assert harness.if_stale_at(14.01) is True
+
+
+def test_a_session_that_beats_is_never_suspected() -> None:
+    harness = DetectorHarness()
+    for beat in range(40):
+        harness.observe(beat * 5.0, beat=beat, beat_written_at=beat * 5.0 - 1)
+        assert harness.if_stale_at(beat * 5.0 + 4.9) is None
+
+
+def test_the_very_first_observation_takes_every_beat_for_new() -> None:
+    harness = DetectorHarness()
+    harness.observe(0.0, beat=7, beat_written_at=-3600.0)
+    assert harness.if_stale_at(9.99) is None
+    assert harness.if_stale_at(10.01) is True
+
+
+def test_an_observation_after_a_pause_is_like_a_very_first_one() -> None:
+    harness = DetectorHarness()
+    harness.observe(0.0, beat=1, beat_written_at=-1.0)
+    harness.observe(50.0, beat=2, beat_written_at=41.0)
+    assert harness.if_stale_at(52.0) is None
+    assert harness.if_stale_at(60.01) is True
+
+
+def test_a_database_clock_that_jumps_forward_before_the_observation_evicts_nobody() -> None:
+    harness = DetectorHarness()
+    harness.observe(0.0, beat=1, beat_written_at=-1.0)
+    harness.clock_error = 3600.0
+    harness.observe(5.0, beat=2, beat_written_at=4.0, clock_error_at_beat=0.0)
+    assert harness.if_stale_at(14.99) is None
+    assert harness.if_stale_at(15.01) is True
+
+
+def test_a_database_clock_that_jumps_forward_after_the_observation_changes_nothing() -> None:
+    harness = DetectorHarness()
+    harness.observe(0.0, beat=1, beat_written_at=-1.0)
+    harness.observe(5.0, beat=2, beat_written_at=4.0)
+    harness.clock_error = 3600.0
+    harness.observe(10.0, beat=2, beat_written_at=4.0, clock_error_at_beat=0.0)
+    assert harness.if_stale_at(13.99) is None
+    assert harness.if_stale_at(14.01) is True
+
+
+def test_a_database_clock_that_gains_slowly_makes_nobody_look_older_than_he_is() -> None:
+    harness = DetectorHarness()
+    harness.observe(0.0, beat=1, beat_written_at=-1.0)
+    harness.clock_error = 0.08  # within what counts as drift, so it has to be taken off the age
+    harness.observe(5.0, beat=2, beat_written_at=4.0, clock_error_at_beat=0.0)
+    assert harness.if_stale_at(14.0) is None
+
+
+def test_after_a_jump_back_standstill_for_one_and_a_quarter_leases_is_enough() -> None:
+    harness = DetectorHarness()
+    harness.observe(0.0, beat=1, beat_written_at=-1.0)
+    harness.observe(5.0, beat=2, beat_written_at=4.0)
+    harness.clock_error = -3600.0
+    harness.observe(10.0, beat=2, beat_written_at=4.0, clock_error_at_beat=0.0)
+    assert harness.if_stale_at(17.49) is None
+    assert harness.if_stale_at(17.51) is False
+
+
+def test_the_delay_of_an_observation_counts_for_the_session() -> None:
+    harness = DetectorHarness()
+    harness.observe(0.0, beat=1, beat_written_at=-1.0)
+    harness.observe(5.0, beat=2, beat_written_at=4.5, duration=2.0)
+    assert harness.if_stale_at(15.4) is None
+
+
+def test_a_session_that_was_new_since_the_last_observation_is_believed_its_age() -> None:
+    harness = DetectorHarness()
+    harness.detector.observe(SessionList(round(EPOCH * 1000), ()), 0.0, 0.0, NO_OWN_SESSIONS)
+    harness.observe(5.0, beat=1, beat_written_at=2.0)
+    assert harness.if_stale_at(12.01) is True
+
+
+def test_our_own_sessions_are_not_watched() -> None:
+    detector = LivenessDetector()
+    session_list = SessionList(0, (SessionRow("mine", "me", 1, 99_000, 10_000),))
+    detector.observe(session_list, 0.0, 0.0, frozenset({"mine"}))
+    assert not list(detector.suspects(1e6))

@@ -1,0 +1,103 @@
+"""The trust of a session (design 3.4)."""
+
+from itertools import pairwise
+
+import pytest
+
+from masterjob.election.core.session import NEVER, Session, SessionPhase
+from masterjob.election.timing import Timing
+
+TIMING = Timing.of(8.0)  # lease 24 s, margin 2.48 s, trust 21.52 s
+
+
+def trusted_session(timing: Timing = TIMING) -> Session:
+    session = Session("s", timing, now=0.0)
+    session.record_renewal(sent=0.0, now=0.0)
+    return session
+
+
+def test_trust_is_counted_from_the_sending_not_from_the_reply() -> None:
+    session = trusted_session()
+    session.record_renewal(sent=8.0, now=15.0)
+    assert session.trusted_until == pytest.approx(8.0 + 21.52)
+
+
+def test_trust_ends_before_the_lease_by_the_stop_timeout_and_two_percent() -> None:
+    session = trusted_session()
+    assert session.expires_at - session.trusted_until == pytest.approx(2.0 + 0.02 * 24)
+
+
+def test_a_late_reply_of_an_older_renewal_takes_nothing_away() -> None:
+    session = trusted_session()
+    session.record_renewal(sent=8.0, now=8.1)
+    session.record_renewal(sent=3.0, now=9.0)
+    assert session.trusted_until == pytest.approx(8.0 + 21.52)
+
+
+def test_a_renewal_whose_trust_is_over_when_it_is_answered_gives_none() -> None:
+    session = trusted_session()
+    session.phase = SessionPhase.UNTRUSTED
+    session.record_renewal(sent=1.0, now=60.0)
+    assert session.phase is SessionPhase.UNTRUSTED
+    assert session.trust_left(60.0) == 0
+
+
+def test_a_session_that_is_not_open_yet_is_not_trusted() -> None:
+    assert Session("s", TIMING, now=0.0).trust_left(0.0) == 0
+
+
+def test_a_claim_needs_a_heartbeat_of_trust_besides_the_stop_that_the_margin_holds() -> None:
+    session = trusted_session()
+    assert session.can_claim(21.52 - 8.0 - 0.01)
+    assert not session.can_claim(21.52 - 8.0 + 0.01)
+
+
+def test_a_long_stop_does_not_forbid_claims() -> None:
+    """With ``stop timeout + heartbeat`` of *trust* demanded, such a lock could never be claimed at all."""
+    assert trusted_session(Timing.of(1.0, stop_timeout=30.0)).can_claim(0.1)
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3, 10])
+def test_all_retries_fit_in_the_trust_that_is_left_when_every_attempt_hangs(retries: int) -> None:
+    session, now = trusted_session(Timing.of(8.0, max_heartbeat_retry_count=retries)), 8.0
+    attempts = 0
+    while not session.retries_exhausted:
+        assert now >= session.renew_at
+        sent, now = now, now + session.attempt_timeout(now)
+        session.record_failure(sent, now, jitter=0.5)
+        attempts += 1
+        now = max(now, session.renew_at)
+    assert attempts == retries + 1
+    assert now < session.trusted_until
+
+
+def test_retries_are_spread_over_the_trust_when_attempts_fail_at_once() -> None:
+    session, now, times = trusted_session(), 8.0, []
+    while not session.retries_exhausted:
+        times.append(now)
+        session.record_failure(now, now + 0.001, jitter=0.5)
+        now = session.renew_at
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert all(gap == pytest.approx(13.52 / 5, rel=0.01) for gap in gaps)
+
+
+def test_without_trust_the_next_attempt_comes_soon_and_not_at_everybodys_same_moment() -> None:
+    session = trusted_session()
+    session.phase = SessionPhase.UNTRUSTED
+    session.record_failure(sent=30.0, now=30.0, jitter=0.0)
+    soonest = session.renew_at
+    session.record_failure(sent=30.0, now=30.0, jitter=1.0)
+    assert 30.0 < soonest < session.renew_at <= 32.0
+
+
+def test_the_clock_alone_leads_from_trust_to_expiry() -> None:
+    session = trusted_session()
+    assert session.next_expiry() == session.trusted_until
+    session.phase = SessionPhase.UNTRUSTED
+    assert session.next_expiry() == session.expires_at
+    session.phase = SessionPhase.EXPIRED
+    assert session.next_expiry() == NEVER
+
+
+def test_the_row_never_carries_a_shorter_lease_than_the_master_reckons_with() -> None:
+    assert Timing.of(1.0, 12.2444443, 10.0 * 0.9).lease_ms >= 12244.4443

@@ -1,0 +1,75 @@
+"""What a job meets on stage: a term, somebody to report to, threads and loops that do as they are told."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+from masterjob.concurrency.thread_pool import ThreadPool
+from masterjob.election.term import LiveTerm
+from masterjob.election.values import Term
+
+WAIT_TIMEOUT = 20.0  # seconds that a test waits for what must come; nothing here waits for what must not
+
+
+def live_term(trust: float = 60.0) -> LiveTerm:
+    def refuse_guard(connection: object, term: Term) -> None:
+        raise AssertionError("nobody guards here")
+
+    return LiveTerm(Term("the lock", 7), lambda: trust, refuse_guard)
+
+
+class RecordingReport:
+    """A report that remembers what it was told, in order."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.errors: list[BaseException] = []
+        self._changed = threading.Condition()
+
+    def _record(self, event: str) -> None:
+        with self._changed:
+            self.events.append(event)
+            self._changed.notify_all()
+
+    def started(self) -> None:
+        self._record("started")
+
+    def start_failed(self, error: BaseException) -> None:
+        self.errors.append(error)
+        self._record("start failed")
+
+    def stopped(self) -> None:
+        self._record("stopped")
+
+    def wait_for(self, event: str) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: event in self.events, WAIT_TIMEOUT), (
+                f"{event} never came: {self.events}"
+            )
+
+
+class ManualThreadPool(ThreadPool):
+    """A pool without threads: what is handed in is called when the test says so, in the test's own thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pending: list[Callable[[], None]] = []
+
+    def submit(self, function: Callable[[], None]) -> None:
+        self.pending.append(function)
+
+    def ensure_idle_thread(self) -> None: ...
+
+    def run_next(self) -> None:
+        self.pending.pop(0)()
+
+    def run_all(self) -> None:
+        while self.pending:
+            self.run_next()
+
+
+def spin_loop(loop: asyncio.AbstractEventLoop, iterations: int = 10) -> None:
+    """Let a loop that the test holds still do what it has to do by now."""
+    for _ in range(iterations):
+        loop.call_soon(loop.stop)
+        loop.run_forever()

@@ -1,0 +1,67 @@
+"""What the tests of commands watch: whether anything of a command runs, and what was logged of it."""
+
+import logging
+import os
+import select
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from masterjob.concurrency.clock import clock
+from tests.jobs.fixtures import WAIT_TIMEOUT
+
+
+class ProcessPipe:
+    """A pipe that a command and all that it starts hold open: its end is the end of the last of them."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "life"
+        os.mkfifo(self._path)
+        self._fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
+        self._received = b""
+
+    def shell_argv(self, script: str) -> tuple[str, ...]:
+        """Return a command that runs ``script`` in a shell, where ``>&9`` is heard here."""
+        return ("sh", "-c", f"exec 9>'{self._path}'; {script}")
+
+    def wait_for(self, word: str) -> None:
+        while word.encode() not in self._received:
+            assert self._read_more(), f"{word} never came: {self._received!r}"
+
+    def wait_until_gone(self) -> float:
+        """Return the local time at which nothing of the command ran any more."""
+        while self._read_more():
+            pass
+        return clock()
+
+    def _read_more(self) -> bool:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        assert poll.poll(WAIT_TIMEOUT * 1000), f"neither a word nor an end came after {self._received!r}"
+        data = os.read(self._fd, 4096)
+        self._received += data
+        return bool(data)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class LogCapture(logging.Handler):
+    """What was logged, line by line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[tuple[str, str]] = []
+        self._changed = threading.Condition()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with self._changed:
+            self.lines.append((record.levelname, record.getMessage()))
+            self._changed.notify_all()
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(condition, WAIT_TIMEOUT), self.lines[-20:]
+
+    def wait_for(self, level: str, line: str) -> None:
+        self.wait_until(lambda: (level, line) in self.lines)

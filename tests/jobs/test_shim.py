@@ -1,0 +1,260 @@
+"""The shim: a command never outlives its master, whatever becomes of the controller. Real processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import masterjob
+from masterjob.concurrency.clock import clock
+from masterjob.concurrency.thread_pool import ThreadPool
+from masterjob.election.term import LiveTerm
+from masterjob.election.values import Term
+from masterjob.jobs.exec.command import ExecCommand
+from masterjob.jobs.exec.job import ExecJob
+from masterjob.jobs.exec.shim import LaunchRequest
+from masterjob.jobs.exec.shim_client import ShimClient
+from tests.jobs.fixtures import WAIT_TIMEOUT, RecordingReport
+from tests.jobs.process_checks import LogCapture, ProcessPipe
+
+POOL = ThreadPool("test-shims")
+LOOP_FOREVER = "while :; do sleep 0.1; done"  # short: a shell looks at its traps only between two commands
+STUBBORN = f"trap '' TERM; sleep 600 & echo up >&9; {LOOP_FOREVER}"
+LEFT_THE_GROUP = f"setsid sh -c 'echo up >&9; {LOOP_FOREVER}' & {LOOP_FOREVER}"
+
+CONTROLLER = """
+    import sys, threading
+    from masterjob.concurrency.clock import clock
+    from masterjob.election.term import LiveTerm
+    from masterjob.election.values import Term
+    from masterjob.jobs.exec.command import ExecCommand
+    from masterjob.concurrency.thread_pool import ThreadPool
+    from masterjob.jobs.exec.job import ExecJob
+
+    class Report:
+        def started(self): pass
+        def start_failed(self, error): print("failed", error, flush=True)
+        def stopped(self): pass
+
+    trust, stop_timeout, *argv = sys.argv[1:]
+    job = ExecJob(ExecCommand(tuple(argv)), ThreadPool(), float(stop_timeout))
+    job.start(LiveTerm(Term("the lock", 7), lambda: float(trust), None), Report())
+    {then}
+    threading.Event().wait()
+"""
+
+FORK = """
+import os
+reader = open({go!r})
+if not os.fork():
+    open({forked!r}, "w").close()
+    reader.read()
+    os._exit(0)
+"""
+
+
+@contextmanager
+def run_controller(
+    argv: tuple[str, ...], trust: float = 60.0, stop_timeout: float = 1.0, then: str = ""
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a controller that always has ``trust_left`` seconds left, as long as it runs itself."""
+    program = textwrap.dedent(CONTROLLER).replace("{then}", then)
+    source_root = str(Path(str(masterjob.__file__)).parents[1])
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(trust), str(stop_timeout), *argv],
+        env={**os.environ, "PYTHONPATH": source_root},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+class AdjustableTrust:
+    """The trust of a term, as the test sets it."""
+
+    def __init__(self, seconds: float) -> None:
+        self.ends_at = clock() + seconds
+        self.term = LiveTerm(Term("the lock", 7), lambda: self.ends_at - clock(), _refuse_guard)
+
+
+def _refuse_guard(connection: object, term: Term) -> None:
+    raise AssertionError("nobody guards here")
+
+
+@pytest.mark.parametrize("script", [STUBBORN, LEFT_THE_GROUP], ids=["who ignores SIGTERM", "who left the group"])
+def test_a_controller_that_is_killed_takes_all_of_its_command_along(
+    process_pipe: ProcessPipe, script: str
+) -> None:
+    with run_controller(process_pipe.shell_argv(script), stop_timeout=600.0) as process:
+        process_pipe.wait_for("up")
+        process.kill()
+        process_pipe.wait_until_gone()
+
+
+def test_a_fork_of_the_controller_that_holds_the_pipe_open_saves_nothing(
+    process_pipe: ProcessPipe, tmp_path: Path
+) -> None:
+    go, forked = tmp_path / "go", tmp_path / "forked"
+    os.mkfifo(go)
+    os.mkfifo(forked)
+    with run_controller(
+        process_pipe.shell_argv(STUBBORN), stop_timeout=600.0, then=FORK.format(go=str(go), forked=str(forked))
+    ) as process:
+        process_pipe.wait_for("up")
+        with go.open("w"):  # both wait for the other; when this is closed again, the fork ends
+            forked.read_text()
+            process.kill()
+            process_pipe.wait_until_gone()
+
+
+def test_a_controller_that_is_frozen_loses_its_command_when_the_trust_ends(process_pipe: ProcessPipe) -> None:
+    with run_controller(
+        process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}"), trust=1.0, stop_timeout=600.0
+    ) as process:
+        process_pipe.wait_for("up")
+        process.send_signal(signal.SIGSTOP)
+        process_pipe.wait_until_gone()
+        process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("script", [STUBBORN, LEFT_THE_GROUP], ids=["who ignores SIGTERM", "who left the group"])
+def test_a_frozen_controller_s_command_is_killed_within_trust_and_stop_timeout(
+    process_pipe: ProcessPipe, script: str
+) -> None:
+    with run_controller(process_pipe.shell_argv(script), trust=0.5, stop_timeout=1.0) as process:
+        process_pipe.wait_for("up")
+        process.send_signal(signal.SIGSTOP)
+        process_pipe.wait_until_gone()
+        process.send_signal(signal.SIGCONT)
+
+
+def test_a_command_lives_as_long_as_the_trust_is_prolonged(process_pipe: ProcessPipe) -> None:
+    trust, report = AdjustableTrust(0.6), RecordingReport()
+    job = ExecJob(
+        ExecCommand(process_pipe.shell_argv("echo up >&9; sleep 1.5; echo still >&9; sleep 600")), POOL, 1.0
+    )
+    job.start(trust.term, report)
+    process_pipe.wait_for("up")
+    first, trust.ends_at = trust.ends_at, clock() + 60
+    process_pipe.wait_for("still")
+    assert clock() > first
+    job.stop()
+    report.wait_for("stopped")
+    assert report.events == ["stopped"]
+
+
+def test_trust_that_becomes_shorter_is_believed_too(process_pipe: ProcessPipe) -> None:
+    trust, report = AdjustableTrust(60.0), RecordingReport()
+    job = ExecJob(ExecCommand(process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}")), POOL, 1.0)
+    job.start(trust.term, report)
+    process_pipe.wait_for("up")
+    trust.ends_at = clock() + 0.6
+    assert process_pipe.wait_until_gone() >= trust.ends_at - 0.1
+    job.stop()
+    report.wait_for("stopped")
+
+
+def test_the_end_of_the_trust_ends_the_command_without_being_asked_and_is_no_failure(
+    process_pipe: ProcessPipe, log: LogCapture
+) -> None:
+    trust, report = AdjustableTrust(0.4), RecordingReport()
+    job = ExecJob(
+        ExecCommand(process_pipe.shell_argv(f"trap 'echo asked >&9; exit 1' TERM; echo up >&9; {LOOP_FOREVER}")),
+        POOL,
+        1.0,
+    )
+    job.start(trust.term, report)
+    process_pipe.wait_until_gone()
+    process_pipe.wait_for("asked")
+    log.wait_for("WARNING", "the lock: the trust has ended, so does the command")
+    log.wait_for("INFO", "the lock: the command has ended with exit code 1")
+    job.stop()
+    report.wait_for("stopped")
+    assert report.events == ["stopped"]
+
+
+def test_a_shim_that_was_not_told_in_time_says_so(
+    process_pipe: ProcessPipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never_extend(_shim_client: ShimClient, trust_left: Callable[[], float]) -> float:
+        return trust_left()
+
+    monkeypatch.setattr(ShimClient, "extend_trust", never_extend)
+    trust, report = AdjustableTrust(0.6), RecordingReport()
+    job = ExecJob(ExecCommand(process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}")), POOL, 1.0)
+    job.start(trust.term, report)
+    process_pipe.wait_for("up")
+    trust.ends_at += 60
+    report.wait_for("start failed")
+    assert "was not told in time that the trust goes on" in str(report.errors[0])
+    job.stop()
+    report.wait_for("stopped")
+
+
+def test_a_shim_that_is_killed_takes_the_command_along_and_is_a_failure(
+    process_pipe: ProcessPipe, log: LogCapture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shims = list[subprocess.Popen[bytes]]()
+    popen = subprocess.Popen
+
+    def recording_popen(*arguments: object, **options: object) -> subprocess.Popen[bytes]:
+        shims.append(popen(*arguments, **options))  # type: ignore[call-overload]  # passed on as it is
+        return shims[-1]
+
+    monkeypatch.setattr("masterjob.jobs.exec.shim_client.subprocess.Popen", recording_popen)
+    trust, report = AdjustableTrust(60.0), RecordingReport()
+    job = ExecJob(
+        ExecCommand(process_pipe.shell_argv(f"(trap '' TERM; {LOOP_FOREVER}) & echo up >&9; {LOOP_FOREVER}")),
+        POOL,
+        1.0,
+    )
+    job.start(trust.term, report)
+    process_pipe.wait_for("up")
+    shims[0].kill()
+    report.wait_for("start failed")
+    assert "the shim of the command was killed" in str(report.errors[0])
+    process_pipe.wait_until_gone()
+    job.stop()
+    report.wait_for("stopped")
+
+
+def test_a_command_that_is_due_before_it_could_start_is_not_started(log: LogCapture, tmp_path: Path) -> None:
+    marker = tmp_path / "started"
+    trust, report = AdjustableTrust(60.0), RecordingReport()
+    job = ExecJob(ExecCommand(("touch", str(marker))), POOL, 1.0)
+    launch_request = ExecCommand.launch_request
+
+    def expired_launch_request(
+        command: ExecCommand, term: LiveTerm, now: float, trust_left: float, grace_period: float
+    ) -> LaunchRequest:
+        return launch_request(command, term, now - 100, trust_left, grace_period)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ExecCommand, "launch_request", expired_launch_request)
+        job.start(trust.term, report)
+        log.wait_for("WARNING", "the lock: the trust has ended, so does the command")
+    job.stop()
+    report.wait_for("stopped")
+    assert not marker.exists()
+
+
+def test_many_commands_share_one_trust_feed_thread(tmp_path: Path) -> None:
+    trust, reports, jobs = AdjustableTrust(60.0), [RecordingReport() for _ in range(20)], list[ExecJob]()
+    for report in reports:
+        jobs.append(ExecJob(ExecCommand(("true",)), POOL, WAIT_TIMEOUT))
+        jobs[-1].start(trust.term, report)
+    for report in reports:
+        report.wait_for("started")
+    assert [thread.name for thread in threading.enumerate()].count("masterjob trust feed") == 1
+    for job, report in zip(jobs, reports, strict=True):
+        job.stop()
+        report.wait_for("stopped")

@@ -1,0 +1,200 @@
+"""A call that hangs fails in time, whoever hangs; after any error the next call has a fresh connection."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from masterjob.errors import StoreUnavailable
+from masterjob.store.database import Database
+from tests.servers import Server
+from tests.servers.process import free_port, frozen
+from tests.store.conftest import SqlBackend, open_session
+
+FOREVER = 3600.0
+"""Seconds: whatever waits for that long ends with the time limit of the test."""
+
+_HANGING_STATEMENTS = {"postgresql": f"SELECT pg_sleep({FOREVER})", "mariadb": f"SELECT SLEEP({FOREVER})"}
+
+
+@pytest.fixture(params=list(_HANGING_STATEMENTS))
+def server_backend(request: pytest.FixtureRequest) -> SqlBackend:
+    backend: SqlBackend = request.getfixturevalue(f"{request.param}_backend")
+    return backend
+
+
+@pytest.fixture
+def black_hole() -> Iterator[int]:
+    """A port that accepts and never says anything."""
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as listener:
+        yield listener.getsockname()[1]
+
+
+def assert_fails_when_aborted(call: Callable[[], object], abort: Callable[[], None]) -> None:
+    """Only an abort ends the call: it is asked for until then, whether the call hangs already or is about to."""
+    failed = threading.Event()
+
+    def abort_repeatedly() -> None:
+        while not failed.wait(0.05):
+            abort()
+
+    aborter = threading.Thread(target=abort_repeatedly)
+    aborter.start()
+    try:
+        with pytest.raises(StoreUnavailable):
+            call()
+    finally:
+        failed.set()
+        aborter.join()
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "mysql"])
+def test_a_connect_that_hangs_ends_with_the_timeout(black_hole: int, scheme: str) -> None:
+    store = Database(f"{scheme}://user:secret@127.0.0.1:{black_hole}/db").connect(0.4)
+    with pytest.raises(StoreUnavailable, match="no connection within") as raised:
+        store.list_sessions()
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "mysql"])
+def test_a_connect_that_hangs_can_be_aborted(black_hole: int, scheme: str) -> None:
+    store = Database(f"{scheme}://user:secret@127.0.0.1:{black_hole}/db").connect(FOREVER)
+    assert_fails_when_aborted(store.list_sessions, store.abort)
+
+
+def test_a_statement_that_hangs_can_be_aborted(server_backend: SqlBackend) -> None:
+    store = server_backend.connect(timeout=FOREVER)
+    store.list_sessions()
+    assert_fails_when_aborted(lambda: store._db.fetch_all(_HANGING_STATEMENTS[server_backend.name]), store.abort)
+    assert store.list_sessions().sessions == ()
+
+
+def test_a_statement_that_hangs_ends_with_the_timeout(server_backend: SqlBackend) -> None:
+    store = server_backend.connect(timeout=0.5)
+    store.list_sessions()
+    with pytest.raises(StoreUnavailable):  # in the server's words or in ours, whoever was first
+        store._db.fetch_all(_HANGING_STATEMENTS[server_backend.name])
+    assert store.list_sessions().sessions == ()
+
+
+def test_a_frozen_backend_is_given_up(postgresql_backend: SqlBackend) -> None:
+    store = postgresql_backend.connect(timeout=0.5)
+    pid = store._db.fetch_all("SELECT pg_backend_pid()")[0][0]
+    with frozen(pid):
+        with pytest.raises(StoreUnavailable, match="no answer within"):
+            store.list_sessions()
+        assert store.list_sessions().sessions == ()
+
+
+def test_a_frozen_server_is_given_up(mariadb_backend: SqlBackend, mariadb: Server) -> None:
+    store = mariadb_backend.connect(timeout=0.5)
+    store.list_sessions()
+    with frozen(mariadb.pid):
+        with pytest.raises(StoreUnavailable):
+            store.list_sessions()
+        with pytest.raises(StoreUnavailable):
+            store.list_sessions()
+    assert store.list_sessions().sessions == ()
+
+
+def test_a_writer_that_waits_for_another_ends_with_the_timeout(sqlite_backend: SqlBackend) -> None:
+    store = sqlite_backend.connect(timeout=0.3)
+    session_id = open_session(store)
+    pending_disable = sqlite_backend.begin_disable("job")
+    with pytest.raises(StoreUnavailable, match="locked"):
+        store.renew(session_id, "one")
+    pending_disable.rollback()
+    pending_disable.close()
+    assert store.renew(session_id, "one") is not None
+
+
+def test_a_connection_that_was_cut_is_replaced_at_the_next_call(postgresql_backend: SqlBackend) -> None:
+    store = postgresql_backend.connect()
+    pid = store._db.fetch_all("SELECT pg_backend_pid() AS pid")[0].pid
+    postgresql_backend.execute("SELECT pg_terminate_backend(:pid, 5000)", pid=pid)
+    with pytest.raises(StoreUnavailable):
+        store.list_sessions()
+    assert store.list_sessions().sessions == ()
+
+
+def test_a_store_that_was_aborted_while_idle_works_again(sql_backend: SqlBackend) -> None:
+    store = sql_backend.connect()
+    store.abort()
+    store.list_sessions()
+    store.abort()
+    if sql_backend.name != "sqlite":
+        with pytest.raises(StoreUnavailable):
+            store.list_sessions()
+    assert store.list_sessions().sessions == ()
+
+
+def test_a_server_that_is_not_there_is_an_answer_without_the_password() -> None:
+    for scheme in ("postgresql", "mysql"):
+        store = Database(f"{scheme}://user:s3cr3t@127.0.0.1:{free_port()}/db").connect(2)
+        with pytest.raises(StoreUnavailable) as raised:
+            store.list_sessions()
+        assert "s3cr3t" not in repr(raised.value) + repr(raised.value.__cause__)
+
+
+def test_an_error_does_not_show_the_values_of_the_statement(sql_backend: SqlBackend) -> None:
+    store = sql_backend.connect()
+    with pytest.raises(StoreUnavailable) as raised:
+        store._db.fetch_all("SELECT :secret FROM nowhere", secret="s3cr3t")
+    assert "s3cr3t" not in str(raised.value) + str(raised.value.__cause__)
+
+
+def test_a_session_has_its_limits(postgresql_backend: SqlBackend) -> None:
+    db = postgresql_backend.connect(timeout=5)._db
+    names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    assert [db.fetch_all(f"SHOW {name}")[0][0] for name in names] == ["4s", "4s", "3s"]
+    assert db.fetch_all("SHOW transaction_isolation")[0][0] == "read committed"
+    assert db.fetch_all("SHOW application_name")[0][0] == "masterjob"
+
+
+def test_a_mariadb_session_has_its_limits(mariadb_backend: SqlBackend) -> None:
+    db = mariadb_backend.connect(timeout=5)._db
+    names = ("innodb_lock_wait_timeout", "max_statement_time", "tx_isolation")
+    values = [db.fetch_all(f"SELECT @@{name}")[0][0] for name in names]
+    assert [values[0], float(values[1]), values[2]] == [4, 4.0, "READ-COMMITTED"]
+
+
+def test_an_sqlite_connection_has_foreign_keys_and_a_log_ahead(sqlite_backend: SqlBackend) -> None:
+    db = sqlite_backend.connect()._db
+    assert db.fetch_all("PRAGMA foreign_keys")[0][0] == 1
+    assert db.fetch_all("PRAGMA journal_mode")[0][0] == "wal"
+
+
+def test_renewals_do_not_grow_the_table(postgresql_backend: SqlBackend) -> None:
+    store = postgresql_backend.connect()
+    session_id = open_session(store)
+    for _ in range(50):
+        store.renew(session_id, "one")
+    store._db.fetch_all("SELECT pg_stat_force_next_flush()")
+    (row,) = store._db.fetch_all(
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'master_session'"
+    )
+    assert row.n_tup_upd >= 50
+    assert row.n_tup_hot_upd >= 0.9 * row.n_tup_upd
+
+
+@pytest.mark.parametrize("then", ["deleted", "replaced"])
+def test_a_file_that_is_not_there_any_more_gives_no_answer(
+    then: str, sqlite_backend: SqlBackend, tmp_path: Path
+) -> None:
+    """Whoever goes on with the old one is alone with it, and everybody else elects another."""
+    file = Path(str(make_url(sqlite_backend.url).database))
+    store = sqlite_backend.connect()
+    session_id = open_session(store)
+    assert store.renew(session_id, "one") is not None
+    if then == "replaced":
+        (tmp_path / "another").write_bytes(b"")
+        (tmp_path / "another").replace(file)
+    else:
+        file.unlink()
+    with pytest.raises(StoreUnavailable, match="deleted or replaced"):
+        store.renew(session_id, "one")
+    with pytest.raises(StoreUnavailable, match="no such table"):
+        store.renew(session_id, "one")
