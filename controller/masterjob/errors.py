@@ -1,8 +1,9 @@
 """What can go wrong, as a tree.
 
 MasterJobError
-├── SettingError        an argument, variable or file says something that cannot be   (also a ValueError)
-│   └── TimingError     the timing breaks the one inequality of the protocol
+├── InvalidValue        a value is not valid   (also a ValueError)
+│   └── SettingError    an argument, environment variable or file has a value that is not valid
+│       └── TimingError the timing breaks the one inequality of the protocol
 ├── StoreUnavailable    the database gave no answer, or none that decides anything
 └── TermLost            the term is over; what it guarded must not happen
 
@@ -14,7 +15,11 @@ class MasterJobError(Exception):
     """Base of every error that this package raises on purpose."""
 
 
-class SettingError(MasterJobError, ValueError):
+class InvalidValue(MasterJobError, ValueError):
+    """A value is not valid. The message names it and says what fixes it."""
+
+
+class SettingError(InvalidValue):
     """A setting is missing or wrong. The message names it, where it came from, and what would do."""
 
 

@@ -1,4 +1,9 @@
-"""Time and threads, without a word of the domain: the local clock, a work queue, a pool of threads.
+"""Time and threads, without a word of the domain.
 
-What must not be here: anything else of ours.
+    clock.py        the local clock, which also runs while the machine sleeps
+    backoff.py      how long to wait before the next attempt
+    workqueue.py    names to work on, each by one thread at a time, with retries
+    thread_pool.py  daemon threads that calls run on
+
+What must not be here: anything else of this package but its errors.
 """
