@@ -5,6 +5,8 @@ BIN := .venv/bin
 FOR ?= 0s
 SEEDS ?= 1000
 WEATHER ?= calm
+# The last resort against a hang; a single test has its own limit in pyproject.toml.
+PYTEST := timeout --foreground --kill-after=30s 80m .venv/bin/python -m pytest
 export REASON
 
 .PHONY: help install run run-kube disable enable status test test-all envtest image crds kind kind-test kind-delete check lint format simulate faults bench databases lock clean
@@ -39,11 +41,11 @@ run-kube: install envtest ## The same with MasterJobs on a real Kubernetes API s
 	@$(BIN)/python -m tests.envtest.run --for "$(FOR)"
 
 test: install databases ## All tests; PostgreSQL and MariaDB are started as needed, Kubernetes where `make envtest` got it
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(PYTEST) -n 3 --dist loadfile
 
 test-all: install databases envtest ## All tests, and none may be skipped for want of a server
 	MASTERJOB_REQUIRE_DATABASES=1 MASTERJOB_REQUIRE_FAULTS=1 MASTERJOB_REQUIRE_KUBERNETES=1 \
-		$(BIN)/python -m pytest -n 3 --dist loadfile
+		$(PYTEST) -n 3 --dist loadfile
 
 envtest: install ## A real Kubernetes API server for the tests; built with Go where it cannot be downloaded (minutes, once)
 	@$(BIN)/python -m tests.envtest.install kube-apiserver kubectl etcd helm
@@ -68,7 +70,7 @@ databases: # On Debian as root, what the tests need is installed; elsewhere they
 	@sh tests/web/install
 
 check: lint ## What every commit has to pass: lint, types, rooms, and the tests that need no server
-	$(BIN)/python -m pytest -q tests/election tests/jobs tests/controller tests/runtime tests/resources tests/concurrency tests/config tests/cli
+	$(PYTEST) -q tests/election tests/jobs tests/controller tests/runtime tests/resources tests/concurrency tests/config tests/cli
 
 lint: install ## Format, lint, types, and the doors between the rooms
 	$(BIN)/ruff format --check .

@@ -1,6 +1,7 @@
 """The database servers of a test run, and a word at its end about which of them there were."""
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,10 @@ import pytest
 
 from tests.servers import MariaDB, PostgreSQL, Server, Unavailable
 from tests.servers.outcome import server_outcomes as _outcome
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts background jobs with SIGINT ignored, and every child inherits that: Ctrl-C could not end one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _skip_reasons: dict[str, str] = {}
 
