@@ -46,9 +46,10 @@ _LOCK_COUNTS = """
 
 
 class LockQueries:
-    """The port `LockStore` on a line to a database."""
+    """`masterjob.election.ports.LockStore` on a connection."""
 
-    _db: BoundedConnection
+    def __init__(self, db: BoundedConnection) -> None:
+        self._db = db
 
     def ensure_locks(self, lock_names: Sequence[str]) -> None:
         """Write the rows of these locks where there are none yet."""

@@ -39,9 +39,10 @@ _DELETE_SESSION = "DELETE FROM master_session WHERE id = :id"
 
 
 class SessionQueries:
-    """The port `SessionStore` on a line to a database."""
+    """`masterjob.election.ports.SessionStore` on a connection."""
 
-    _db: BoundedConnection
+    def __init__(self, db: BoundedConnection) -> None:
+        self._db = db
 
     def open_session(self, session: NewSession) -> None:
         """Write the session with its first heartbeat."""
