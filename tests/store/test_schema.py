@@ -1,4 +1,4 @@
-"""The tables: made once by whoever comes first, read cheaply by everybody else."""
+"""The tables: created once, by the first instance; for all others the check is cheap."""
 
 import logging
 import multiprocessing
@@ -61,7 +61,7 @@ def test_the_newest_version_is_that_of_the_newest_migration() -> None:
     assert tuple(script.revision for script in reversed(list(scripts.walk_revisions()))) == KNOWN_VERSIONS
 
 
-def test_alembic_is_not_loaded_where_nothing_is_to_migrate(sqlite_backend: SqlBackend) -> None:
+def test_alembic_is_not_loaded_if_there_is_nothing_to_migrate(sqlite_backend: SqlBackend) -> None:
     url = sqlite_backend.url
     code = f"import sys, masterjob; masterjob.status(database={url!r}); sys.exit('alembic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -74,8 +74,8 @@ def test_a_newer_schema_is_refused(empty_backend: SqlBackend) -> None:
         prepare(empty_backend.url)
 
 
-def test_a_migration_that_was_cut_off_is_taken_up_again(empty_backend: SqlBackend) -> None:
-    """It can be on MariaDB, which commits each table by itself; elsewhere it does no harm."""
+def test_an_interrupted_migration_is_resumed(empty_backend: SqlBackend) -> None:
+    """MariaDB commits each table by itself, so a migration can be interrupted; elsewhere this does no harm."""
     prepare(empty_backend.url)
     empty_backend.execute("DROP TABLE master_event")
     empty_backend.execute("DELETE FROM masterjob_version")

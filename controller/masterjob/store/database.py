@@ -123,7 +123,7 @@ def _parse_url(text: str) -> tuple[URL, Dialect]:
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):  # its message, and this one, must not show the password
-        raise SettingError(f"the database URL cannot be understood: {_URL_EXAMPLES}") from None
+        raise SettingError(f"the database URL is not valid: {_URL_EXAMPLES}") from None
     if url.drivername not in _SCHEMES:
         raise SettingError(
             f"the database URL begins with {url.drivername}://, which is not supported: {_URL_EXAMPLES}"
@@ -131,7 +131,7 @@ def _parse_url(text: str) -> tuple[URL, Dialect]:
     driver, dialect = _SCHEMES[url.drivername]
     if dialect is SQLITE and _is_in_memory(url):
         raise SettingError(
-            "the database URL names an SQLite database in memory, where no other instance could see it: "
+            "the database URL names an SQLite database in memory, which no other instance could see: "
             "name a file, like sqlite:////path/to/file"
         )
     url = url.set(drivername=driver)
@@ -148,9 +148,7 @@ def _require_driver(url: URL) -> None:
     try:
         url.get_dialect().import_dbapi()
     except ImportError:
-        raise SettingError(
-            f"the driver {url.get_driver_name()}, which the database URL asks for, is not installed here"
-        ) from None
+        raise SettingError(f"the driver {url.get_driver_name()} of the database URL is not installed") from None
 
 
 def _redact(url: URL) -> str:
