@@ -20,13 +20,14 @@ DEFAULT_REASON = "enabled is false"
 """The reason of a disable whose resource gives none."""
 
 _CACHE_TTL = 1.0
+_KEEP_OPEN = 10.0  # seconds: one connection serves a burst of changes
 
 
 class SwitchWriter:
     """One switch for each source, in one database. Every method raises `StoreUnavailable` where that is silent."""
 
     def __init__(self, database: Database) -> None:
-        self._admin = database.lock_admin()
+        self._admin = database.lock_admin(keep_open=_KEEP_OPEN)
         self._last_written: dict[str, tuple[str, SwitchSpec]] = {}
         """What the database is known to have of each source, and of which lock."""
         self._stored: dict[tuple[str, str], StoredSwitch] = {}

@@ -1,6 +1,7 @@
 """Operations of people and resources on locks: disable, enable, ask to step down, read."""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -21,13 +22,13 @@ _CURRENT_TERM = "SELECT term FROM master_lock WHERE lock_name = :lock_name AND h
 
 
 class LockAdmin:
-    """The operations on locks, for any thread. Each call opens a connection by ``connect``.
+    """The operations on locks, for any thread. ``connect`` returns the connection for one call.
 
     Every method raises `StoreUnavailable` if the database does not answer within a few seconds, and
     `SettingError` if an argument is not valid.
     """
 
-    def __init__(self, connect: Callable[[], BoundedConnection]) -> None:
+    def __init__(self, connect: Callable[[], AbstractContextManager[BoundedConnection]]) -> None:
         self._connect = connect
 
     def disable(

@@ -10,6 +10,7 @@ from masterjob.store import schema
 from masterjob.store.admin import LockAdmin
 from masterjob.store.connection.connection import BoundedConnection
 from masterjob.store.connection.dialects import MYSQL, POSTGRESQL, SQLITE, Dialect
+from masterjob.store.connection.pool import ConnectionPool
 from masterjob.store.fencing import check_term
 from masterjob.store.notifier import LocksChangedCallback, Notifier
 from masterjob.store.queries.locks import LockQueries
@@ -90,8 +91,14 @@ class Database:
         """Return a notifier, not started yet, that calls ``on_change`` in its own thread."""
         return Notifier(lambda: self._new_connection(_ADMIN_TIMEOUT), on_change)
 
-    def lock_admin(self) -> LockAdmin:
-        """Return the operations of people and resources on locks. The first call prepares the tables."""
+    def lock_admin(self, keep_open: float = 0.0) -> LockAdmin:
+        """Return the operations of people and resources on locks. The first call prepares the tables.
+
+        ``keep_open``: seconds for which one connection to a server stays open for the next calls. A file is closed
+        after each call in any case, so that its write-ahead log is not left behind at the end of the process.
+        """
+        if keep_open and self._dialect.is_remote:
+            return LockAdmin(ConnectionPool(self.connect_admin, keep_open).connection)
         return LockAdmin(self.connect_admin)
 
     def connect_admin(self) -> BoundedConnection:
