@@ -210,7 +210,7 @@ class Fleet:
 
     def query(self, statement: str) -> list[Any]:
         """Return what the database has."""
-        with Database(self.url).lock_admin()._new_connection() as connection:
+        with Database(self.url).connect_admin() as connection:
             return list(connection.fetch_all(statement))
 
     def candidate_pods(self) -> set[str]:

@@ -1,6 +1,5 @@
-"""Real database servers, thrown away afterwards: on free ports of the loopback, with their data in a
-temporary directory, started at most once a test run from what is installed, apart from any service of the
-machine."""
+"""Real database servers for the tests, from the installed programs. Each starts at most once in a test run, on a
+free loopback port and with a temporary data directory, apart from the services of the machine."""
 
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgresql import PostgreSQL

@@ -1,4 +1,4 @@
-"""A throw-away MariaDB. Its time zone is far from UTC, so that whoever forgets the zone is found out."""
+"""A temporary MariaDB. Its time zone is far from UTC, so that code that forgets the time zone fails."""
 
 import signal
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ class MariaDB(Server):
 
     def create_database(self) -> str:
         name = self.new_database_name()
-        self.execute(f"CREATE DATABASE {name} CHARACTER SET latin1")  # the tables bring their own
+        self.execute(f"CREATE DATABASE {name} CHARACTER SET latin1")  # the tables have their own
         return self.url(name)
 
     def url(self, database: str) -> str:

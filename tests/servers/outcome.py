@@ -1,4 +1,4 @@
-"""Which servers a test run has had: a sentence each, said at its end."""
+"""The database servers of a test run, reported at its end."""
 
 server_outcomes: dict[str, str] = {}
-"""By the name of the server; each process of a run has its own, and sends it home."""
+"""By the name of the server. Each xdist worker has its own and sends it to the controller."""

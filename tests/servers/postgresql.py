@@ -1,4 +1,4 @@
-"""A throw-away PostgreSQL. Its time zone is far from UTC, so that whoever forgets the zone is found out."""
+"""A temporary PostgreSQL. Its time zone is far from UTC, so that code that forgets the time zone fails."""
 
 import signal
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class PostgreSQL(Server):
             "fsync": "off",
             "max_connections": "150",
             "timezone": "Asia/Kolkata",
-            "default_transaction_isolation": "repeatable read",  # as some have it; the store needs another
+            "default_transaction_isolation": "repeatable read",  # as some users set it; the store needs another
         }
         options = [text for name, value in settings.items() for text in ("-c", f"{name}={value}")]
         return [self._program("postgres"), "-D", self._data, "-p", str(self.port), *options]

@@ -1,4 +1,4 @@
-"""One server process: who it runs as, where its data is, when it answers, how it ends."""
+"""A server process: its user, its data, when it is ready, how it ends."""
 
 import atexit
 import contextlib
@@ -23,24 +23,24 @@ _PR_SET_PDEATHSIG = 1
 
 @contextlib.contextmanager
 def _machine_wide_lock() -> Iterator[None]:
-    """Keep the other processes of this test run out, and those of any other on this machine."""
+    """Exclude the other processes of this test run and of any other on this machine."""
     with (Path(tempfile.gettempdir()) / f"masterjob-test-{os.getuid()}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 class Unavailable(Exception):
-    """This server cannot be had here; the message says why."""
+    """This server is not available here; the message says why."""
 
 
 @contextlib.contextmanager
 def frozen(pid: int) -> Iterator[None]:
-    """Freeze a process, and go on only once each thread of it stands still: a signal takes its time."""
+    """Freeze a process; continue only when each of its threads has stopped, because a signal takes time."""
     os.kill(pid, signal.SIGSTOP)
     try:
         deadline = time.monotonic() + _TIMEOUT
         while any(_is_running(thread) for thread in Path(f"/proc/{pid}/task").iterdir()):
-            assert time.monotonic() < deadline, f"process {pid} does not stand still"
+            assert time.monotonic() < deadline, f"process {pid} does not stop"
             time.sleep(0.001)
         yield
     finally:
@@ -54,13 +54,13 @@ def _is_running(thread: Path) -> bool:
 
 
 class Server:
-    """A server of one kind. The subclasses say how it is made, asked its version, and given a database."""
+    """A server of one kind. A subclass knows its files, its command, its version and its databases."""
 
     name: ClassVar[str]
     users: ClassVar[tuple[str, ...]]
-    """Whom it runs as when the tests run as root, which no database server accepts."""
+    """The user to run as if the tests run as root, which no database server accepts."""
     stop_signal: ClassVar[signal.Signals]
-    """What ends it fastest; nobody needs its data any more."""
+    """The signal that ends it fastest; its data is not needed any more."""
     version = ""
 
     def __init__(self) -> None:
@@ -90,11 +90,11 @@ class Server:
         raise NotImplementedError
 
     def read_version(self) -> str:
-        """Return the version; raise whatever as long as the server does not answer."""
+        """Return the version; raise any exception as long as the server does not answer."""
         raise NotImplementedError
 
     def create_database(self) -> str:
-        """Return the URL of a new and empty database."""
+        """Create an empty database and return its URL."""
         raise NotImplementedError
 
     def new_database_name(self) -> str:
@@ -117,7 +117,7 @@ class Server:
         return self._process.pid
 
     def run(self, command: Sequence[str | Path]) -> None:
-        """Run a command that makes the server's files, one at a time: MariaDB's stands no other beside it."""
+        """Run a command that creates the server's files, one at a time: MariaDB's does not work beside another."""
         with _machine_wide_lock():
             completed = subprocess.run(
                 command,
@@ -147,8 +147,8 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for the tests; they stop the server themselves
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - it calls the kernel, and nothing of ours
+                start_new_session=True,  # Ctrl-C is for the tests, which stop the server themselves
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - it only makes a system call
             )
 
     def _wait_until_ready(self) -> None:
@@ -179,7 +179,7 @@ class Server:
 
 
 def _die_with_parent() -> None:
-    """Also where the tests are killed: no server is left behind (on Linux)."""
+    """End the server also if the tests are killed (on Linux)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 

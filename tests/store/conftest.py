@@ -1,4 +1,4 @@
-"""The stores under test, each with the few things that a test does behind their backs."""
+"""The stores under test, each with the few things that a test does to the database directly."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from masterjob.store.database import Database, SqlStore
 
 _SQL_BACKENDS = ("sqlite", "postgresql", "mariadb")
 SERVERS = pytest.mark.parametrize("sql_backend", ["postgresql", "mariadb"], indirect=True)
-"""For what only a database server does."""
+"""For tests that only apply to a database server."""
 
 _ids = itertools.count(1)
 
@@ -30,7 +30,7 @@ class Backend(Protocol):
 
 
 class SqlBackend:
-    """A database of its own for one test. Everything opened through it is closed after it."""
+    """A database for one test. Everything opened through it is closed after the test."""
 
     def __init__(self, name: str, url: str) -> None:
         self.name = name
@@ -39,7 +39,7 @@ class SqlBackend:
         self.admin: LockAdmin = self.database.lock_admin()
         self._closers: list[Callable[[], None]] = []
         driver = {"postgresql": "postgresql+psycopg", "mariadb": "mysql+pymysql", "sqlite": "sqlite"}[name]
-        # To load the machine's certificates takes PyMySQL longer than everything else in these tests.
+        # Without TLS: loading the machine's certificates takes PyMySQL longer than everything else in these tests.
         connect_arguments = {"ssl_disabled": True} if name == "mariadb" else {}
         self.engine = create_engine(
             make_url(url).set(drivername=driver), poolclass=NullPool, connect_args=connect_arguments
@@ -68,7 +68,7 @@ class SqlBackend:
         )
 
     def begin_disable(self, lock_name: str) -> Connection:
-        """A switch by somebody else, before its COMMIT."""
+        """Begin a switch on another connection, and do not commit it."""
         connection = self.engine.connect()
         if self.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -83,7 +83,7 @@ class SqlBackend:
 
 
 def new_session(instance: str = "one", lease_ms: int = 24_000) -> NewSession:
-    """A session that nobody has opened before."""
+    """Return a session with a new id."""
     return NewSession(f"session-{next(_ids)}", Identity(instance, address="10.0.0.1", pod="pod-1"), lease_ms)
 
 
@@ -94,7 +94,7 @@ def open_session(store: Store, instance: str = "one", lease_ms: int = 24_000) ->
 
 
 def claim_lock(store: Store, session_id: str, name: str = "job") -> Term:
-    """Have the session hold the lock."""
+    """Claim the lock for the session."""
     store.ensure_locks([name])
     (term,) = store.claim(session_id, [name])
     return term
@@ -111,8 +111,8 @@ _TABLES = ("master_event", "master_control", "master_lock", "master_session")
 
 
 def _backend_with_tables(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
-    """A database with empty tables. On a server it is always the same one: making tables takes it longer
-    than most tests."""
+    """A database with empty tables. On a server it is always the same one: creating tables takes longer than most
+    tests."""
     server = None if name == "sqlite" else request.getfixturevalue(name)
     if server is None or name not in _prepared_urls:
         url = _prepared_urls[name] = _new_database_url(name, request, tmp_path)

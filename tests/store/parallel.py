@@ -35,7 +35,7 @@ def retry(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 def retrying(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:
-    """Return what does that, for `run_concurrently`."""
+    """Return a function that calls `retry`, for `run_concurrently`."""
     return lambda: retry(call, *args, **kwargs)
 
 

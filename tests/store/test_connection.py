@@ -1,4 +1,4 @@
-"""A call that hangs fails in time, whoever hangs; after any error the next call has a fresh connection."""
+"""A call that hangs fails within its timeout; after any error the next call has a fresh connection."""
 
 import socket
 import threading
@@ -15,7 +15,7 @@ from tests.servers.process import free_port, frozen
 from tests.store.conftest import SqlBackend, open_session
 
 FOREVER = 3600.0
-"""Seconds: whatever waits for that long ends with the time limit of the test."""
+"""Seconds: longer than the time limit of a test."""
 
 _HANGING_STATEMENTS = {"postgresql": f"SELECT pg_sleep({FOREVER})", "mariadb": f"SELECT SLEEP({FOREVER})"}
 
@@ -28,13 +28,13 @@ def server_backend(request: pytest.FixtureRequest) -> SqlBackend:
 
 @pytest.fixture
 def black_hole() -> Iterator[int]:
-    """A port that accepts and never says anything."""
+    """A port that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=16) as listener:
         yield listener.getsockname()[1]
 
 
 def assert_fails_when_aborted(call: Callable[[], object], abort: Callable[[], None]) -> None:
-    """Only an abort ends the call: it is asked for until then, whether the call hangs already or is about to."""
+    """Abort repeatedly until the call fails, because it may not hang yet when the first abort comes."""
     failed = threading.Event()
 
     def abort_repeatedly() -> None:
@@ -75,7 +75,7 @@ def test_a_statement_that_hangs_can_be_aborted(server_backend: SqlBackend) -> No
 def test_a_statement_that_hangs_ends_with_the_timeout(server_backend: SqlBackend) -> None:
     store = server_backend.connect(timeout=0.5)
     store.list_sessions()
-    with pytest.raises(StoreUnavailable):  # in the server's words or in ours, whoever was first
+    with pytest.raises(StoreUnavailable):  # from the server's timeout or from ours
         store._db.fetch_all(_HANGING_STATEMENTS[server_backend.name])
     assert store.list_sessions().sessions == ()
 
@@ -131,7 +131,7 @@ def test_a_store_that_was_aborted_while_idle_works_again(sql_backend: SqlBackend
     assert store.list_sessions().sessions == ()
 
 
-def test_a_server_that_is_not_there_is_an_answer_without_the_password() -> None:
+def test_the_error_for_a_missing_server_does_not_show_the_password() -> None:
     for scheme in ("postgresql", "mysql"):
         store = Database(f"{scheme}://user:s3cr3t@127.0.0.1:{free_port()}/db").connect(2)
         with pytest.raises(StoreUnavailable) as raised:
@@ -181,10 +181,10 @@ def test_renewals_do_not_grow_the_table(postgresql_backend: SqlBackend) -> None:
 
 
 @pytest.mark.parametrize("then", ["deleted", "replaced"])
-def test_a_file_that_is_not_there_any_more_gives_no_answer(
+def test_a_file_that_was_deleted_or_replaced_is_unavailable(
     then: str, sqlite_backend: SqlBackend, tmp_path: Path
 ) -> None:
-    """Whoever goes on with the old one is alone with it, and everybody else elects another."""
+    """With the old file an instance would be alone, and the others would elect a second master."""
     file = Path(str(make_url(sqlite_backend.url).database))
     store = sqlite_backend.connect()
     session_id = open_session(store)

@@ -1,11 +1,11 @@
-"""Locks: claiming, moving, releasing, vacancies. The same on every store."""
+"""Locks: claim, move, release, list vacancies. The same on every store."""
 
 from masterjob.election.ports import Store
 from masterjob.election.values import HistoryEntry, Inventory, Term, TransitionKind
 from tests.store.conftest import Backend, claim_lock, open_session
 
 
-def test_a_free_lock_goes_to_the_first_who_claims_it(store: Store) -> None:
+def test_a_free_lock_goes_to_the_first_claim(store: Store) -> None:
     session_id = open_session(store)
     store.ensure_locks(["job"])
     (term,) = store.claim(session_id, ["job"])
@@ -63,7 +63,7 @@ def test_a_disable_takes_nothing_from_a_master(backend: Backend, store: Store) -
     assert store.claim(session_id, ["job"]) == (term,)
 
 
-def test_a_lock_may_be_disabled_before_anybody_uses_it(backend: Backend, store: Store) -> None:
+def test_a_lock_may_be_disabled_before_its_first_use(backend: Backend, store: Store) -> None:
     backend.disable("job")
     store.ensure_locks(["job"])
     assert store.claim(open_session(store), ["job"]) == ()
@@ -106,7 +106,7 @@ def test_only_the_current_term_is_released(store: Store) -> None:
     assert store.read_inventory("one") == Inventory.of([term])
 
 
-def test_many_are_released_at_once_whichever_session_has_them(store: Store) -> None:
+def test_many_locks_of_several_sessions_are_released_at_once(store: Store) -> None:
     one, two = open_session(store), open_session(store)
     a, b, c = claim_lock(store, one, "a"), claim_lock(store, two, "b"), claim_lock(store, two, "c")
     store.release([one, two], [a, b])
@@ -139,7 +139,7 @@ def test_a_term_that_is_over_is_not_moved(store: Store) -> None:
     assert store.move(later, old, new) == new
 
 
-def test_a_term_stays_where_it_is_when_the_other_session_was_evicted(store: Store) -> None:
+def test_a_term_is_not_moved_to_a_session_that_was_evicted(store: Store) -> None:
     old, new = open_session(store), open_session(store)
     term = claim_lock(store, old)
     store.evict(new, 1, if_stale=False)

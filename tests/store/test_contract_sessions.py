@@ -1,4 +1,4 @@
-"""Sessions: opening, renewing, looking, evicting, leaving. The same on every store."""
+"""Sessions: open, renew, list, evict, close. The same on every store."""
 
 from masterjob.election.ports import Store
 from masterjob.election.values import Inventory, StopRequest, Term
@@ -24,7 +24,7 @@ def test_the_clock_of_the_database_goes_on(store: Store) -> None:
     assert first <= store.list_sessions().clock_ms < first + 5_000
 
 
-def test_a_renewal_beats_once_more_and_makes_the_session_young(backend: Backend, store: Store) -> None:
+def test_a_renewal_increases_the_beat_and_resets_the_age(backend: Backend, store: Store) -> None:
     session_id = open_session(store)
     backend.backdate(session_id, 10_000)
     assert store.list_sessions().sessions[0].age_ms >= 10_000
@@ -46,7 +46,7 @@ def test_a_renewal_returns_what_all_sessions_of_the_instance_hold(store: Store) 
     claim_lock(store, other, "c")
     assert store.renew(one, "one") == Inventory.of(mine)
     assert store.read_inventory("one") == Inventory.of(mine)
-    assert store.read_inventory("nobody") == Inventory(0, 0)
+    assert store.read_inventory("unknown") == Inventory(0, 0)
 
 
 def test_held_terms_are_listed_with_their_sessions(store: Store) -> None:
@@ -95,7 +95,7 @@ def test_an_eviction_frees_the_locks_and_returns_the_terms_it_ended(store: Store
     assert store.list_sessions().sessions == ()
 
 
-def test_a_session_that_has_beaten_since_is_not_evicted(store: Store) -> None:
+def test_a_session_that_was_renewed_since_is_not_evicted(store: Store) -> None:
     session_id = open_session(store)
     term = claim_lock(store, session_id)
     store.renew(session_id, "one")
@@ -132,7 +132,7 @@ def test_closing_a_session_frees_what_it_still_holds(store: Store) -> None:
     store.close_session(session_id)
 
 
-def test_terms_are_values_that_every_store_gives_alike(store: Store) -> None:
+def test_every_store_returns_terms_of_the_same_type(store: Store) -> None:
     term = claim_lock(store, open_session(store))
     assert isinstance(term, Term)
     assert type(term.number) is int

@@ -1,4 +1,4 @@
-"""The one thread that watches all calls."""
+"""The one thread that aborts calls that take too long."""
 
 import threading
 

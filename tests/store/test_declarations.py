@@ -1,4 +1,4 @@
-"""The switches of resources: a declaration takes the place of the last one, and an older one of nothing."""
+"""The switches of resources: a declaration replaces the last one, and an older one is ignored."""
 
 from masterjob.lock_status import DisabledStatus
 from masterjob.store.queries.declarations import SwitchSpec

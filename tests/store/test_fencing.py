@@ -1,4 +1,4 @@
-"""The guard: a frozen master's late write cannot commit after its eviction."""
+"""Fencing: a frozen master's late write cannot commit after its eviction."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def _driver_connection(sql_backend: SqlBackend, *, autocommit: bool = False) -> 
 
 @contextmanager
 def _job_connection(sql_backend: SqlBackend, kind: str) -> Iterator[Any]:
-    """A connection of the job's own, of each kind that is supported."""
+    """Open a connection for the job, of the given kind."""
     if kind == "connection":
         with sql_backend.engine.connect() as connection:
             yield connection
@@ -142,7 +142,7 @@ def test_a_late_write_cannot_commit_at_a_stricter_isolation_either(postgresql_ba
             check_term(frozen, term)
 
 
-def test_nobody_becomes_master_between_the_guard_and_the_commit(
+def test_no_eviction_happens_between_the_guard_and_the_commit(
     sql_backend: SqlBackend, session_and_term: tuple[str, Term]
 ) -> None:
     session_id, term = session_and_term
@@ -169,7 +169,7 @@ def test_a_master_and_its_heartbeat_do_not_wait_for_each_other(
 
 
 @pytest.mark.parametrize("kind", ["connection", "driver"])
-def test_outside_a_transaction_the_guard_refuses(
+def test_the_guard_raises_outside_a_transaction(
     sql_backend: SqlBackend, session_and_term: tuple[str, Term], kind: str
 ) -> None:
     if kind == "driver":
@@ -202,6 +202,6 @@ def test_a_job_that_freezes_after_the_guard_has_ten_seconds(postgresql_backend: 
 
 
 @pytest.mark.parametrize("stranger", [object(), None, "postgresql://"])
-def test_an_unknown_connection_is_refused(stranger: object) -> None:
+def test_an_unsupported_connection_is_rejected(stranger: object) -> None:
     with pytest.raises(TypeError, match="it takes an SQLAlchemy Connection or Session"):
         check_term(stranger, Term("job", 1))

@@ -1,4 +1,4 @@
-"""The history as it is read: how long a lock was without a master."""
+"""Reading the history: how long a lock was without a master."""
 
 from datetime import timedelta
 
@@ -29,12 +29,12 @@ def test_an_election_shows_how_long_the_lock_had_no_master(sql_backend: SqlBacke
     assert all(event.vacant_for is None for event in others)
 
 
-def test_the_first_election_of_all_has_nothing_to_count_from(sql_backend: SqlBackend) -> None:
+def test_the_first_election_of_a_lock_has_no_vacancy(sql_backend: SqlBackend) -> None:
     record_kinds(sql_backend, TransitionKind.ELECTED)
     assert vacancies_by_kind(sql_backend) == {"elected": None}
 
 
-def test_a_vacancy_is_counted_even_if_its_beginning_is_not_requested(sql_backend: SqlBackend) -> None:
+def test_a_vacancy_is_counted_even_if_its_start_is_beyond_the_limit(sql_backend: SqlBackend) -> None:
     record_kinds(sql_backend, TransitionKind.STEPPED_DOWN, TransitionKind.ELECTED)
     (newest,) = sql_backend.admin.history("job", limit=1)
     assert newest.vacant_for is not None

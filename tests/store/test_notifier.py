@@ -1,4 +1,4 @@
-"""Wake-ups: hints that come soon, survive a cut connection, and end when they are closed."""
+"""Notifications: they arrive soon, survive a cut connection, and end when the notifier is closed."""
 
 import socket
 import threading
@@ -15,7 +15,7 @@ _TIMEOUT = 30.0
 
 
 class ChangeRecorder:
-    """What was heard so far; tests wait for a sound, not for time."""
+    """The notifications so far; tests wait for one, not for time."""
 
     def __init__(self) -> None:
         self._changes: list[frozenset[str] | None] = []
@@ -96,7 +96,7 @@ def test_an_election_is_not_notified(sql_backend: SqlBackend, recorder: ChangeRe
     assert recorder.lock_names() == {"job"}
 
 
-def test_where_notify_is_swallowed_the_history_is_polled(
+def test_the_history_is_polled_if_notify_does_not_arrive(
     postgresql_backend: SqlBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notifier, "_LISTEN", "SELECT 1")  # as a transaction pooler does to it
@@ -118,7 +118,7 @@ def test_a_connection_that_stops_receiving_is_replaced(
     assert recorder.wait_for_any_lock(times=2)
 
 
-def test_a_cut_connection_is_made_again_and_anything_may_have_happened(postgresql_backend: SqlBackend) -> None:
+def test_a_cut_connection_is_replaced_and_any_lock_may_have_changed(postgresql_backend: SqlBackend) -> None:
     recorder = start_recorder(postgresql_backend)
     postgresql_backend.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -137,7 +137,7 @@ def test_a_callback_that_fails_does_not_end_the_notifier(
     def failing(names: frozenset[str] | None) -> None:
         recorder(names)
         if names:
-            raise ValueError("a bug of somebody else")
+            raise ValueError("a bug in the callback")
 
     listener = sqlite_backend.database.create_notifier(failing)
     listener.start()
@@ -145,11 +145,11 @@ def test_a_callback_that_fails_does_not_end_the_notifier(
     assert recorder.wait_for_any_lock()
     sqlite_backend.admin.disable("job", "why", "ann")
     assert recorder.wait_for_any_lock(times=2)
-    assert "no wake-ups for now" in caplog.text
+    assert "no notifications for now" in caplog.text
 
 
 def thread_ended(listener: notifier.Notifier) -> bool:
-    """Whether its thread ends, however busy this machine is."""
+    """Wait for the thread to end, with a long timeout for a busy machine."""
     listener._thread.join(_TIMEOUT)
     return not listener._thread.is_alive()
 

@@ -60,7 +60,9 @@ def test_two_hundred_locks_in_different_orders_go_to_one_instance_each(sql_backe
     claimed = run_concurrently([partial(claim_all, index) for index in range(len(stores))])
     counted = Counter(term.lock_name for terms in claimed for term in terms)
     assert set(counted.values()) == {1}
-    claimed_late = retry(stores[0].claim, sessions[0], names)  # what all passed over while another had it locked
+    claimed_late = retry(
+        stores[0].claim, sessions[0], names
+    )  # the locks that every claim skipped because another one had locked the row
     assert {term.lock_name for term in claimed_late} | set(counted) == set(names)
 
 

@@ -1,4 +1,4 @@
-"""The tables: made once by whoever comes first, read cheaply by everybody else."""
+"""The tables: created once, by the first instance; for all others the check is cheap."""
 
 import logging
 import multiprocessing
@@ -12,6 +12,8 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from masterjob.errors import StoreUnavailable
+from masterjob.store import schema
+from masterjob.store.connection.connection import BoundedConnection
 from masterjob.store.database import Database
 from masterjob.store.schema import KNOWN_VERSIONS
 from tests.servers.process import free_port
@@ -59,25 +61,25 @@ def test_the_newest_version_is_that_of_the_newest_migration() -> None:
     assert tuple(script.revision for script in reversed(list(scripts.walk_revisions()))) == KNOWN_VERSIONS
 
 
-def test_alembic_is_not_loaded_where_nothing_is_to_migrate(sqlite_backend: SqlBackend) -> None:
+def test_alembic_is_not_loaded_if_there_is_nothing_to_migrate(sqlite_backend: SqlBackend) -> None:
     url = sqlite_backend.url
     code = f"import sys, masterjob; masterjob.status(database={url!r}); sys.exit('alembic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_newer_schema_is_refused(empty_backend: SqlBackend) -> None:
-    empty_backend.database.prepare()
+    prepare(empty_backend.url)
     empty_backend.execute("UPDATE masterjob_version SET version_num = '9999'")
     with pytest.raises(StoreUnavailable, match="version 9999, which this masterjob does not know"):
-        empty_backend.database.prepare()
+        prepare(empty_backend.url)
 
 
-def test_a_migration_that_was_cut_off_is_taken_up_again(empty_backend: SqlBackend) -> None:
-    """It can be on MariaDB, which commits each table by itself; elsewhere it does no harm."""
-    empty_backend.database.prepare()
+def test_an_interrupted_migration_is_resumed(empty_backend: SqlBackend) -> None:
+    """MariaDB commits each table by itself, so a migration can be interrupted; elsewhere this does no harm."""
+    prepare(empty_backend.url)
     empty_backend.execute("DROP TABLE master_event")
     empty_backend.execute("DELETE FROM masterjob_version")
-    empty_backend.database.prepare()
+    prepare(empty_backend.url)
     assert empty_backend.admin.history("job") == []
 
 
@@ -93,6 +95,30 @@ def test_a_database_that_does_not_answer_is_unavailable() -> None:
         Database(f"postgresql://u:p@127.0.0.1:{free_port()}/db").prepare()
     with pytest.raises(StoreUnavailable):
         Database("sqlite:////no/such/directory/file.db").prepare()
+
+
+def test_the_first_call_of_an_admin_creates_the_tables(empty_backend: SqlBackend) -> None:
+    assert run_concurrently([empty_backend.admin.status] * 6) == [[]] * 6
+
+
+def test_a_database_object_prepares_once_and_again_only_after_an_error(
+    sqlite_backend: SqlBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, outcomes = schema.upgrade, [StoreUnavailable("not yet"), None]
+
+    def fail_first(db: BoundedConnection) -> None:
+        if error := outcomes.pop(0):
+            raise error
+        original(db)
+
+    monkeypatch.setattr(schema, "upgrade", fail_first)
+    database = Database(sqlite_backend.url)
+    admin = database.lock_admin()
+    with pytest.raises(StoreUnavailable, match="not yet"):
+        admin.status()
+    assert admin.status() == []
+    database.prepare()
+    assert outcomes == []
 
 
 def test_a_store_without_tables_is_unavailable(empty_backend: SqlBackend) -> None:

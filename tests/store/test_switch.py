@@ -1,4 +1,4 @@
-"""The people's side: disable, enable, step down, status, history."""
+"""The operations of people: disable, enable, step down, status, history."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +16,7 @@ def _is_now(moment: datetime) -> bool:
 
 
 def _expire_disables(sql_backend: SqlBackend) -> None:
-    """Let the time of every timed disable be over."""
+    """Move the end of every timed disable into the past."""
     sql_backend.execute("UPDATE master_control SET until = until - 100000000 WHERE until IS NOT NULL")
 
 
@@ -165,10 +165,10 @@ def test_a_disable_survives_the_loss_of_the_locks_row(sql_backend: SqlBackend) -
 @pytest.mark.parametrize(
     ("overrides", "complaint"),
     [
-        ({"reason": " "}, "reason is missing"),
-        ({"reason": "x" * 1001}, "1000 are the most"),
-        ({"actor": ""}, "actor is missing"),
-        ({"actor": "x" * 201}, "200 are the most"),
+        ({"reason": " "}, "reason is required"),
+        ({"reason": "x" * 1001}, "at most 1000 are allowed"),
+        ({"actor": ""}, "actor is required"),
+        ({"actor": "x" * 201}, "at most 200 are allowed"),
         ({"until": datetime(2030, 1, 1)}, "no time zone"),  # noqa: DTZ001 - the very point
         ({"until": datetime(2020, 1, 1, tzinfo=UTC)}, "must be in the future"),
         ({"until": datetime(9999, 12, 31, tzinfo=UTC)}, "too far away"),

@@ -1,4 +1,4 @@
-"""Time is the database's, at the statement. The servers of these tests are set to zones far from UTC."""
+"""Time is the database's, at the statement. The servers of these tests run in time zones far from UTC."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from tests.store.conftest import SqlBackend, claim_lock, open_session
 
 
-def test_the_clock_is_the_epoch_wherever_the_server_is(sql_backend: SqlBackend) -> None:
+def test_the_clock_is_the_epoch_in_any_time_zone(sql_backend: SqlBackend) -> None:
     assert abs(sql_backend.connect().list_sessions().clock_ms - time.time() * 1000) < 5_000
 
 

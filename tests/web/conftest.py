@@ -19,7 +19,7 @@ from masterjob.store.database import Database
 from masterjob.web.app import ApplicationComponents
 from masterjob.web.config import ListenConfig
 from masterjob.web.health import Health
-from masterjob.web.interfaces import Authenticator, InstanceHealth, LockAdminProtocol, ReadinessCheck
+from masterjob.web.interfaces import Authenticator, InstanceHealth, LockOperations, ReadinessCheck
 from masterjob.web.metrics.observer import Metrics
 from masterjob.web.server import Server, start_server
 
@@ -151,16 +151,16 @@ def database(tmp_path: Path) -> Database:
 
 
 @pytest.fixture
-def lock_admin(database: Database) -> LockAdminProtocol:
+def lock_admin(database: Database) -> LockOperations:
     return database.lock_admin()
 
 
 @pytest.fixture
-def serve(lock_admin: LockAdminProtocol) -> Iterator[ServeApi]:
+def serve(lock_admin: LockOperations) -> Iterator[ServeApi]:
     servers: list[Server] = []
 
     def start_api(
-        custom_lock_admin: LockAdminProtocol | None = None,
+        custom_lock_admin: LockOperations | None = None,
         checks: tuple[ReadinessCheck, ...] = (),
         authenticator: Authenticator | None = None,
         **listen_options: Any,

@@ -12,7 +12,7 @@ from masterjob.web.access.auth import TtlCache
 from masterjob.web.access.rate_limit import RateLimiter
 from masterjob.web.access.tokens import TokenFile
 from masterjob.web.config import AuthMode, ListenConfig
-from masterjob.web.interfaces import Actor, LockAdminProtocol, Verb
+from masterjob.web.interfaces import Actor, LockOperations, Verb
 from tests.web.conftest import DISABLE_PATH, LOCK_NAME, ApiClient, ServeApi
 
 READ_TOKEN, WRITE_TOKEN, EXPIRED_TOKEN = "r" * 32, "w" * 32, "o" * 32
@@ -54,7 +54,7 @@ def tokens(tmp_path: Path) -> Path:
 # --- loopback and none
 
 
-def test_on_this_machine_no_token_is_needed(client: ApiClient, lock_admin: LockAdminProtocol) -> None:
+def test_on_this_machine_no_token_is_needed(client: ApiClient, lock_admin: LockOperations) -> None:
     assert client.post_form(DISABLE_PATH, lockName=LOCK_NAME, reason="x").status == 200
     assert all(client.get(path).status == 200 for path in (*PROTECTED_PATHS, *PUBLIC_PATHS))
 
@@ -72,7 +72,7 @@ def test_what_a_proxy_on_this_machine_passes_on_is_not_from_this_machine(name: s
 
 
 def test_with_auth_none_everybody_may_and_the_address_is_the_name(
-    serve: ServeApi, lock_admin: LockAdminProtocol
+    serve: ServeApi, lock_admin: LockOperations
 ) -> None:
     client = serve(host="0.0.0.0", auth=AuthMode.NONE).client
     assert client.post_form(DISABLE_PATH, lockName=LOCK_NAME, reason="x").status == 200
@@ -83,7 +83,7 @@ def test_with_auth_none_everybody_may_and_the_address_is_the_name(
 
 
 def test_a_token_with_the_role_switches_under_its_name(
-    serve: ServeApi, lock_admin: LockAdminProtocol, tokens: Path
+    serve: ServeApi, lock_admin: LockOperations, tokens: Path
 ) -> None:
     client = serve(auth=AuthMode.TOKEN, tokens=tokens).client
     assert client.post_form(DISABLE_PATH, bearer_header(WRITE_TOKEN), lockName=LOCK_NAME, reason="x").status == 200
@@ -91,7 +91,7 @@ def test_a_token_with_the_role_switches_under_its_name(
     assert all(client.get(path, **bearer_header(READ_TOKEN)).status == 200 for path in PROTECTED_PATHS)
 
 
-def test_a_token_to_read_does_not_switch(serve: ServeApi, lock_admin: LockAdminProtocol, tokens: Path) -> None:
+def test_a_token_to_read_does_not_switch(serve: ServeApi, lock_admin: LockOperations, tokens: Path) -> None:
     client = serve(auth=AuthMode.TOKEN, tokens=tokens).client
     answer = client.post_form(DISABLE_PATH, bearer_header(READ_TOKEN), lockName=LOCK_NAME, reason="x")
     assert (answer.status, answer.message) == (403, f"grafana may not switch {LOCK_NAME}")
@@ -110,7 +110,7 @@ def test_a_token_to_read_does_not_switch(serve: ServeApi, lock_admin: LockAdminP
     ],
 )
 def test_without_a_token_or_with_a_bad_or_an_expired_one_nothing_is_answered(
-    header: dict[str, str], serve: ServeApi, lock_admin: LockAdminProtocol, tokens: Path
+    header: dict[str, str], serve: ServeApi, lock_admin: LockOperations, tokens: Path
 ) -> None:
     client = serve(auth=AuthMode.TOKEN, tokens=tokens).client
     assert client.post_form(DISABLE_PATH, header, lockName=LOCK_NAME, reason="x").status == 401
@@ -221,7 +221,7 @@ class FakeAuthenticator:
         return (actor.name, verb, lock_name) in self.allowed_actions
 
 
-def test_the_cluster_authenticates_and_authorizes(serve: ServeApi, lock_admin: LockAdminProtocol) -> None:
+def test_the_cluster_authenticates_and_authorizes(serve: ServeApi, lock_admin: LockOperations) -> None:
     client = serve(auth=AuthMode.KUBERNETES, authenticator=FakeAuthenticator()).client
     assert client.post_form(DISABLE_PATH, bearer_header("ann-token"), lockName=LOCK_NAME, reason="x").status == 200
     assert lock_admin.history(LOCK_NAME)[0].actor == "ann"
@@ -233,9 +233,7 @@ def test_the_cluster_authenticates_and_authorizes(serve: ServeApi, lock_admin: L
     assert not lock_admin.status(LOCK_NAME)[0].enabled
 
 
-def test_the_clusters_users_need_a_token_on_this_machine_too(
-    serve: ServeApi, lock_admin: LockAdminProtocol
-) -> None:
+def test_the_clusters_users_need_a_token_on_this_machine_too(serve: ServeApi, lock_admin: LockOperations) -> None:
     client = serve(auth=AuthMode.KUBERNETES, authenticator=FakeAuthenticator()).client
     assert client.get(LOCKS_PATH).status == 401
     assert client.post_form(DISABLE_PATH, bearer_header("expired"), lockName=LOCK_NAME, reason="x").status == 401
@@ -243,7 +241,7 @@ def test_the_clusters_users_need_a_token_on_this_machine_too(
 
 
 def test_a_cluster_that_does_not_answer_denies(
-    serve: ServeApi, lock_admin: LockAdminProtocol, caplog: pytest.LogCaptureFixture
+    serve: ServeApi, lock_admin: LockOperations, caplog: pytest.LogCaptureFixture
 ) -> None:
     authenticator = FakeAuthenticator()
     authenticator.unreachable = True

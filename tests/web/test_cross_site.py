@@ -3,7 +3,7 @@
 import pytest
 
 from masterjob.web.config import AuthMode
-from masterjob.web.interfaces import LockAdminProtocol
+from masterjob.web.interfaces import LockOperations
 from tests.web.conftest import DISABLE_PATH, LOCK_NAME, ApiClient, ServeApi
 
 FORM_CONTENT_TYPE = "application/x-www-form-urlencoded"
@@ -15,7 +15,7 @@ def post_disable(client: ApiClient, **headers: str) -> int:
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "nonsense"])
 def test_a_request_with_a_foreign_sec_fetch_site_is_refused(
-    site: str, client: ApiClient, lock_admin: LockAdminProtocol
+    site: str, client: ApiClient, lock_admin: LockOperations
 ) -> None:
     assert post_disable(client, **{"Sec-Fetch-Site": site}) == 403
     assert lock_admin.status() == []
@@ -25,9 +25,7 @@ def test_a_request_with_a_foreign_sec_fetch_site_is_refused(
     "origin",
     ["https://evil.example", "null", "http://localhost:1", "http://127.0.0.1", "http://localhost@evil.example"],
 )
-def test_an_origin_that_is_not_ours_is_refused(
-    origin: str, client: ApiClient, lock_admin: LockAdminProtocol
-) -> None:
+def test_an_origin_that_is_not_ours_is_refused(origin: str, client: ApiClient, lock_admin: LockOperations) -> None:
     assert post_disable(client, Origin=origin) == 403
     assert lock_admin.status() == []
 
@@ -41,7 +39,7 @@ def test_our_own_page_may_and_so_may_who_is_no_browser(client: ApiClient) -> Non
 
 @pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data; boundary=x", "", "application/xml"])
 def test_what_a_form_of_another_page_could_send_is_no_json(
-    kind: str, client: ApiClient, lock_admin: LockAdminProtocol
+    kind: str, client: ApiClient, lock_admin: LockOperations
 ) -> None:
     body = b'{"lockName": "JOB-SCHEDULER", "reason": "x"}'
     assert client.request("POST", DISABLE_PATH, body, Content_Type=kind).status == 415

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from masterjob.web.config import AuthMode
-from masterjob.web.interfaces import LockAdminProtocol
+from masterjob.web.interfaces import LockOperations
 from tests.web.browser import Browser
 from tests.web.conftest import LOCK_NAME, ApiClient, ServeApi
 
@@ -65,7 +65,7 @@ async def execute_call(browser: Browser, operation_id: str, values: dict[str, st
 
 @needs_browser
 def test_every_call_can_be_tried_in_it(
-    client: ApiClient, lock_admin: LockAdminProtocol, elect: Callable[..., None]
+    client: ApiClient, lock_admin: LockOperations, elect: Callable[..., None]
 ) -> None:
     elect()
     screenshot_path = os.environ.get("MASTERJOB_PICTURE")
@@ -103,7 +103,7 @@ def test_every_call_can_be_tried_in_it(
 
 @needs_browser
 def test_where_tokens_are_demanded_one_can_be_given_in_it(
-    serve: ServeApi, lock_admin: LockAdminProtocol, tmp_path: Path
+    serve: ServeApi, lock_admin: LockOperations, tmp_path: Path
 ) -> None:
     path = tmp_path / "tokens.yaml"
     path.write_text(f"tokens: [{{name: ann, role: write, token: {'w' * 32}}}]")
@@ -173,7 +173,7 @@ def other_site() -> Iterator[Callable[[str], str]]:
 
 @needs_browser
 def test_a_page_of_another_site_switches_nothing_in_a_real_browser(
-    serve: ServeApi, lock_admin: LockAdminProtocol, other_site: Callable[[str], str]
+    serve: ServeApi, lock_admin: LockOperations, other_site: Callable[[str], str]
 ) -> None:
     api = serve()
     path = "/api/MasterControls/disable"

@@ -4,14 +4,11 @@ Make an `ControlApi` before the first lock is opened, so that its metrics see ev
 then listens. Only this imports the room `web`, and whoever imports this waits for aiohttp.
 """
 
-import threading
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 
 from aiohttp import web
 
 from masterjob.election.runner import ElectionRunner
-from masterjob.lock_status import HistoryEvent, LockStatus
 from masterjob.runtime.runtime import Runtime
 from masterjob.store.admin import LockAdmin
 from masterjob.web.app import ApplicationComponents, application
@@ -22,60 +19,18 @@ from masterjob.web.metrics.observer import Metrics
 from masterjob.web.server import Server, create_authorizer, start_server
 
 
-class LazyLockAdmin:
-    """A switchboard that is looked for when it is first needed, and kept once it was found."""
-
-    def __init__(self, factory: Callable[[], LockAdmin]) -> None:
-        self._factory = factory
-        self._admin: LockAdmin | None = None
-        self._lock = threading.Lock()
-
-    def _get_admin(self) -> LockAdmin:
-        with self._lock:  # the tables are made by one call, not by all that wait
-            if self._admin is None:
-                self._admin = self._factory()
-            return self._admin
-
-    def disable(
-        self, lock_name: str, reason: str, actor: str, source: str = "api", until: datetime | None = None
-    ) -> bool:
-        """Do what `LockAdmin.disable` does; so do the others."""
-        return self._get_admin().disable(lock_name, reason, actor, source, until)
-
-    def enable(self, lock_name: str, actor: str, source: str = "api") -> bool:
-        """See `disable`."""
-        return self._get_admin().enable(lock_name, actor, source)
-
-    def step_down(self, lock_name: str, actor: str, reason: str) -> bool:
-        """See `disable`."""
-        return self._get_admin().step_down(lock_name, actor, reason)
-
-    def status(self, lock_name: str | None = None) -> list[LockStatus]:
-        """See `disable`."""
-        return self._get_admin().status(lock_name)
-
-    def status_of(self, lock_names: Iterable[str]) -> dict[str, LockStatus]:
-        """See `disable`."""
-        return self._get_admin().status_of(lock_names)
-
-    def history(self, lock_name: str, limit: int = 100) -> list[HistoryEvent]:
-        """See `disable`."""
-        return self._get_admin().history(lock_name, limit)
-
-
 class ControlApi:
     """The control API of this process.
 
-    ``admin_factory`` returns the switchboard, its tables up to date; it may block and raise
-    `StoreUnavailable`. ``readiness_checks``
-    are what readiness waits for, beside a database that answers. ``authenticator`` asks the cluster who may.
+    ``readiness_checks`` are what readiness waits for, beside a database that answers. ``authenticator`` asks the
+    cluster who may.
     ``metrics`` is there for those who count something of their own: status writes, wake-ups.
     """
 
     def __init__(
         self,
         runtime: Runtime,
-        admin_factory: Callable[[], LockAdmin],
+        lock_admin: LockAdmin,
         readiness_checks: Sequence[ReadinessCheck] = (),
         authenticator: Authenticator | None = None,
     ) -> None:
@@ -86,7 +41,7 @@ class ControlApi:
         self.metrics = Metrics(runners)
         self._authenticator = authenticator
         self._components = ApplicationComponents(
-            LazyLockAdmin(admin_factory), Health(runners, [*readiness_checks, database_check]), self.metrics
+            lock_admin, Health(runners, [*readiness_checks, database_check]), self.metrics
         )
         self._server: Server | None = None
         runtime.add_observer(self.metrics.on_step)

@@ -4,6 +4,7 @@ Nothing is decided here: settings are resolved, a job is handed to this process'
 and the switch is passed on to the database.
 """
 
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import fields
@@ -152,12 +153,14 @@ def history(lock_name: str, limit: int = 100, *, database: str | None = None) ->
 
 
 def _lock_admin(database: str | None) -> LockAdmin:
+    return _find_database(database).lock_admin()
+
+
+def _find_database(database: str | None) -> Database:
     running = _runtime.only_database()
     if database is None and running is not None:
-        return running.lock_admin()
-    sql_database = Database(resolve_settings({"database": database}, os.environ, None).database)
-    sql_database.prepare()  # a lock may be disabled before any instance was ever started
-    return sql_database.lock_admin()
+        return running
+    return Database(resolve_settings({"database": database}, os.environ, None).database)
 
 
 # --- the control API ----------------------------------------------------------------------------------------
@@ -197,7 +200,10 @@ def api_application(
 def _control_api(database: str | None, authenticator: "Authenticator | None") -> "ControlApi":
     from masterjob.app.control_api import ControlApi  # noqa: PLC0415 - who does not serve it need not wait for aiohttp
 
-    return ControlApi(_runtime, lambda: _lock_admin(database), authenticator=authenticator)
+    find_database = functools.cache(
+        lambda: _find_database(database)
+    )  # at the first call: a lock may start until then
+    return ControlApi(_runtime, LockAdmin(lambda: find_database().connect_admin()), authenticator=authenticator)
 
 
 def _listen_config(options: Mapping[str, object]) -> ListenConfig:

@@ -75,7 +75,7 @@ class Operator:
         self._informer = Informer(cluster.name, self, self._on_object_changed, cluster.api.get)
         self._database_url = settings_for({}).database
         self._loop = running_loop()
-        admin = Database(self._database_url).lock_admin()
+        admin = Database(self._database_url).lock_admin(keep_open=10.0)  # one connection for a burst of statuses
         instance_name = os.environ.get("POD_NAME") or socket.gethostname()
         self.status_writer = StatusWriter(cluster.api, self._informer, admin.status_of, self, instance_name)
         self.reflector = Reflector(cluster.api, cluster.scope, self._informer)

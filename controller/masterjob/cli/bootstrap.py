@@ -61,6 +61,7 @@ class Bootstrap:
         """
         from masterjob.app.control_api import ControlApi  # noqa: PLC0415 - other commands need not wait for aiohttp
 
-        api = ControlApi(current_runtime(), self._database.lock_admin, readiness_checks, authenticator)
+        lock_admin = create_database(self.settings_for({})).lock_admin()
+        api = ControlApi(current_runtime(), lock_admin, readiness_checks, authenticator)
         api.start(self._listen_config)
         return api

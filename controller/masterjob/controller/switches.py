@@ -20,15 +20,14 @@ DEFAULT_REASON = "enabled is false"
 """The reason of a disable whose resource gives none."""
 
 _CACHE_TTL = 1.0
+_KEEP_OPEN = 10.0  # seconds: one connection serves a burst of changes
 
 
 class SwitchWriter:
     """One switch for each source, in one database. Every method raises `StoreUnavailable` where that is silent."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
-        self._admin = database.lock_admin()
-        self._prepared = False
+        self._admin = database.lock_admin(keep_open=_KEEP_OPEN)
         self._last_written: dict[str, tuple[str, SwitchSpec]] = {}
         """What the database is known to have of each source, and of which lock."""
         self._stored: dict[tuple[str, str], StoredSwitch] = {}
@@ -67,7 +66,6 @@ class SwitchWriter:
         """Return what the database has, by lock and source; asked once a moment for all."""
         with self._lock:
             if clock() - self._stored_at > _CACHE_TTL:
-                self._prepare()
                 self._stored = {(each.lock_name, each.source): each for each in self._admin.list_switches()}
                 self._stored_at = clock()
             return self._stored
@@ -85,11 +83,6 @@ class SwitchWriter:
             if stored is None
             else stored.enabled and (stored.generation or 0) >= (spec.generation or 0)
         )
-
-    def _prepare(self) -> None:
-        if not self._prepared:
-            self._database.prepare()
-            self._prepared = True
 
 
 def _switch_spec(source: str, resource: Resource) -> SwitchSpec:

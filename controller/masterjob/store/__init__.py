@@ -1,20 +1,19 @@
-"""Where it is written: the election's port to the database, on PostgreSQL, MariaDB/MySQL and SQLite.
+"""The SQL store: the election's database port on PostgreSQL, MariaDB/MySQL and SQLite.
 
-In this room, and nowhere else, are SQLAlchemy, the drivers, the migrations and SQL. Every verb of the
-protocol is one autocommit statement on the database's own clock, and its affected rows are the answer; the
-only transaction is the switch that people use. An outcome that is not known is `StoreUnavailable`, never a
-guess.
+SQLAlchemy, the drivers, the migrations and all SQL are in this package only. Every operation of the protocol is
+one autocommit statement on the database's own clock, and the rows that it affects are the answer. The only
+transaction is the switch, which enables and disables a lock. An unknown outcome raises `StoreUnavailable`; it is
+never guessed.
 
-    database.py     the database by its URL: where the rest of the program gets all this from
-    queries/        the statements of the protocol, by the table that they are about
-    admin.py        what people do with locks, each call on a connection of its own
-    fencing.py      the check inside a job's own transaction
-    notifier.py     how instances wake one another
-    schema.py       the tables, brought up to date by whoever comes first (migrations/)
-    connection/     a line to the database that never holds anybody up, and what differs between databases
+    database.py     the database that a URL names: the entry point
+    queries/        the statements of the protocol, grouped by table
+    admin.py        operations of people and resources on locks
+    fencing.py      the check of a term inside a job's own transaction
+    notifier.py     notifications between instances, by NOTIFY or polling
+    schema.py       creates and upgrades the tables (migrations/)
+    connection/     connections that never block longer than their timeout, and what differs between databases
 
-What must not be here: any decision of the election (when to renew, whom to evict, what to claim), threads of
-the election, configuration, logs with a password in them.
-
-Source: design sections 3.1, 3.2, 3.5 and 3.6.
+What must not be here: decisions of the election (when to renew, whom to evict, what to claim), its threads,
+configuration, and logs that contain a password. In connection/: statements of the protocol. In queries/: when a
+statement is run, and what follows from its answer.
 """

@@ -1,20 +1,23 @@
-"""The database by its URL: what the rest of the program gets everything in this room from."""
+"""The database that a URL names: the entry point of this room."""
+
+import threading
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from masterjob.errors import SettingError
+from masterjob.errors import SettingError, StoreUnavailable
 from masterjob.store import schema
 from masterjob.store.admin import LockAdmin
 from masterjob.store.connection.connection import BoundedConnection
 from masterjob.store.connection.dialects import MYSQL, POSTGRESQL, SQLITE, Dialect
+from masterjob.store.connection.pool import ConnectionPool
 from masterjob.store.fencing import check_term
 from masterjob.store.notifier import LocksChangedCallback, Notifier
 from masterjob.store.queries.locks import LockQueries
 from masterjob.store.queries.sessions import SessionQueries
 
 _MYSQLDB = "mysql+mysqldb"
-# "mariadb" becomes "mysql": SQLAlchemy would refuse a MySQL server under the other name, and we do not mind.
+# "mariadb" becomes "mysql": under the name "mariadb", SQLAlchemy refuses a MySQL server.
 _SCHEMES: dict[str, tuple[str, Dialect]] = {
     "postgresql": (POSTGRESQL.driver, POSTGRESQL),
     "postgres": (POSTGRESQL.driver, POSTGRESQL),
@@ -40,24 +43,22 @@ _MIGRATION_TIMEOUT = 60.0
 
 
 class SqlStore(SessionQueries, LockQueries):
-    """The election's port on one connection, used by one thread at a time; see `masterjob.election.ports`."""
-
-    def __init__(self, db: BoundedConnection) -> None:
-        self._db = db
+    """The election's store on one connection, used by one thread at a time (`masterjob.election.ports.Store`)."""
 
     def close(self) -> None:
-        """Give the connection back; the next call would open another one."""
+        """Close the connection; another call would open a new one."""
         self._db.close()
 
     def abort(self) -> None:
-        """Make a call that hangs in another thread fail."""
+        """Make a call fail that hangs in another thread."""
         self._db.abort()
 
 
 class Database:
-    """The database that a URL names. Nothing is connected before it is used.
+    """The database that a URL names. It connects when it is first used.
 
-    ``redacted_url`` is the URL without its passwords, for logs and people.
+    The tables are created or upgraded once for each of these objects: by the first call of a `LockAdmin`, or by
+    `prepare`. ``redacted_url`` is the URL without its passwords, for logs and people.
 
     Raises:
         SettingError: the URL is wrong, or names a database that is not supported.
@@ -67,26 +68,59 @@ class Database:
         self._url, self._dialect = _parse_url(url)
         self.redacted_url = _redact(self._url)
         self.fence = check_term
+        self._prepared = False
+        self._prepare_lock = threading.Lock()
 
     def prepare(self) -> None:
-        """Create or update the tables; many instances may do this at once."""
-        with self._new_connection(_MIGRATION_TIMEOUT, connect_timeout=2 * _ADMIN_TIMEOUT) as db:
-            schema.upgrade(db)
+        """Create or upgrade the tables if this object has not done so yet. Many instances may do this at once.
+
+        Raises:
+            StoreUnavailable: the database does not answer, or its tables are newer than this package. The next
+                call tries again.
+        """
+        self._prepare(_MIGRATION_TIMEOUT, connect_timeout=2 * _ADMIN_TIMEOUT)
 
     def connect(self, timeout: float) -> SqlStore:
-        """Return a connection for the election that waits for nothing longer than ``timeout`` seconds."""
+        """Return a store for the election, each call of which ends within about ``timeout`` seconds.
+
+        It expects the tables to be there: a heartbeat must not wait for `prepare`.
+        """
         return SqlStore(self._new_connection(timeout))
 
     def create_notifier(self, on_change: LocksChangedCallback) -> Notifier:
-        """Return the listener, to be started; ``on_change`` is called in a thread of its own."""
+        """Return a notifier, not started yet, that calls ``on_change`` in its own thread."""
         return Notifier(lambda: self._new_connection(_ADMIN_TIMEOUT), on_change)
 
-    def lock_admin(self) -> LockAdmin:
-        """Return what people switch, ask and look with."""
-        return LockAdmin(lambda: self._new_connection(_ADMIN_TIMEOUT))
+    def lock_admin(self, keep_open: float = 0.0) -> LockAdmin:
+        """Return the operations of people and resources on locks. The first call prepares the tables.
+
+        ``keep_open``: seconds for which one connection to a server stays open for the next calls. A file is closed
+        after each call in any case, so that its write-ahead log is not left behind at the end of the process.
+        """
+        if keep_open and self._dialect.is_remote:
+            return LockAdmin(ConnectionPool(self.connect_admin, keep_open).connection)
+        return LockAdmin(self.connect_admin)
+
+    def connect_admin(self) -> BoundedConnection:
+        """Return a connection for one call of a `LockAdmin`, after preparing the tables."""
+        self._prepare(_ADMIN_TIMEOUT, connect_timeout=_ADMIN_TIMEOUT)
+        return self._new_connection(_ADMIN_TIMEOUT)
 
     def __repr__(self) -> str:
         return f"<database {self.redacted_url}>"
+
+    def _prepare(self, wait_timeout: float, connect_timeout: float) -> None:
+        if self._prepared:
+            return
+        if not self._prepare_lock.acquire(timeout=wait_timeout):
+            raise StoreUnavailable("the tables are still being created or upgraded by another thread")
+        try:
+            if not self._prepared:
+                with self._new_connection(_MIGRATION_TIMEOUT, connect_timeout) as db:
+                    schema.upgrade(db)
+                self._prepared = True
+        finally:
+            self._prepare_lock.release()
 
     def _new_connection(self, timeout: float, connect_timeout: float | None = None) -> BoundedConnection:
         return BoundedConnection(self._url, self._dialect, timeout, connect_timeout)
@@ -96,7 +130,7 @@ def _parse_url(text: str) -> tuple[URL, Dialect]:
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):  # its message, and this one, must not show the password
-        raise SettingError(f"the database URL cannot be understood: {_URL_EXAMPLES}") from None
+        raise SettingError(f"the database URL is not valid: {_URL_EXAMPLES}") from None
     if url.drivername not in _SCHEMES:
         raise SettingError(
             f"the database URL begins with {url.drivername}://, which is not supported: {_URL_EXAMPLES}"
@@ -104,7 +138,7 @@ def _parse_url(text: str) -> tuple[URL, Dialect]:
     driver, dialect = _SCHEMES[url.drivername]
     if dialect is SQLITE and _is_in_memory(url):
         raise SettingError(
-            "the database URL names an SQLite database in memory, where no other instance could see it: "
+            "the database URL names an SQLite database in memory, which no other instance could see: "
             "name a file, like sqlite:////path/to/file"
         )
     url = url.set(drivername=driver)
@@ -121,9 +155,7 @@ def _require_driver(url: URL) -> None:
     try:
         url.get_dialect().import_dbapi()
     except ImportError:
-        raise SettingError(
-            f"the driver {url.get_driver_name()}, which the database URL asks for, is not installed here"
-        ) from None
+        raise SettingError(f"the driver {url.get_driver_name()} of the database URL is not installed") from None
 
 
 def _redact(url: URL) -> str:

@@ -1,10 +1,8 @@
 """The check inside a job's own transaction: it can commit only while its term still holds the lock.
 
-The row is locked for sharing until the transaction ends. The eviction of the session has to write that row,
-so it waits; and after an eviction the check finds no row any more. A master that was frozen in between cannot
+The check locks the lock's row for sharing until the transaction ends. An eviction of the session has to write
+that row, so it waits; after an eviction the check finds no row. So a master that was frozen in between cannot
 commit what it began as master.
-
-Source: design section 3.6.
 """
 
 import sqlite3
@@ -26,23 +24,23 @@ _SUPPORTED = (
     "or a connection of psycopg 3, PyMySQL, mysqlclient or sqlite3"
 )
 _SELECT_HELD_TERM = "SELECT 1 FROM master_lock WHERE lock_name = {0} AND term = {0} AND holder IS NOT NULL"
-# A job that freezes here holds up the switch and the eviction, but no longer than this.
+# A job that freezes here blocks the switch and the eviction, but no longer than this.
 _SET_IDLE_TIMEOUT = "SET LOCAL idle_in_transaction_session_timeout = '10s'"
 
 FetchFirst = Callable[[str, tuple[Any, ...]], Any]
-"""Run one statement and return its first row, if it has any."""
+"""Runs one statement and returns its first row, or None."""
 
 
 def check_term(connection: object, term: Term) -> None:
-    """Hold the row of a term that is still held until the transaction ends.
+    """Lock the row of ``term`` until the transaction of ``connection`` ends.
 
     In a REPEATABLE READ or SERIALIZABLE transaction of PostgreSQL, a row that changed since the transaction
-    began is the driver's serialization failure instead, which keeps it from committing just as well.
+    began raises the driver's serialization failure instead, which prevents the commit too.
 
     Raises:
         TermLost: the term is over; roll back.
-        MasterJobError: the connection is not inside a transaction, so that nothing would be held.
-        TypeError: nobody knows what this connection is.
+        MasterJobError: the connection is not in a transaction, so no row would stay locked.
+        TypeError: this kind of connection is not supported.
     """
     if isinstance(connection, scoped_session):
         connection = connection()
@@ -69,15 +67,13 @@ def _lock_term_row(raw: object, term: Term, fetch_first: FetchFirst) -> bool:
         fetch_first(_SET_IDLE_TIMEOUT, ())
         return fetch_first(_SELECT_HELD_TERM.format("%s") + " FOR SHARE", key) is not None
     if isinstance(raw, sqlite3.Connection):
-        # No lock to take: since this transaction has written, nobody else can until it ends.
+        # No row lock needed: this transaction has written, so no other can write until it ends.
         _require_transaction(raw.in_transaction)
         return fetch_first(_SELECT_HELD_TERM.format("?"), key) is not None
     if _is_mysql(raw):
         _require_transaction(_in_mysql_transaction(raw))
         return fetch_first(_SELECT_HELD_TERM.format("%s") + " LOCK IN SHARE MODE", key) is not None
-    raise TypeError(
-        f"guard() does not know what {type(raw).__module__}.{type(raw).__name__} is; it takes {_SUPPORTED}"
-    )
+    raise TypeError(f"guard() does not support {type(raw).__module__}.{type(raw).__name__}; it takes {_SUPPORTED}")
 
 
 def _first_row_sqlalchemy(connection: Connection, sql: str, values: tuple[Any, ...]) -> Any:
@@ -95,14 +91,14 @@ def _first_row_dbapi(connection: Any, sql: str, values: tuple[Any, ...]) -> Any:
 
 
 def _is_mysql(raw: object) -> bool:
-    # mysqlclient is not ours to import: it may not be installed
+    # By name, because mysqlclient may not be installed.
     return isinstance(raw, pymysql.Connection) or any(
         kind.__module__.split(".")[0] == "MySQLdb" for kind in type(raw).__mro__
     )
 
 
 def _in_mysql_transaction(raw: Any) -> bool:
-    """Tell whether a transaction is open. mysqlclient cannot: there, autocommit must be off."""
+    # mysqlclient does not report an open transaction: with it, autocommit must be off.
     if not raw.get_autocommit():
         return True
     return bool(getattr(raw, "server_status", 0) & SERVER_STATUS.SERVER_STATUS_IN_TRANS)
@@ -111,6 +107,6 @@ def _in_mysql_transaction(raw: Any) -> bool:
 def _require_transaction(in_transaction: bool) -> None:
     if not in_transaction:
         raise MasterJobError(
-            "guard() was called outside a transaction, where it would hold nothing: "
+            "guard() was called outside a transaction, where it has no effect: "
             "begin one (no autocommit), write in it, and call guard() as the last statement before COMMIT"
         )

@@ -1,13 +1,10 @@
-"""How instances wake one another, so that nobody waits for a timer when a lock is free or was switched.
+"""Notifications between instances, so that a lock that becomes free or is switched does not wait for a timer.
 
-Wake-ups are hints: the timers and a slow poll of the election are always there, and nothing is lost but time
-when one does not arrive. So nothing in here ever fails a verb, and nothing raises.
+Notifications are hints: the election has its timers and a slow poll, so a lost one costs only time. Therefore
+nothing here raises, and no operation fails because of it.
 
-PostgreSQL tells by NOTIFY. A transaction pooler in between swallows it without a word, which a probe finds
-out; then, and on MariaDB and MySQL, the history is polled. SQLite says for next to nothing whether anything
-changed.
-
-Source: design section 3.5.
+PostgreSQL has NOTIFY. A transaction pooler in between drops it silently, which a probe detects; then, and on
+MariaDB and MySQL, the history is polled. SQLite has a cheap counter of changes, which is polled.
 """
 
 import contextlib
@@ -20,22 +17,23 @@ from collections.abc import Callable, Sequence
 import psycopg
 from sqlalchemy import Connection, text
 
+from masterjob.concurrency.backoff import Backoff
 from masterjob.election.values import TransitionKind
 from masterjob.errors import StoreUnavailable
 from masterjob.store.connection.connection import BoundedConnection
 from masterjob.store.connection.dialects import SQLITE
 
 LocksChangedCallback = Callable[[frozenset[str] | None], None]
-"""Called with the names of the locks that something happened to, or with None: it could be any of them."""
+"""Called with the names of the locks that changed, or with None if any lock may have changed."""
 
 _ALL_LOCKS = "*"
 _MAX_NOTIFICATIONS = 100
 _POLL_INTERVAL = 1.0
 _FILE_POLL_INTERVAL = 0.02
-_LISTEN_TIMEOUT = 2.0  # seconds of listening in one call to the driver; the line would take more for a hang
+_LISTEN_TIMEOUT = 2.0  # seconds for one call of the driver: less than the timeout of the connection
 _PROBE_INTERVAL = 60.0
 _PROBE_TIMEOUT = 2.0
-_MIN_BACKOFF, _MAX_BACKOFF = 0.2, 5.0
+_RECONNECT_BACKOFF = Backoff(initial=0.2, maximum=5.0)
 
 _LISTEN = "LISTEN masterjob"
 _NOTIFY_LOCKS = "SELECT pg_notify('masterjob', lock_name) FROM master_lock WHERE lock_name IN :names"
@@ -45,11 +43,11 @@ _EVENTS_SINCE = """
     SELECT id, lock_name FROM master_event WHERE id > :last_id AND kind <> :elected ORDER BY id LIMIT 1000
 """
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("masterjob")
 
 
 def notify(db: BoundedConnection, lock_names: Sequence[str]) -> None:
-    """Wake the others up for these locks, after the verb; a database without NOTIFY has pollers instead."""
+    """Notify the other instances that these locks changed; on a database without NOTIFY they poll."""
     if not db.dialect.supports_notify or not lock_names:
         return
     with contextlib.suppress(StoreUnavailable):
@@ -60,23 +58,23 @@ def notify(db: BoundedConnection, lock_names: Sequence[str]) -> None:
 
 
 class Notifier:
-    """A thread that listens, or polls, and calls ``on_change``; it reconnects by itself until it is closed."""
+    """A thread that listens or polls and calls ``on_change``. It reconnects until it is closed."""
 
     def __init__(self, new_connection: Callable[[], BoundedConnection], on_change: LocksChangedCallback) -> None:
         self._db = new_connection()
         self._probe_db = new_connection()
         self._on_change = on_change
         self._closed = threading.Event()
-        self._backoff = _MIN_BACKOFF
+        self._failures = 0
         self._last_event_id = 0
         self._thread = threading.Thread(target=self._run, name="masterjob-notifier", daemon=True)
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread, also while it connects or listens."""
+        """Stop the thread, also while it connects or listens."""
         self._closed.set()
         deadline = time.monotonic() + 2
         while self._thread.is_alive() and time.monotonic() < deadline:
@@ -89,16 +87,16 @@ class Notifier:
             try:
                 self._watch_connection()
             except StoreUnavailable as error:
-                logger.debug("no wake-ups for now: %s", error)
+                logger.debug("no notifications for now: %s", error)
             except Exception:
-                logger.exception("no wake-ups for now")
+                logger.exception("no notifications for now")
             self._db.close()
             self._probe_db.close()
-            self._closed.wait(self._backoff)
-            self._backoff = min(2 * self._backoff, _MAX_BACKOFF)
+            self._closed.wait(_RECONNECT_BACKOFF.delay(self._failures))
+            self._failures += 1
 
     def _watch_connection(self) -> None:
-        """Serve one connection until it fails. The first call covers what was missed while there was none."""
+        """Use one connection until it fails. The first callback covers what was missed without a connection."""
         self._last_event_id = self._db.fetch_all(_LATEST_EVENT_ID)[0].id
         if self._db.dialect is SQLITE:
             self._on_connected()
@@ -108,7 +106,7 @@ class Notifier:
             self._poll_history()
 
     def _on_connected(self) -> None:
-        self._backoff = _MIN_BACKOFF
+        self._failures = 0
         self._on_change(None)
 
     def _poll_history(self) -> None:
@@ -116,7 +114,7 @@ class Notifier:
             self._dispatch_new_events()
 
     def _poll_data_version(self) -> None:
-        """Glance at the number that SQLite changes with every commit of another connection."""
+        """Poll the number that SQLite changes with every commit of another connection."""
         last_version = None
         while not self._closed.wait(_FILE_POLL_INTERVAL):
             version = self._db.fetch_all("PRAGMA data_version")[0][0]
@@ -131,10 +129,10 @@ class Notifier:
             self._on_change(frozenset(row.lock_name for row in rows))
 
     def _listen(self) -> bool:
-        """Listen for as long as that works; return False if it does not work here at all."""
+        """Listen until closed; return False if NOTIFY does not work here."""
         self._db.run(lambda connection: connection.execute(text(_LISTEN)).close())
         if not self._probe_arrives(self._probe_db):
-            logger.info("NOTIFY does not get through here, as behind a transaction pooler: polling instead")
+            logger.info("NOTIFY does not arrive (is there a transaction pooler?): polling instead")
             return False
         self._probe_db.close()
         self._on_connected()
@@ -143,12 +141,12 @@ class Notifier:
             self._receive(_LISTEN_TIMEOUT)
             if time.monotonic() - probed_at > _PROBE_INTERVAL:
                 if not self._probe_arrives(self._db):
-                    raise StoreUnavailable("this connection has stopped hearing")
+                    raise StoreUnavailable("this connection does not receive notifications any more")
                 probed_at = time.monotonic()
         return True
 
     def _probe_arrives(self, sender: BoundedConnection) -> bool:
-        """Tell whether what is sent on that line arrives on ours."""
+        """Return whether a notification that ``sender`` sends arrives on our connection."""
         probe = f" {uuid.uuid4()}"  # no lock's name begins with a space
         sender.fetch_all(_NOTIFY_PAYLOAD, payload=probe)
         deadline = time.monotonic() + _PROBE_TIMEOUT
@@ -158,19 +156,18 @@ class Notifier:
         return False
 
     def _receive(self, timeout: float, probe: str | None = None) -> bool:
-        """Listen for some seconds, or until the probe is heard."""
+        """Listen for ``timeout`` seconds; return True as soon as ``probe`` arrives."""
 
         def read_notifications(connection: Connection) -> bool:
             raw = connection.connection.driver_connection
             assert isinstance(raw, psycopg.Connection)  # noqa: S101 - for the type checker
             with contextlib.closing(raw.notifies(timeout=timeout)) as notifications:
                 for notification in notifications:
-                    if notification.payload == probe:
+                    payload = notification.payload
+                    if payload == probe:
                         return True
-                    if not notification.payload.startswith(" "):
-                        self._on_change(
-                            None if notification.payload == _ALL_LOCKS else frozenset({notification.payload})
-                        )
+                    if not payload.startswith(" "):
+                        self._on_change(None if payload == _ALL_LOCKS else frozenset({payload}))
             return False
 
         return self._db.run(read_notifications)

@@ -1,9 +1,7 @@
-"""The tables, brought up to date by whichever instance comes first (Alembic, without its ini file).
+"""Creates and upgrades the tables (Alembic, without its ini file).
 
-Many instances start at once. An instance that finds the schema up to date only reads; otherwise one of them
-migrates, the others wait for it and then find nothing to do.
-
-Source: design section 3.1.
+Many instances start at once. An instance that finds the schema up to date only reads. Otherwise one of them
+migrates; the others wait for it and then find nothing to do.
 """
 
 import contextlib
@@ -19,14 +17,14 @@ from masterjob.store.connection.dialects import MYSQL, POSTGRESQL, Dialect
 VERSION_TABLE = "masterjob_version"
 
 KNOWN_VERSIONS = ("0001",)
-"""Every version there ever was, the newest last: the names of the migrations."""
+"""All schema versions, oldest first: the names of the migrations."""
 
-_ADVISORY_LOCK_ID = 0x6D6173746572  # "master": one number that no other user of this database is likely to lock
+_ADVISORY_LOCK_ID = 0x6D6173746572  # "master": unlikely to be used by anything else in this database
 _MIGRATION_LOCK = threading.Lock()  # Alembic keeps the running migration in a global
 
 
 def upgrade(db: BoundedConnection) -> None:
-    """Bring the schema up to the newest version that this package knows.
+    """Upgrade the schema to the newest version that this package knows.
 
     Raises:
         StoreUnavailable: the database does not answer, or its schema is newer than this package.
@@ -38,12 +36,12 @@ def _upgrade(connection: Connection, dialect: Dialect, timeout: float) -> None:
     if _is_current(connection):
         return
     with _exclusive_migration(connection, dialect, timeout):
-        if not _is_current(connection):  # somebody else may have been first
+        if not _is_current(connection):  # another instance may have been first
             _migrate(connection)
 
 
 def _migrate(connection: Connection) -> None:
-    # Imported only where there is something to migrate: it takes longer to load than all the rest of us.
+    # Imported only if there is something to migrate: Alembic takes longer to load than the rest of this package.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
@@ -62,16 +60,16 @@ def _is_current(connection: Connection) -> bool:
     if version is not None and version not in KNOWN_VERSIONS:
         raise StoreUnavailable(
             f"the tables in the database are of version {version}, which this masterjob does not know: "
-            "they were made by a newer one; install that one here too"
+            "a newer release created them; upgrade this one too"
         )
     return bool(version == KNOWN_VERSIONS[-1])
 
 
 @contextlib.contextmanager
 def _exclusive_migration(connection: Connection, dialect: Dialect, timeout: float) -> Iterator[None]:
-    """Keep all other migrations out; on an error the connection is dropped, which undoes and unlocks."""
+    """Exclude all other migrations. On an error the connection is dropped, which rolls back and unlocks."""
     if dialect is MYSQL:
-        # DDL commits by itself there, so a lock of the session's stands around it; its name is the server's.
+        # DDL commits implicitly there, so a session lock is needed; its name is global to the server.
         mysql_lock_name = "CONCAT('masterjob ', LEFT(MD5(DATABASE()), 32))"
         if connection.execute(text(f"SELECT GET_LOCK({mysql_lock_name}, {int(timeout)})")).scalar() != 1:
             raise StoreUnavailable("another instance has been changing the tables for too long")

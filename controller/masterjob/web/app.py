@@ -21,7 +21,7 @@ from masterjob.web.api.locks import LockHandlers
 from masterjob.web.api.request import ApiRequest
 from masterjob.web.api.switches import SwitchHandlers
 from masterjob.web.health import Health
-from masterjob.web.interfaces import LockAdminProtocol, Verb
+from masterjob.web.interfaces import LockOperations, Verb
 from masterjob.web.metrics.observer import Metrics
 from masterjob.web.pool import CallPool
 
@@ -38,7 +38,7 @@ _ROUTE_KEY = web.AppKey("masterjob_route", str)
 class ApplicationComponents:
     """What the application serves: the switchboard, and what it knows of this process."""
 
-    lock_admin: LockAdminProtocol
+    lock_admin: LockOperations
     health: Health
     metrics: Metrics
 

@@ -29,7 +29,7 @@ class Actor:
     extra: Mapping[str, Sequence[str]] = field(default_factory=dict, hash=False)
 
 
-class LockAdminProtocol(Protocol):
+class LockOperations(Protocol):
     """What people do with locks. May be called from many threads, and may block for some seconds.
 
     Every method raises `StoreUnavailable` when the database does not answer, and `SettingError` when what was

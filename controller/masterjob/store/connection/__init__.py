@@ -1,11 +1,8 @@
-"""How a statement reaches a database, and how whoever waits for it gets away.
+"""Bounded connections: no call to a database blocks longer than its timeout.
 
-    dialects.py  what differs between the databases, in one place
-    connection.pya line that can be hung up on: opened when needed, dropped after any error
-    physical.py  one physical connection, and the thread that opens it
-    deadlines.py the one thread that aborts calls which take too long
-
-What must not be here: any statement of the protocol.
-
-Source: design section 3.2.
+dialects.py    what differs between the databases
+connection.py  a connection that opens when needed and is dropped after any error
+physical.py    one open driver connection, and the thread that opens it
+pool.py        one connection that stays open for some seconds
+deadlines.py   the one thread that aborts calls that take too long
 """

@@ -1,11 +1,8 @@
-"""A line to the database that can be hung up on: opened when needed, dropped after any error, never waited
-for longer than its timeout, whatever the server or the network does.
+"""A connection that opens when needed, is dropped after any error, and never blocks longer than its timeout.
 
-A driver's timeouts do not cover a server that is frozen or a name service that hangs. So a connect goes on in
-a thread of its own that is left behind when it takes too long, and a call that takes too long has its socket
-shut, which makes it fail at once.
-
-Source: design sections 3.2 and 3.4.
+The drivers' own timeouts do not cover a frozen server or a hanging name service. So each connect runs in a
+thread of its own, which is abandoned if it takes too long; and a call that takes too long has its socket shut
+down, which makes it fail at once.
 """
 
 import contextlib
@@ -24,13 +21,13 @@ T = TypeVar("T")
 
 
 class ConstraintViolation(StoreUnavailable):
-    """A constraint refused the statement: this is definite, nothing was written."""
+    """A constraint rejected the statement. This outcome is known: nothing was written."""
 
 
 class BoundedConnection:
-    """One connection at a time, used by one thread at a time; `abort` alone may come from another.
+    """One connection, used by one thread at a time; only `abort` may be called by another thread.
 
-    ``timeout`` bounds each call, with the connect before it bounded by itself.
+    ``timeout``: seconds for each call; ``connect_timeout``: seconds for the connect before it (default: the same).
     """
 
     def __init__(self, url: URL, dialect: Dialect, timeout: float, connect_timeout: float | None = None) -> None:
@@ -49,16 +46,16 @@ class BoundedConnection:
         )
 
     def execute(self, statement: str, **parameters: Any) -> int:
-        """Run one statement and return how many rows it found to change."""
+        """Run one statement and return the number of rows that it matched."""
         return self.run(
             lambda connection: execute_statement(connection, self.dialect, statement, parameters).rowcount
         )
 
     def run(self, work: Callable[[Connection], T]) -> T:
-        """Do ``work`` on the connection.
+        """Call ``work`` with the open connection.
 
         Raises:
-            StoreUnavailable: it failed or took too long; the next call has a fresh connection.
+            StoreUnavailable: it failed or took too long; the next call opens a new connection.
         """
         succeeded = self._aborted = False
         try:
@@ -75,14 +72,14 @@ class BoundedConnection:
                 self._discard()
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection; the next call opens a new one."""
         physical, self._physical = self._physical, None
         if physical is not None:
             physical.close()
 
     def abort(self) -> None:
         """Make a call fail that hangs in another thread, also while it connects."""
-        self._aborted = True  # first: whoever is about to dial sees it then
+        self._aborted = True  # first: a connect that is about to start checks it
         connect_thread, physical = self._connect_thread, self._physical
         if connect_thread is not None:
             connect_thread.cancel_wait()
@@ -109,12 +106,12 @@ class BoundedConnection:
             return self._connect_thread.wait(self._connect_timeout)
         finally:
             if self._connect_thread.is_abandoned:
-                self._physical = None  # its thread is still in it, and closes it
+                self._physical = None  # its thread still uses it, and closes it
             self._connect_thread = None
 
     @contextlib.contextmanager
     def _enforce_timeout(self) -> Iterator[None]:
-        """Abort what takes longer than the timeout. A file needs no watch: its waits are all bounded."""
+        """Abort what takes longer than the timeout. Calls on a file need none: SQLite bounds its own waits."""
         if not self.dialect.is_remote or self._physical is None:
             yield
             return
@@ -138,6 +135,6 @@ class BoundedConnection:
 def execute_statement(
     connection: Connection, dialect: Dialect, statement: str, parameters: dict[str, Any]
 ) -> CursorResult[Any]:
-    """Run one statement in the words of `Dialect.sql`; a list stands for many values."""
+    """Run one statement, written for `Dialect.sql`; a list as a parameter is expanded into its values."""
     list_parameters = frozenset(name for name, value in parameters.items() if isinstance(value, list))
     return connection.execute(dialect.sql(statement, list_parameters), parameters)

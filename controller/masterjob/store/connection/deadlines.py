@@ -1,7 +1,7 @@
-"""One thread that watches all calls to databases, and aborts those that take too long.
+"""The one thread that aborts calls to databases that take too long.
 
-A thread for each call would cost more than most calls do; and at the interpreter's end, when locks are
-released, Python 3.12 and later start no threads any more.
+A thread for each call would cost more than most calls. And when the interpreter exits and the locks are
+released, Python 3.12 and later start no new threads.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 
 class DeadlineMonitor:
-    """Runs its thread from the first watch on; a fork, which has no such thread, starts another."""
+    """A monitor of calls. Its thread starts with the first call, and again in a forked child."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -23,7 +23,7 @@ class DeadlineMonitor:
 
     @contextlib.contextmanager
     def abort_after(self, timeout: float, abort: Callable[[], None]) -> Iterator[None]:
-        """Call ``abort`` if what is inside takes longer than so many seconds."""
+        """Call ``abort`` if the block takes longer than ``timeout`` seconds."""
         call_id, deadline = next(self._call_ids), time.monotonic() + timeout
         with self._condition:
             self._pending[call_id] = (deadline, abort)
@@ -39,7 +39,7 @@ class DeadlineMonitor:
     def _ensure_thread(self) -> None:
         if self._thread is None or not self._thread.is_alive():
             thread = threading.Thread(target=self._run, name="masterjob-deadlines", daemon=True)
-            with contextlib.suppress(RuntimeError):  # no thread any more: the drivers' own timeouts have to do
+            with contextlib.suppress(RuntimeError):  # no thread can be started: the drivers' timeouts remain
                 thread.start()
                 self._thread = thread
 
@@ -60,4 +60,4 @@ class DeadlineMonitor:
 
 
 deadline_monitor = DeadlineMonitor()
-"""The process's own."""
+"""The monitor of this process."""

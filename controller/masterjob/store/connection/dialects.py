@@ -1,10 +1,8 @@
-"""What differs between the databases, in one place, so that every verb can be read as one SQL statement.
+"""What differs between the databases, so that every operation can be written as one SQL statement.
 
-A statement is written once, with ``{now_ms}`` and the like where the databases do not agree; `Dialect.sql`
-puts the fragment in. All arithmetic is on ``{now_ms}``, the epoch in milliseconds by the database's clock at
-the statement; ``{now}`` is the same moment as a timestamp, for people who read the tables.
-
-Source: design sections 3.1 and 3.2.
+A statement is written once, with placeholders such as ``{now_ms}`` for what differs; `Dialect.sql` replaces
+them. All arithmetic uses ``{now_ms}``, the epoch in milliseconds by the database's clock at the statement.
+``{now}`` is the same moment as a timestamp, for people who read the tables.
 """
 
 import math
@@ -17,21 +15,21 @@ from typing import Any, ClassVar
 from sqlalchemy import URL, Connection, TextClause, bindparam, text
 
 IDLE_TRANSACTION_TIMEOUT = 3
-"""Seconds until the server ends a transaction whose client has gone silent: nobody waits longer for it."""
+"""Seconds until the server ends a transaction whose client is silent: the longest that it can block others."""
 
 SERVER_TIMEOUT_FRACTION = 0.8
-"""The server gives up before the client does: what the client has given up must not be done after all."""
+"""The server's timeout as a fraction of the client's: a call that the client gave up must not be done later."""
 
 APPLICATION_NAME = "masterjob"
 
 
 class Dialect:
-    """What every database has in common; the subclasses say what is theirs."""
+    """What all databases have in common. A subclass adds what is special to one."""
 
     name: str
     driver: str
     is_remote = True
-    """Whether there is a network in between: then a call can hang, and has a socket that ends it."""
+    """Whether there is a network in between: a call can then hang, and can be aborted through its socket."""
     supports_notify = False
     supports_writable_cte = False
     begin_statements: tuple[str, ...]
@@ -40,26 +38,24 @@ class Dialect:
 
     @lru_cache(maxsize=256)  # noqa: B019 - the dialects live as long as the process
     def sql(self, statement: str, list_parameters: frozenset[str] = frozenset()) -> TextClause:
-        """Return ``statement`` in this dialect; the parameters in ``list_parameters`` stand for many values
-        each.
-        """
+        """Return ``statement`` in this dialect; each of ``list_parameters`` expands into many values."""
         clause = text(statement.format_map(self.fragments))
         return clause.bindparams(*(bindparam(name, expanding=True) for name in sorted(list_parameters)))
 
     def connect_arguments(self, url: URL, timeout: float) -> dict[str, Any]:
-        """Return what the driver is told when it connects."""
+        """Return the arguments for the driver's connect."""
         raise NotImplementedError
 
     def file_path(self, url: URL) -> str | None:
-        """Return the path of the database's file, where it is one."""
+        """Return the path of the database's file, or None if it has no file."""
         return None
 
     def configure_session(self, connection: Connection, timeout: float) -> None:
-        """Say to a new connection how long it may wait for what."""
+        """Set the timeouts and modes of a new connection."""
         raise NotImplementedError
 
     def socket_fd(self, raw: Any) -> int | None:
-        """Return the file number of the driver's socket, to end a call that hangs in it."""
+        """Return the file descriptor of the driver's socket, or None if it is unknown."""
         return int(raw.fileno())
 
 
@@ -82,8 +78,8 @@ class PostgreSQLDialect(Dialect):
         "on_conflict_ignore": "ON CONFLICT DO NOTHING",
         "for_update": "FOR UPDATE",
         "lock_table": "master_lock",
-        # The sub-select takes the rows in one order, whoever comes from where, and passes over those that
-        # a switch or another claim has just now; the conditions stand outside too, to be checked again.
+        # The sub-select locks the rows in one order for all claims, and skips those that a switch or another
+        # claim has locked. The conditions are repeated outside, where they are checked again.
         "only_free": """lock_name IN (
             SELECT lock_name FROM master_lock WHERE lock_name IN :names AND enabled AND holder IS NULL
             ORDER BY lock_name FOR UPDATE SKIP LOCKED)""",
@@ -91,7 +87,7 @@ class PostgreSQLDialect(Dialect):
     }
 
     def connect_arguments(self, url: URL, timeout: float) -> dict[str, Any]:
-        """Let the kernel find a dead network, and refuse a standby, which would answer from the past."""
+        """Let the kernel detect a dead network, and reject a standby, which would return old data."""
         return {
             "connect_timeout": max(2, math.ceil(timeout)),
             "tcp_user_timeout": math.ceil(timeout * 1000),
@@ -100,13 +96,13 @@ class PostgreSQLDialect(Dialect):
             "keepalives_interval": max(1, math.ceil(timeout / 3)),
             "keepalives_count": 3,
             "target_session_attrs": "read-write",
-            "client_encoding": "utf8",  # that of a database in SQL_ASCII gives bytes for text
+            "client_encoding": "utf8",  # a database in SQL_ASCII would return bytes for text
             "application_name": url.query.get("application_name", APPLICATION_NAME),
             "prepare_threshold": None,  # a transaction pooler would lose prepared statements
         }
 
     def configure_session(self, connection: Connection, timeout: float) -> None:
-        """Set the limits by a statement: poolers refuse start-up options that they do not know."""
+        """Set the limits by a statement: poolers reject startup options that they do not know."""
         milliseconds = str(max(1, math.ceil(SERVER_TIMEOUT_FRACTION * timeout * 1000)))
         settings = {
             "statement_timeout": milliseconds,
@@ -123,25 +119,25 @@ class MySQLDialect(Dialect):
 
     name = "MariaDB/MySQL"
     driver = "mysql+pymysql"
-    # MySQL has no limit for idle transactions; that of idle connections does the same while one is open.
+    # MySQL has no timeout for idle transactions; that for idle connections does the same while one is open.
     begin_statements = (f"SET SESSION wait_timeout = {IDLE_TRANSACTION_TIMEOUT}", "START TRANSACTION")
     commit_statements = ("COMMIT", "SET SESSION wait_timeout = DEFAULT")
     fragments: ClassVar[Mapping[str, str]] = {
         "now": "UTC_TIMESTAMP(6)",
-        # not UNIX_TIMESTAMP(UTC_TIMESTAMP()), which is hours off wherever the server is not in UTC
+        # not UNIX_TIMESTAMP(UTC_TIMESTAMP()), which is hours off if the server is not in UTC
         "now_ms": "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)",
         "greatest": "GREATEST",
         "insert": "INSERT IGNORE INTO",
         "on_conflict_ignore": "",
         "for_update": "FOR UPDATE",
-        # Rows are locked in the order in which an index finds them: all claims by the same one.
+        # Rows are locked in the order of an index: all claims must use the same one.
         "lock_table": "master_lock FORCE INDEX (PRIMARY)",
         "only_free": "lock_name IN :names",
         "order_by_name": "ORDER BY lock_name",
     }
 
     def connect_arguments(self, url: URL, timeout: float) -> dict[str, Any]:
-        """Let the driver's own sockets time out; mysqlclient takes whole seconds only."""
+        """Set the driver's socket timeouts; mysqlclient takes whole seconds only."""
         seconds = math.ceil(timeout) if url.get_driver_name() == "mysqldb" else timeout
         return {
             "connect_timeout": seconds,
@@ -151,7 +147,7 @@ class MySQLDialect(Dialect):
         }
 
     def configure_session(self, connection: Connection, timeout: float) -> None:
-        """Set the limits that this server knows; each of the two has some that the other has not."""
+        """Set the limits that this server knows; MariaDB and MySQL have different ones."""
         connection.execute(text("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"))
         whole_seconds = max(1, int(SERVER_TIMEOUT_FRACTION * timeout))
         limits = [f"innodb_lock_wait_timeout = {whole_seconds}", f"lock_wait_timeout = {whole_seconds}"]
@@ -162,19 +158,18 @@ class MySQLDialect(Dialect):
         connection.execute(text("SET SESSION " + ", ".join(limits)))
 
     def socket_fd(self, raw: Any) -> int | None:
-        """Return the file number, for which PyMySQL has no public name; its read timeout is the reserve."""
+        """Return the file descriptor. PyMySQL has no public name for it; without it, its read timeout applies."""
         raw_socket = getattr(raw, "_sock", raw)
         return int(raw_socket.fileno()) if hasattr(raw_socket, "fileno") else None
 
 
 class SQLiteDialect(Dialect):
-    """A file on a local disk, for instances on one machine."""
+    """SQLite: a file on a local disk, for instances on one machine."""
 
     name = "SQLite"
     driver = "sqlite+pysqlite"
     is_remote = False
-    # What people switch must outlive a power cut, so a switch waits for the disk; see `configure_session` for
-    # the rest.
+    # A switch must survive a power cut, so it waits for the disk; for the rest see `configure_session`.
     begin_statements = ("PRAGMA synchronous = FULL", "BEGIN IMMEDIATE")
     commit_statements = ("COMMIT", "PRAGMA synchronous = NORMAL")
     fragments: ClassVar[Mapping[str, str]] = {
@@ -190,36 +185,36 @@ class SQLiteDialect(Dialect):
     }
 
     def file_path(self, url: URL) -> str | None:
-        """Return its path; what is no plain path is not watched."""
+        """Return the path; None if the URL holds no plain path."""
         name = url.database or ""
         return None if not name or name.startswith((":", "file:")) else os.path.abspath(name)  # noqa: PTH100 - as SQLite
 
     def connect_arguments(self, url: URL, timeout: float) -> dict[str, Any]:
-        """Wait for other writers; a store is used by one thread at a time, but not always the same one."""
+        """Wait for other writers, and allow use by different threads, one at a time."""
         return {"timeout": timeout, "check_same_thread": False}
 
     def configure_session(self, connection: Connection, timeout: float) -> None:
-        """Make readers and the writer not wait for each other, and evictions free the locks.
+        """Set WAL, so that readers and the writer do not block each other, and foreign keys, so that evictions
+        free the locks.
 
-        ``synchronous = NORMAL`` is enough: a crash of a process loses nothing, and a power cut, which may
-        undo the last commits, ends all instances with it, as they are on this machine. Terms grow by the
-        clock.
+        ``synchronous = NORMAL`` is enough: a process crash loses nothing. A power cut may undo the last commits,
+        but it ends all instances too, as they run on this machine; and terms grow with the clock.
         """
         if connection.execute(text("PRAGMA journal_mode")).scalar() != "wal":
             connection.execute(text("PRAGMA journal_mode = WAL"))
         connection.execute(text("PRAGMA synchronous = NORMAL"))
         connection.execute(text("PRAGMA foreign_keys = ON"))
         if connection.execute(text("PRAGMA foreign_keys")).scalar() != 1:
-            # Without them the locks of a dead session would stay taken for ever.
-            raise OSError("this SQLite has no foreign keys")
+            # Without them the locks of a dead session would stay held for ever.
+            raise OSError("this SQLite library has no foreign keys")
 
     def socket_fd(self, raw: Any) -> int | None:
-        """Return None: a file has no socket."""
+        """Return None: SQLite has no socket."""
         return None
 
 
 def as_utc_datetime(value: Any) -> datetime:
-    """Return a timestamp column of any of the databases as an aware UTC datetime."""
+    """Return the value of a timestamp column as an aware UTC datetime."""
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     assert isinstance(value, datetime)  # noqa: S101 - for the type checker

@@ -1,7 +1,4 @@
-"""One physical connection, and a thread that opens it: so that whoever waits for either can stop waiting.
-
-Source: design sections 3.2 and 3.4.
-"""
+"""One open driver connection and the thread that opens it, both of which another thread can abort."""
 
 import contextlib
 import os
@@ -17,12 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from masterjob.store.connection.dialects import POSTGRESQL, Dialect
 
-# RuntimeError: no thread can be started any more; UnicodeError: a text that no database can hold.
+# RuntimeError: no thread can be started; UnicodeError: text that no database can store.
 DRIVER_ERRORS = (SQLAlchemyError, psycopg.Error, pymysql.Error, sqlite3.Error, OSError, RuntimeError, UnicodeError)
 
 
 class PhysicalConnection:
-    """One physical connection, with a second handle on its socket to shut it from another thread."""
+    """One driver connection, with a second handle on its socket to shut it down from another thread."""
 
     def __init__(self, url: URL, dialect: Dialect, timeout: float) -> None:
         extra_arguments: dict[str, Any] = {"use_native_hstore": False} if dialect is POSTGRESQL else {}
@@ -46,14 +43,14 @@ class PhysicalConnection:
         event.listen(self._engine, "do_connect", self._connect_driver)
 
     def open(self) -> Connection:
-        """Connect and set the session's limits."""
+        """Connect and configure the session."""
         self.connection = self._engine.connect()
         self._dialect.configure_session(self.connection, self._timeout)
         self._opened_file_id = _file_id(self._file_path)
         return self.connection
 
     def check_file_unchanged(self) -> None:
-        """See that the file that is open is still the one of its name, or nobody else would see what is written.
+        """Check that the open file is still the one at its path: others see no writes to any other file.
 
         Raises:
             OSError: it was deleted or replaced.
@@ -62,20 +59,20 @@ class PhysicalConnection:
             raise OSError("the database's file was deleted or replaced while it was open")
 
     def _connect_driver(self, dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
-        """Connect through the driver; know the socket before the first statement, which may hang already."""
+        # SQLAlchemy's hook, because its own first statement on the new connection may hang already.
         raw = dialect.connect(*arguments, **options)
         with self._lock:
             self._raw = raw
             socket_fd = self._dialect.socket_fd(raw)
             if socket_fd is not None:
-                # A duplicate: the driver's own number may belong to somebody else by the time we shut it.
+                # A duplicate: the driver's own descriptor may be reused by the time it is shut down.
                 self._socket = socket.socket(fileno=os.dup(socket_fd))
         if self.is_aborted:
             self.abort()
         return raw
 
     def abort(self) -> None:
-        """Make what hangs on this connection fail; may be called from any thread."""
+        """Make a call that hangs on this connection fail; may be called by any thread."""
         with self._lock, contextlib.suppress(OSError, sqlite3.Error):
             self.is_aborted = True
             if self._socket is not None:
@@ -84,7 +81,7 @@ class PhysicalConnection:
                 self._raw.interrupt()
 
     def discard(self) -> None:
-        """Close without a word to the server, which may not listen any more."""
+        """Close without a message to the server, which may not answer any more."""
         self.abort()
         with contextlib.suppress(*DRIVER_ERRORS):
             if self.connection is not None:
@@ -92,7 +89,7 @@ class PhysicalConnection:
         self.close()
 
     def close(self) -> None:
-        """Close in good order."""
+        """Close properly: the server sees a regular disconnect."""
         with contextlib.suppress(*DRIVER_ERRORS):
             if self.connection is not None:
                 self.connection.close()
@@ -103,18 +100,17 @@ class PhysicalConnection:
 
 
 def _file_id(path: str | None) -> tuple[int, int] | None:
-    """Return what tells a file from another one of its name; None where there is none."""
     if path is None:
         return None
     try:
-        file_stat = os.stat(path)  # noqa: PTH116 - before every call, and pathlib would cost more than that
+        file_stat = os.stat(path)  # noqa: PTH116 - runs before every call, and pathlib is slower
     except OSError:
         return None
     return file_stat.st_dev, file_stat.st_ino
 
 
 class ConnectThread(threading.Thread):
-    """Opens a link. Whoever gives up waiting leaves it behind; when it gets through, it hangs up."""
+    """A thread that opens a connection. If its waiter gives up, it closes the connection once it is open."""
 
     def __init__(self, physical: PhysicalConnection) -> None:
         super().__init__(name="masterjob-connect", daemon=True)
@@ -126,25 +122,27 @@ class ConnectThread(threading.Thread):
         self.is_abandoned = False
 
     def run(self) -> None:
-        """Connect, which may take as long as it likes."""
+        """Connect, however long that takes."""
         try:
             self._connection = self._physical.open()
-        except Exception as error:  # raised again in the thread that waits
+        except Exception as error:  # raised again by `wait`
             self._error = error
         with self._lock:
             self._finished.set()
-        if self.is_abandoned:  # else the one who waits has the link, whatever became of it
+        if self.is_abandoned:  # otherwise the waiter has taken it over
             self._physical.discard()
 
     def cancel_wait(self) -> None:
-        """Wake the one who waits."""
+        """Make `wait` return at once."""
         self._finished.set()
 
     def wait(self, timeout: float) -> Connection:
-        """Return the connection, or raise what went wrong; at the latest after ``timeout`` seconds."""
+        """Start, and return the connection or raise the error, after ``timeout`` seconds at the latest."""
         try:
             self.start()
-        except RuntimeError:  # the interpreter ends and starts no threads: connect here, with the driver's timeout
+        except (
+            RuntimeError
+        ):  # the interpreter exits and starts no threads: connect here, with the driver's timeout
             self.run()
         self._finished.wait(timeout)
         with self._lock:

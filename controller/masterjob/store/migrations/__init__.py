@@ -1,1 +1,1 @@
-"""The history of the tables, a file a step; Alembic runs what a database has not had yet."""
+"""The migrations, one file for each; Alembic runs those that a database has not had yet."""

@@ -1,4 +1,4 @@
-"""Where Alembic is told which connection to use: the one that `schema` has locked, inside its transaction."""
+"""The connection for Alembic: `schema` passes the one that it has locked, inside its transaction."""
 
 from alembic import context
 

@@ -1,13 +1,10 @@
-"""The statements of the protocol, by what they are about.
+"""The statements of the protocol, grouped by what they are about.
 
-    sessions.py      who is alive: renew, look, evict
-    locks.py         who holds what: claim, move, release
-    inventory.py     what the sessions of one instance hold, in short with every renewal
-    switches.py        disable and enable, the one transaction; declarations.py: those that resources say
-    history.py       one row a transition
-    status.py       the state of the locks as people see it
-
-What must not be here: when any of it is done, and what follows from its answer.
-
-Source: design sections 3.1 and 3.2.
+sessions.py      sessions: open, renew, list, evict
+locks.py         locks: claim, move, release, request a step-down
+inventory.py     what the sessions of one instance hold: a summary with every renewal, and in full
+switches.py      enable and disable, the only transaction
+declarations.py  the switches that resources declare
+history.py       one row for each transition
+status.py        the state of the locks for people
 """

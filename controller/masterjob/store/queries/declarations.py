@@ -1,10 +1,8 @@
-"""The switches of resources: what a manifest, or an object of Kubernetes, says about its lock.
+"""The switches that resources declare: whether a manifest or a Kubernetes object enables its lock.
 
-Unlike what people switches_module, a declaration takes the place of what its source has said before. An object of
-Kubernetes has a generation that grows with each change of its spec, and an instance that lags behind cannot undo
-a newer one: the row of such a source stays when it is enabled again, and keeps the generation.
-
-Source: design sections 3.1 and 6.2.
+Unlike a switch by people, a declaration replaces what its source declared before. A Kubernetes object has a
+generation that grows with each change of its spec, and an instance that lags behind must not undo a newer one.
+So the row of such a source stays when it is enabled again, and keeps the generation.
 """
 
 from dataclasses import asdict, dataclass
@@ -14,7 +12,7 @@ from sqlalchemy import Connection, Row
 
 from masterjob.election.values import HistoryEntry, TransitionKind
 from masterjob.store.connection.connection import BoundedConnection, execute_statement
-from masterjob.store.queries import switches as switches_module
+from masterjob.store.queries.switches import change_switch
 
 _SELECT_SWITCH = """
     SELECT enabled, reason, generation, actor FROM master_control WHERE lock_name = :lock_name AND source = :source
@@ -25,7 +23,7 @@ _INSERT_SWITCH = """
         (lock_name, source, enabled, reason, actor, generation, cluster, namespace, name, changed_at)
     VALUES (:lock_name, :source, :enabled, :reason, :actor, :generation, :cluster, :namespace, :name, {now})
 """
-# The time since when it is as it is stays, for people to see.
+# changed_at stays: people see since when the lock is disabled.
 _UPDATE_SWITCH = """
     UPDATE master_control SET reason = :reason, actor = :actor, generation = :generation, cluster = :cluster
     WHERE lock_name = :lock_name AND source = :source
@@ -38,9 +36,9 @@ _LIST_SWITCHES = """
 
 @dataclass(frozen=True, slots=True)
 class SwitchSpec:
-    """What a source says of a lock. A lock is enabled by it where there is no ``reason``.
+    """What a source declares for a lock: it disables the lock if there is a ``reason``, otherwise it enables it.
 
-    ``generation`` is that of an object of Kubernetes, as are its ``cluster``, ``namespace`` and ``name``.
+    ``generation``, ``cluster``, ``namespace`` and ``name`` are those of a Kubernetes object.
     """
 
     source: str
@@ -53,13 +51,13 @@ class SwitchSpec:
 
     @property
     def enabled(self) -> bool:
-        """Whether the lock may have a master, as far as this source is concerned."""
+        """Whether this source allows the lock to have a master."""
         return self.reason is None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSwitch:
-    """What the database has of a source; of one that never disabled anything it may have nothing."""
+    """The row of a source. A source that never disabled its lock may have none."""
 
     lock_name: str
     source: str
@@ -71,10 +69,7 @@ class StoredSwitch:
 
 
 def apply_switch(db: BoundedConnection, lock_name: str, spec: SwitchSpec) -> bool:
-    """Have the source's switch be as it says; return whether that changed what people see.
-
-    What an older generation says is not taken in.
-    """
+    """Write the source's switch; return whether that changed what people see. Ignore an older generation."""
     entry = HistoryEntry(
         lock_name, None, TransitionKind.ENABLED, _disable_removed_reason(spec.actor), actor=spec.actor
     )
@@ -92,7 +87,7 @@ def apply_switch(db: BoundedConnection, lock_name: str, spec: SwitchSpec) -> boo
             stored is not None and not was_enabled and stored.reason != spec.reason
         )
 
-    return switches_module.change_switch(db, entry, write_switch)
+    return change_switch(db, entry, write_switch)
 
 
 def _write_row(
@@ -111,7 +106,7 @@ def _write_row(
 
 
 def remove_switch(db: BoundedConnection, lock_name: str, source: str, actor: str) -> bool:
-    """Forget what the source has said; return whether it had disabled the lock."""
+    """Delete the source's switch; return whether it had disabled the lock."""
     values = {"lock_name": lock_name, "source": source}
     if not (rows := db.fetch_all(_SELECT_SWITCH, **values)):
         return False
@@ -124,11 +119,11 @@ def remove_switch(db: BoundedConnection, lock_name: str, source: str, actor: str
         execute_statement(connection, db.dialect, _DELETE_SWITCH, values)
         return stored is not None and not stored.enabled
 
-    return switches_module.change_switch(db, entry, delete_switch)
+    return change_switch(db, entry, delete_switch)
 
 
 def list_switches(db: BoundedConnection) -> list[StoredSwitch]:
-    """Return what the database has of all sources but people's."""
+    """Return the switches of all sources except that of people."""
     return [
         StoredSwitch(
             row.lock_name, row.source, bool(row.enabled), row.generation, row.cluster, row.namespace, row.name

@@ -1,9 +1,7 @@
-"""The history: one row a transition, the newest thousand of each lock.
+"""The history: one row for each transition, the newest thousand of each lock.
 
-It is written beside the deciding statements and decides nothing; where polling is the only wake-up, it is
-also what the others poll.
-
-Source: design section 3.1.
+It is written beside the statements that decide, and decides nothing itself. On databases without NOTIFY it is
+also what the notifiers poll.
 """
 
 import random
@@ -19,15 +17,14 @@ from masterjob.store.connection.connection import BoundedConnection, execute_sta
 from masterjob.store.connection.dialects import Dialect, as_utc_datetime
 
 MAX_ROWS_PER_LOCK = 1_000
-"""How many rows of each lock are kept; `read` never returns more."""
+"""The rows that are kept of each lock; `read` never returns more."""
 
 _TERM_END_KINDS = (TransitionKind.STEPPED_DOWN, TransitionKind.EVICTED)
-_VACANCY_LOOKBACK = (
-    20  # how many rows an end may stand before the election that follows it: disables, failed starts
-)
+_VACANCY_LOOKBACK = 20
+"""The most rows between the end of a term and the next election: disables, failed starts."""
 
 _MAX_TEXT_LENGTH = 4_000
-_PRUNE_ONE_IN = 32  # often enough that no history grows much, seldom enough to cost nothing
+_PRUNE_ONE_IN = 32  # often enough to keep histories short, rarely enough to cost nothing
 
 _INSERT = """
     INSERT INTO master_event (lock_name, term, kind, instance, actor, reason, at)
@@ -45,7 +42,7 @@ _READ = """
 
 
 def write(connection: Connection, dialect: Dialect, entries: Sequence[HistoryEntry]) -> None:
-    """Add lines in one batch, inside whatever transaction is open; now and then drop the oldest."""
+    """Insert rows in one batch, in the open transaction if there is one; sometimes prune the oldest."""
     connection.execute(dialect.sql(_INSERT), [_to_row(entry) for entry in entries])
     for entry in entries:
         if random.randrange(_PRUNE_ONE_IN) == 0:  # noqa: S311 - chance, not a secret
@@ -53,12 +50,12 @@ def write(connection: Connection, dialect: Dialect, entries: Sequence[HistoryEnt
 
 
 def prune(connection: Connection, dialect: Dialect, lock_name: str) -> None:
-    """Drop what is older than the newest rows that are kept of this lock."""
+    """Delete the lock's rows beyond the newest `MAX_ROWS_PER_LOCK`."""
     execute_statement(connection, dialect, _PRUNE, {"lock_name": lock_name, "max_rows": MAX_ROWS_PER_LOCK})
 
 
 def read(db: BoundedConnection, lock_name: str, limit: int) -> list[HistoryEvent]:
-    """Return the lines of a lock, newest first."""
+    """Return the rows of a lock, newest first."""
     count = max(1, min(limit, MAX_ROWS_PER_LOCK))
     rows = db.fetch_all(_READ, lock_name=lock_name, limit=min(count + _VACANCY_LOOKBACK, MAX_ROWS_PER_LOCK))
     events = [
@@ -73,19 +70,12 @@ def read(db: BoundedConnection, lock_name: str, limit: int) -> list[HistoryEvent
 def _with_vacancy(event: HistoryEvent, older: Sequence[HistoryEvent]) -> HistoryEvent:
     if event.kind != TransitionKind.ELECTED:
         return event
-    term_end = next(
-        (
-            candidate_event
-            for candidate_event in older[:_VACANCY_LOOKBACK]
-            if candidate_event.kind in _TERM_END_KINDS
-        ),
-        None,
-    )
+    term_end = next((each for each in older[:_VACANCY_LOOKBACK] if each.kind in _TERM_END_KINDS), None)
     return event if term_end is None else replace(event, vacant_for=event.at - term_end.at)
 
 
 def sanitize_text(text: str, limit: int = _MAX_TEXT_LENGTH) -> str:
-    """Return ``text`` without what one of the databases refuses, such as in the message of a job's error."""
+    """Return ``text`` without characters that one of the databases rejects; a job's error may contain any."""
     return text[:limit].replace("\x00", " ").encode("utf-8", "replace").decode("utf-8")
 
 

@@ -1,7 +1,4 @@
-"""What the sessions of one instance hold: in short with every heartbeat, in full when that differs.
-
-Source: design section 3.2, renew.
-"""
+"""What the sessions of one instance hold: a summary with every heartbeat, in full if that differs."""
 
 from typing import Any
 
@@ -25,7 +22,7 @@ _STOP_REQUESTS = """
     WHERE holder IN (SELECT id FROM master_session WHERE instance = :instance)
     AND (NOT enabled OR step_down_term = term) ORDER BY lock_name
 """
-# Oldest first, so that of several the newest stays.
+# Oldest first, so that the newest wins in the dict.
 _DISABLE_REASONS = """
     SELECT lock_name, actor, source, reason, name FROM master_control
     WHERE lock_name IN :names AND NOT enabled ORDER BY changed_at, source
@@ -37,18 +34,18 @@ _STEP_DOWN_REASONS = """
 
 
 def read_summary(db: BoundedConnection, instance: str) -> Inventory:
-    """Return count and sum of the terms held, and what is flagged; the why is read only when something is."""
+    """Return count and sum of the terms held, and the stop requests; read the reasons only if needed."""
     return from_summary_row(db, instance, db.fetch_all(SUMMARY, instance=instance)[0])
 
 
 def from_summary_row(db: BoundedConnection, instance: str, row: Row[Any]) -> Inventory:
-    """Return what a row of ``SUMMARY`` says."""
+    """Return the inventory for a row of ``SUMMARY``."""
     stop_requests = _read_stop_requests(db, instance) if row.flagged else ()
     return Inventory(int(row.held), int(row.term_sum), stop_requests)
 
 
 def list_held_terms(db: BoundedConnection, instance: str) -> tuple[HeldTerm, ...]:
-    """Return every term held, and the session that holds it."""
+    """Return every held term and the session that holds it."""
     return tuple(
         HeldTerm(Term(row.lock_name, row.term), row.holder) for row in db.fetch_all(_HELD_TERMS, instance=instance)
     )
@@ -65,7 +62,7 @@ def _to_stop_request(
     row: Row[Any], disable_reasons: dict[str, str], step_down_reasons: dict[Term, str]
 ) -> StopRequest:
     term = Term(row.lock_name, row.term)
-    if not row.enabled:  # a disable counts more than an ask: after it nobody claims
+    if not row.enabled:  # a disable overrides a step-down: it also prevents the next claim
         return StopRequest(term, disable_reasons.get(term.lock_name, "disabled"), is_step_down=False)
     return StopRequest(term, step_down_reasons.get(term, "asked to step down"), is_step_down=True)
 

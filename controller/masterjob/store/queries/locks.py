@@ -1,7 +1,4 @@
-"""Who holds what: the verbs on `master_lock`, each one conditional UPDATE; what it changed is the answer.
-
-Source: design sections 3.1 and 3.2.
-"""
+"""The operations on `master_lock`, each one conditional UPDATE; the rows that it changed are the answer."""
 
 import contextlib
 from collections.abc import Sequence
@@ -14,13 +11,13 @@ from masterjob.store.notifier import notify
 from masterjob.store.queries import history, inventory, switches
 from masterjob.store.queries.switches import chunks
 
-# The term is built on the epoch, so that it grows even where a promoted replica has lost the last claims.
+# The term is based on the epoch, so that it grows even if a promoted replica has lost the last claims.
 _CLAIM = """
     UPDATE {lock_table} SET holder = :session_id, term = {greatest}(term + 1, {now_ms}), acquired_at = {now},
         step_down_term = NULL
     WHERE {only_free} AND enabled AND holder IS NULL {order_by_name}
 """
-# Only there, where an UPDATE waits for every row that somebody else has locked: one of them would hold up all.
+# For MySQL only: there an UPDATE waits for every row that another transaction has locked, and one blocks all.
 _SELECT_SKIP_LOCKED = """
     SELECT lock_name FROM {lock_table} WHERE {only_free} AND enabled AND holder IS NULL FOR UPDATE SKIP LOCKED
 """
@@ -46,16 +43,17 @@ _LOCK_COUNTS = """
 
 
 class LockQueries:
-    """The port `LockStore` on a line to a database."""
+    """`masterjob.election.ports.LockStore` on a connection."""
 
-    _db: BoundedConnection
+    def __init__(self, db: BoundedConnection) -> None:
+        self._db = db
 
     def ensure_locks(self, lock_names: Sequence[str]) -> None:
-        """Write the rows of these locks where there are none yet."""
+        """Insert the rows of these locks if they are missing."""
         switches.ensure_locks(self._db, lock_names)
 
     def list_vacancies(self) -> Vacancies:
-        """End the timed disables that are due, then read which locks are enabled and free."""
+        """End the timed disables that are due, then return the locks that are enabled and free."""
         counts = self._db.fetch_all(_LOCK_COUNTS)[0]
         if counts.due:
             switches.end_expired_disables(self._db)
@@ -64,9 +62,9 @@ class LockQueries:
         return Vacancies(names, counts.enabled, counts.instances, counts.due_ms, counts.locks)
 
     def claim(self, session_id: str, lock_names: Sequence[str]) -> tuple[Term, ...]:
-        """Take those of ``lock_names`` that are enabled and free; return all of them that the session holds now.
+        """Claim those of ``lock_names`` that are enabled and free; return all of them that the session holds now.
 
-        An evicted session gets none: the foreign key refuses what it would take.
+        An evicted session gets none: the foreign key rejects its claim.
         """
         held: list[Term] = []
         for chunk in chunks(sorted(set(lock_names))):
@@ -82,23 +80,21 @@ class LockQueries:
         return tuple(held)
 
     def _skip_locked(self, names: list[str]) -> list[str]:
-        """Leave out what a claim would have to wait for; a hint, since the claim itself decides."""
+        """Leave out locks for which a claim would have to wait; only a hint, the claim itself decides."""
         if self._db.dialect is not MYSQL:
             return names
         return [row.lock_name for row in self._db.fetch_all(_SELECT_SKIP_LOCKED, names=names)]
 
     def move(self, term: Term, from_session_id: str, to_session_id: str) -> str | None:
-        """Hand the held term from session ``from_session_id`` to ``to_session_id``; return which session holds
-        it now, if any.
-        """
+        """Move the held term from one session to another; return the session that holds it now, if any."""
         key = {"lock_name": term.lock_name, "term": term.number}
-        with contextlib.suppress(ConstraintViolation):  # `to_session_id` was evicted: then it stays where it is
+        with contextlib.suppress(ConstraintViolation):  # `to_session_id` was evicted: the term stays where it is
             self._db.execute(_MOVE, old=from_session_id, new=to_session_id, **key)
         rows = self._db.fetch_all(_HOLDER, **key)
         return rows[0].holder if rows else None
 
     def release(self, session_ids: Sequence[str], terms: Sequence[Term]) -> None:
-        """Free these locks where one of the sessions holds just this term; tell the others."""
+        """Free these locks if one of the sessions holds exactly this term; notify the other instances."""
         if not session_ids:
             return
         for chunk in chunks(sorted(set(terms))):
@@ -107,29 +103,24 @@ class LockQueries:
                 notify(self._db, [term.lock_name for term in chunk])
 
     def read_inventory(self, instance: str) -> Inventory:
-        """Read what the sessions of the instance hold, in short, and which of it is flagged."""
+        """Return a summary of what the sessions of the instance hold, and the stop requests."""
         return inventory.read_summary(self._db, instance)
 
     def list_held_terms(self, instance: str) -> tuple[HeldTerm, ...]:
-        """Read what the sessions of the instance hold, in full."""
+        """Return every term that the sessions of the instance hold."""
         return inventory.list_held_terms(self._db, instance)
 
     def request_step_down(self, term: Term, actor: str, reason: str) -> bool:
-        """Ask exactly this term to step down; tell its master. Return whether it was held."""
+        """Request that exactly this term steps down and notify its master; return whether it was held."""
         if self._db.execute(_REQUEST_STEP_DOWN, lock_name=term.lock_name, term=term.number) == 0:
             return False
-        with contextlib.suppress(StoreUnavailable):  # it is asked for already; only its history is missing
-            self.append_history(
-                [
-                    HistoryEntry(
-                        term.lock_name, term.number, TransitionKind.STEP_DOWN_REQUESTED, reason, actor=actor
-                    )
-                ]
-            )
+        entry = HistoryEntry(term.lock_name, term.number, TransitionKind.STEP_DOWN_REQUESTED, reason, actor=actor)
+        with contextlib.suppress(StoreUnavailable):  # the request is written; only its history is missing
+            self.append_history([entry])
         notify(self._db, [term.lock_name])
         return True
 
     def append_history(self, entries: Sequence[HistoryEntry]) -> None:
-        """Add lines to the history."""
+        """Append rows to the history."""
         if entries:
             self._db.run(lambda connection: history.write(connection, self._db.dialect, entries))

@@ -1,7 +1,4 @@
-"""Who is alive: the verbs on `master_session`, each one statement on the database's clock.
-
-Source: design sections 3.1 and 3.2.
-"""
+"""The operations on `master_session`, each one statement on the database's clock."""
 
 from dataclasses import asdict
 
@@ -17,17 +14,16 @@ _INSERT_SESSION = """
     VALUES (:id, :instance, :address, :pod, :pod_uid, :node, :container, :container_id,
             1, {now}, {now_ms}, :lease_ms, {now})
 """
-# A column always changes, so that the count of rows is the same whether a driver counts found or changed
-# ones.
+# A column always changes, so the row count is the same whether a driver counts matched or changed rows.
 _RENEW = """
     UPDATE master_session SET beat = beat + 1, heartbeat_at = {now}, heartbeat_ms = {now_ms} WHERE id = :session_id
 """
-# Where a query may contain an UPDATE, the inventory comes in the same round trip.
+# If a query may contain an UPDATE, the inventory comes in the same round trip.
 _RENEW_AND_READ_INVENTORY = f"""
     WITH renewed AS ({_RENEW} RETURNING id)
     SELECT held.*, (SELECT COUNT(*) FROM renewed) AS renewed FROM ({inventory.SUMMARY}) AS held
 """  # noqa: S608 - made of constants
-# The clock comes with the sessions, and also when there is none.
+# Returns the clock even if there are no sessions.
 _LIST_SESSIONS = """
     SELECT {now_ms} AS clock_ms, s.id, s.instance, s.beat, s.heartbeat_ms, s.lease_ms
     FROM (SELECT 1 AS one) AS always LEFT JOIN master_session s ON 1 = 1
@@ -39,17 +35,18 @@ _DELETE_SESSION = "DELETE FROM master_session WHERE id = :id"
 
 
 class SessionQueries:
-    """The port `SessionStore` on a line to a database."""
+    """`masterjob.election.ports.SessionStore` on a connection."""
 
-    _db: BoundedConnection
+    def __init__(self, db: BoundedConnection) -> None:
+        self._db = db
 
     def open_session(self, session: NewSession) -> None:
-        """Write the session with its first heartbeat."""
+        """Insert the session with its first heartbeat."""
         identity = {name: sanitize_text(value, 255) for name, value in asdict(session.identity).items()}
         self._db.execute(_INSERT_SESSION, id=session.id, lease_ms=session.lease_ms, **identity)
 
     def renew(self, session_id: str, instance: str) -> Inventory | None:
-        """Beat once more; return what the instance holds, or None where the session was evicted."""
+        """Write a heartbeat; return what the instance holds, or None if the session was evicted."""
         if self._db.dialect.supports_writable_cte:
             row = self._db.fetch_all(_RENEW_AND_READ_INVENTORY, session_id=session_id, instance=instance)[0]
             return inventory.from_summary_row(self._db, instance, row) if row.renewed else None
@@ -58,7 +55,7 @@ class SessionQueries:
         return inventory.read_summary(self._db, instance)
 
     def list_sessions(self) -> SessionList:
-        """Read all sessions and the database's clock, in one statement."""
+        """Return all sessions and the database's clock, read in one statement."""
         rows = self._db.fetch_all(_LIST_SESSIONS)
         clock_ms = int(rows[0].clock_ms)
         return SessionList(
@@ -71,9 +68,9 @@ class SessionQueries:
         )
 
     def evict(self, session_id: str, beat: int, *, if_stale: bool) -> tuple[Term, ...] | None:
-        """Remove the session if it still stands at ``beat``; the DELETE alone decides.
+        """Delete the session if it is still at ``beat``; return the terms it held, or None if it was not deleted.
 
-        What it held is read just before, for the history: the next claim of a lock tells the same.
+        The DELETE alone decides. The terms are read just before it, for the history only.
         """
         held = self._terms_held_by(session_id)
         if self._db.execute(_EVICT + (_AND_LEASE_EXPIRED if if_stale else ""), id=session_id, beat=beat) == 0:
@@ -82,7 +79,7 @@ class SessionQueries:
         return held
 
     def close_session(self, session_id: str) -> None:
-        """Remove our own session; whatever it still holds becomes free."""
+        """Delete our own session; the locks that it still holds become free."""
         held = self._terms_held_by(session_id)
         self._db.execute(_DELETE_SESSION, id=session_id)
         notify(self._db, [term.lock_name for term in held])

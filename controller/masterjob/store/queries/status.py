@@ -1,7 +1,4 @@
-"""The state of the locks as people see it: who is master, since when, or why nobody may be.
-
-Source: design sections 3.1 and 6.1.
-"""
+"""The state of the locks for people: the master and since when, or why there is none."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,7 +18,7 @@ _SELECT_LOCKS = """
     FROM master_lock l LEFT JOIN master_session s ON s.id = l.holder
 """
 _ORDER_BY_NAME = " ORDER BY l.lock_name"
-# Oldest first, so that of several sources the newest stays.
+# Oldest first, so that the newest source wins in the dict.
 _SELECT_SWITCHES = """
     SELECT l.lock_name, l.reason, l.actor, l.source, l.until, l.changed_at, l.namespace, l.name
     FROM master_control l
@@ -29,8 +26,8 @@ _SELECT_SWITCHES = """
 _DISABLED_OLDEST_FIRST = " NOT l.enabled ORDER BY l.changed_at, l.source"
 
 
-def status(db: BoundedConnection, names: Sequence[str] | None = None) -> list[LockStatus]:
-    """Return all locks, or those asked for as far as there are such, in the order of their names."""
+def read(db: BoundedConnection, names: Sequence[str] | None = None) -> list[LockStatus]:
+    """Return all locks, or those of ``names`` that exist, in the order of their names."""
     if names is not None:
         return [lock for chunk in chunks(sorted(set(names))) for lock in _read_status(db, _WHERE_NAMED, chunk)]
     return _read_status(db, "", [])

@@ -1,10 +1,8 @@
-"""The switch: how people, files and resources stop and start a lock, and what ends a disable by itself.
+"""The switch: enables and disables a lock for one source, and ends timed disables.
 
-It is the only transaction of the protocol, and it is short. It locks the lock's row before anything else: two
-switches at once would otherwise each see only their own half, and one disable would be lost. A claim writes
-the same row, so it comes wholly before the switch or finds the lock disabled.
-
-Source: design sections 3.1 and 3.2.
+It is the only transaction of the protocol, and it is short. It locks the lock's row first: otherwise two
+concurrent switches would each miss the other's change, and one disable would be lost. A claim writes the same
+row, so it either comes before the switch or finds the lock disabled.
 """
 
 import contextlib
@@ -22,7 +20,7 @@ from masterjob.store.notifier import notify
 from masterjob.store.queries import history
 
 MAX_NAMES_PER_STATEMENT = 1_000
-"""How many names stand in one statement: far below every database's limit of parameters."""
+"""The most names in one statement: far below every database's limit of parameters."""
 
 _EXISTING_LOCKS = "SELECT lock_name FROM master_lock WHERE lock_name IN :names"
 _NEW_LOCK_ROW = """(:name{0}, 0, NOT EXISTS (
@@ -34,7 +32,7 @@ _SET_ENABLED = """
         SELECT 1 FROM master_control WHERE lock_name = :lock_name AND NOT enabled)
     WHERE lock_name = :lock_name
 """
-# A disable whose time has passed stands in nobody's way, though nobody has cleared it away yet.
+# A disable whose time has passed does not count, even if it was not deleted yet.
 _ACTIVE_DISABLE = """
     SELECT until FROM master_control WHERE lock_name = :lock_name AND source = :source AND NOT enabled
     AND (until IS NULL OR until > {now_ms})
@@ -55,7 +53,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class DisableRequest:
-    """What is said with a disable. ``until_ms`` is in epoch milliseconds; None: until somebody enables."""
+    """A disable by one source. ``until_ms``: epoch milliseconds of its end; None: until it is enabled."""
 
     reason: str
     actor: str
@@ -64,7 +62,7 @@ class DisableRequest:
 
 
 def chunks(items: Sequence[T]) -> Iterator[list[T]]:
-    """Return ``items`` in pieces that fit into one statement."""
+    """Split ``items`` into lists that fit into one statement."""
     return (
         list(items[start : start + MAX_NAMES_PER_STATEMENT])
         for start in range(0, len(items), MAX_NAMES_PER_STATEMENT)
@@ -72,7 +70,7 @@ def chunks(items: Sequence[T]) -> Iterator[list[T]]:
 
 
 def ensure_locks(db: BoundedConnection, names: Sequence[str]) -> None:
-    """Write the rows that are not there yet; one that another instance writes meanwhile is as good."""
+    """Insert the rows that are missing; another instance may insert some of them at the same time."""
     for chunk in chunks(sorted(set(names))):
         existing = {row.lock_name for row in db.fetch_all(_EXISTING_LOCKS, names=chunk)}
         missing = [name for name in chunk if name not in existing]
@@ -86,9 +84,9 @@ def ensure_locks(db: BoundedConnection, names: Sequence[str]) -> None:
 
 
 def disable(db: BoundedConnection, lock_name: str, request: DisableRequest) -> bool:
-    """Disable the lock for this source; return False where it does so already.
+    """Disable the lock for this source; return False if this source disables it already.
 
-    Then its first reason stays, and of two ends the later: who disables a lock finds it disabled that long.
+    In that case the first reason stays and the later end counts, so that every disable lasts as long as requested.
     """
     key = {"lock_name": lock_name, "source": request.source}
     new_values = {"reason": request.reason, "actor": request.actor, "until": request.until_ms}
@@ -107,9 +105,9 @@ def disable(db: BoundedConnection, lock_name: str, request: DisableRequest) -> b
 
 
 def enable(db: BoundedConnection, lock_name: str, actor: str, source: str) -> bool:
-    """Take this source's disable back; return False where it had none."""
+    """Remove this source's disable; return False if there was none."""
     if not db.fetch_all(_HAS_DISABLE, lock_name=lock_name, source=source):
-        return False  # and no row for a lock whose name was only mistyped
+        return False  # without creating a row for a mistyped name
     entry = HistoryEntry(
         lock_name, None, TransitionKind.ENABLED, f"the disable ({source}) was taken back", actor=actor
     )
@@ -117,7 +115,7 @@ def enable(db: BoundedConnection, lock_name: str, actor: str, source: str) -> bo
 
 
 def end_expired_disables(db: BoundedConnection) -> None:
-    """End the disables whose time has come; one whose row is held just now waits for the next look."""
+    """End the disables whose time has passed; one whose row is locked waits for the next scan."""
     for expired in db.fetch_all(_EXPIRED_DISABLES):
         reason = f"the time of the disable by {expired.actor} ({expired.source}) ended"
         entry = HistoryEntry(expired.lock_name, None, TransitionKind.ENABLED, reason)
@@ -133,9 +131,7 @@ def _deletion(dialect: Dialect, statement: str, lock_name: str, source: str) -> 
 
 
 def change_switch(db: BoundedConnection, entry: HistoryEntry, change: Callable[[Connection], bool]) -> bool:
-    """Make a ``apply_disable`` to a lock's switches in the one transaction; others are told if it changed
-    anything.
-    """
+    """Run ``change`` in the transaction of a switch. If it returns True, write ``entry`` and notify the others."""
     ensure_locks(db, [entry.lock_name])
     changed = db.run(lambda connection: _change_in_transaction(connection, db.dialect, entry, change))
     if changed:
@@ -146,7 +142,7 @@ def change_switch(db: BoundedConnection, entry: HistoryEntry, change: Callable[[
 def _change_in_transaction(
     connection: Connection, dialect: Dialect, entry: HistoryEntry, change: Callable[[Connection], bool]
 ) -> bool:
-    """Where this fails half-way, the line drops the connection, and with it the server the transaction."""
+    # If a statement fails, `BoundedConnection` drops the connection, and so the server rolls back.
     key = {"lock_name": entry.lock_name}
     for statement in dialect.begin_statements:
         connection.execute(text(statement))

@@ -20,7 +20,7 @@ from masterjob.lock_status import LockStatus, explain_how_to_enable
 from masterjob.web.access.auth import RequestRejected
 from masterjob.web.api.request import ApiRequest
 from masterjob.web.api.single_flight import SingleFlight
-from masterjob.web.interfaces import LockAdminProtocol, Verb
+from masterjob.web.interfaces import LockOperations, Verb
 from masterjob.web.pool import CallPool
 
 MAX_PAGE_SIZE = 1_000
@@ -57,7 +57,7 @@ class LockHandlers:
     the event loop nor, but for the part of the time that rounds may have, the heartbeats.
     """
 
-    def __init__(self, lock_admin: LockAdminProtocol, pool: CallPool) -> None:
+    def __init__(self, lock_admin: LockOperations, pool: CallPool) -> None:
         self._lock_admin = lock_admin
         self._lock_pages = SingleFlight(pool, self._read_pages)
         self._single_locks = SingleFlight(pool, self._read_single_locks)

@@ -10,7 +10,7 @@ from masterjob.errors import MasterJobError
 from masterjob.lock_status import LockStatus, describe_actor, explain_how_to_enable
 from masterjob.web.api.locks import lock_not_found
 from masterjob.web.api.request import ApiRequest, optional_until, required_lock_name, required_text
-from masterjob.web.interfaces import LockAdminProtocol, Verb
+from masterjob.web.interfaces import LockOperations, Verb
 from masterjob.web.pool import CallPool
 
 logger = logging.getLogger("masterjob")
@@ -23,7 +23,7 @@ class LockStateConflict(MasterJobError):
 class SwitchHandlers:
     """Each method takes what was asked and returns the sentence that is the answer."""
 
-    def __init__(self, lock_admin: LockAdminProtocol, pool: CallPool) -> None:
+    def __init__(self, lock_admin: LockOperations, pool: CallPool) -> None:
         self._lock_admin = lock_admin
         self._pool = pool
 

@@ -1,7 +1,6 @@
-"""The first tables: sessions, locks, switches and the history (design 3.1).
+"""The first tables: sessions, locks, switches and the history.
 
-Each is made only if it is not there yet: on MariaDB and MySQL a crash in between leaves the first ones
-behind.
+Each is created only if it is missing: on MariaDB and MySQL a crash in between leaves the first ones behind.
 """
 
 from typing import Any
@@ -15,8 +14,8 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# Names are compared byte by byte on every database. A foreign key needs InnoDB, and the same collation at
-# both ends.
+# Names are compared byte by byte on every database. A foreign key needs InnoDB and the same collation on both
+# sides.
 _TABLE: dict[str, Any] = {
     "mysql_engine": "InnoDB",
     "mysql_charset": "utf8mb4",
@@ -58,9 +57,8 @@ def _create_sessions() -> None:
         **_TABLE,
     )
     if op.get_bind().dialect.name == "postgresql":
-        # A renewal leaves a dead row behind. With room on the page, and no index on what changes, it is
-        # cleared away at the next one (HOT) instead of growing the table for as long as the application
-        # lives.
+        # A renewal leaves a dead row behind. With free space on the page, and no index on what changes, the next
+        # renewal reuses it (HOT); otherwise the table would grow as long as the application runs.
         op.execute(
             "ALTER TABLE master_session SET (fillfactor = 20, autovacuum_vacuum_threshold = 50, "
             "autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_delay = 0)"
