@@ -16,6 +16,7 @@ EPOCH_MS = 1_700_000_000_000
 TIMING = Timing.of(1.0, stop_timeout=0.5, check_master_interval=5.0)  # lease 3 s, margin 0.56 s, trust 2.44 s
 
 ActionT = TypeVar("ActionT", bound=Action)
+CommandTypes = type[StoreCommand[object]] | tuple[type[StoreCommand[object]], ...]
 
 
 class ElectorHarness:
@@ -27,7 +28,7 @@ class ElectorHarness:
         self.database = database or MemoryDatabase(self._clock_ms)
         self.store = self.database.connect()
         self.elector = Elector(Identity(name), Random(1), self._new_id)
-        self.pending_commands: list[StoreCommand] = []
+        self.pending_commands: list[StoreCommand[object]] = []
         self.actions: list[Action] = []
         self._name = name
         self._last_id = 0
@@ -54,20 +55,20 @@ class ElectorHarness:
         for name in names:
             self.submit(Declare(name, timing))
 
-    def answer(self, command: StoreCommand) -> list[Action]:
+    def answer(self, command: StoreCommand[object]) -> list[Action]:
         if command in self.pending_commands:
             self.pending_commands.remove(command)
         return self.submit(Reply(command, command.execute(self.store)))
 
-    def fail(self, command: StoreCommand, error: str = "connection lost") -> list[Action]:
+    def fail(self, command: StoreCommand[object], error: str = "connection lost") -> list[Action]:
         self.pending_commands.remove(command)
         return self.submit(Failure(command, error))
 
-    def lose_reply(self, command: StoreCommand) -> list[Action]:
+    def lose_reply(self, command: StoreCommand[object]) -> list[Action]:
         command.execute(self.store)
         return self.fail(command, "the reply was lost")
 
-    def answer_all(self, except_for: type[StoreCommand] | tuple[type[StoreCommand], ...] = ()) -> None:
+    def answer_all(self, except_for: CommandTypes = ()) -> None:
         """Answer everything that is asked, and what is asked because of that."""
         for _ in range(200):
             to_answer = [command for command in self.pending_commands if not isinstance(command, except_for)]
@@ -77,9 +78,7 @@ class ElectorHarness:
                 self.answer(command)
         raise AssertionError(f"does not settle: {self.pending_commands}")
 
-    def advance(
-        self, seconds: float, except_for: type[StoreCommand] | tuple[type[StoreCommand], ...] = ()
-    ) -> None:
+    def advance(self, seconds: float, except_for: CommandTypes = ()) -> None:
         """Let time pass as the elector wants to be woken, and answer everything at once."""
         end = self.now + seconds
         while self.elector.next_tick_at() <= end:
@@ -110,10 +109,10 @@ class ElectorHarness:
     def actions_of(self, action_type: type[ActionT]) -> list[ActionT]:
         return [action for action in self.actions if isinstance(action, action_type)]
 
-    def pending(self, *command_types: type[StoreCommand]) -> list[StoreCommand]:
+    def pending(self, *command_types: type[StoreCommand[object]]) -> list[StoreCommand[object]]:
         return [command for command in self.pending_commands if isinstance(command, command_types)]
 
-    def next_heartbeat(self) -> StoreCommand:
+    def next_heartbeat(self) -> StoreCommand[object]:
         """Wait for the next heartbeat to be sent, and hold its answer back."""
         while not self.pending(OpenSession, Renew):
             self.advance(0.01, except_for=(OpenSession, Renew))

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from masterjob.concurrency.clock import clock
-from masterjob.election.core.commands import HeartbeatConnection, Renew
+from masterjob.election.core.commands import Renew
 from masterjob.election.core.elector import Elector
 from masterjob.election.core.events import Declare, Failure, StepDown, Withdraw
+from masterjob.election.core.session import HeartbeatConnection
 from masterjob.election.ports import Report
 from masterjob.election.runner import ElectionRunner
 from masterjob.election.term import LiveTerm
@@ -204,7 +205,7 @@ def test_where_no_thread_is_left_for_the_notifier_the_election_goes_on(
     monkeypatch.setattr(FakeNotifier, "start", fail)
     job = declare(start_runner("me"), RecordingJob())
     assert job.started.acquire(timeout=WAIT_TIMEOUT)
-    assert "there are no wake-ups" in caplog.text
+    assert "no change notifications" in caplog.text
 
 
 def test_a_command_that_keeps_failing_is_logged_once(
@@ -222,7 +223,7 @@ def test_a_command_that_keeps_failing_is_logged_once(
     declare(start_runner("me"), RecordingJob())
     for _ in range(2):
         assert failed.acquire(timeout=WAIT_TIMEOUT)
-    assert caplog.text.count("the rows of locks cannot be written, which is tried again: no such character") == 1
+    assert caplog.text.count("the rows of locks could not be written (will be retried): no such character") == 1
 
 
 def test_a_heartbeat_that_hangs_does_not_keep_the_job_from_being_stopped_in_time(
@@ -357,7 +358,7 @@ def test_a_shutdown_leaves_no_session_and_no_thread_behind(
     job = declare(runner, RecordingJob())
     assert job.started.acquire(timeout=WAIT_TIMEOUT)
     assert runner.shutdown("enough", WAIT_TIMEOUT)
-    thread_names = {f"masterjob {each}" for each in ("elector", "watchdog", "heartbeat", "control")}
+    thread_names = {f"masterjob-{each}" for each in ("elector", "watchdog", "heartbeat", "control")}
     wait_until(lambda: thread_names.isdisjoint(thread.name for thread in threading.enumerate()))
     assert not database.memory.tables.sessions
     assert database.memory.tables.locks["a"].holder is None
@@ -417,7 +418,7 @@ def test_where_no_thread_can_be_started_the_command_has_failed_and_nothing_else(
     start = threading.Thread.start
 
     def start_or_refuse(thread: threading.Thread) -> None:
-        if thread.name in ("masterjob control", "masterjob heartbeat") and refused.acquire(blocking=False):
+        if thread.name in ("masterjob-control", "masterjob-heartbeat") and refused.acquire(blocking=False):
             raise RuntimeError("can't start new thread")
         start(thread)
 

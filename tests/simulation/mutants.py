@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from unittest.mock import patch
 
 from masterjob.election.core.candidate import CandidateRole
+from masterjob.election.core.events import JobStopped
 from masterjob.election.core.liveness import LivenessDetector
 from masterjob.election.core.master import MasterRole
 from masterjob.election.core.session import Session
@@ -19,7 +20,7 @@ def trust_counted_from_the_reply() -> Iterator[None]:
     original = Session.record_renewal
     with (
         patch.object(Session, "record_renewal", lambda session, _sent, now: original(session, now, now)),
-        patch.object(Session, "attempt_timeout", lambda session, _now: session.timing.trust),
+        patch.object(Session, "attempt_timeout", lambda session, _now: session.timing.trust_duration),
     ):
         yield
 
@@ -32,9 +33,9 @@ def release_before_stop() -> Iterator[None]:
         original(master_role, lock, reason, cooldown)
         term = master_role._state.held_terms.get(lock.name)
         if term is not None:
-            master_role.on_stopped(term)
+            master_role.on_job_event(JobStopped(term))
 
-    with patch.object(MasterRole, "end", release_first):
+    with patch.object(MasterRole, "end_term", release_first):
         yield
 
 

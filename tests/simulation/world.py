@@ -282,11 +282,11 @@ class World:
     def _is_lost(self) -> bool:
         return self.rng.random() < self.network.loss_rate
 
-    def _transmit(self, instance: SimulatedInstance, command: StoreCommand) -> None:
+    def _transmit(self, instance: SimulatedInstance, command: StoreCommand[object]) -> None:
         if not self._is_lost():
             self.schedule_after(self._random_delay(), lambda: self._arrive(instance, command))
 
-    def _arrive(self, instance: SimulatedInstance, command: StoreCommand) -> None:
+    def _arrive(self, instance: SimulatedInstance, command: StoreCommand[object]) -> None:
         if self.now < self.down_until:
             if self.rng.random() < 0.7:  # refused; otherwise a black hole
                 self.schedule_after(0.002, lambda: self.submit(instance, Failure(command, "the database is down")))
