@@ -1,4 +1,4 @@
-"""One elector on a bench: virtual time, and a database that answers when the test says so."""
+"""One elector on virtual time, and a database that answers when the test lets it."""
 
 from collections.abc import Iterable
 from random import Random
@@ -14,13 +14,14 @@ from tests.simulation.memory import MemoryDatabase
 
 EPOCH_MS = 1_700_000_000_000
 TIMING = Timing.of(1.0, stop_timeout=0.5, check_master_interval=5.0)  # lease 3 s, margin 0.56 s, trust 2.44 s
+SLOW = Timing.of(2.0, stop_timeout=0.5, check_master_interval=5.0)
 
 ActionT = TypeVar("ActionT", bound=Action)
 CommandTypes = type[StoreCommand[object]] | tuple[type[StoreCommand[object]], ...]
 
 
 class ElectorHarness:
-    """Commands are held back until `answer`, `fail` or `answer_all`; jobs start and stop only as the test says."""
+    """Holds commands back until `answer`, `fail` or `answer_all`; the test also reports what jobs do."""
 
     def __init__(self, name: str = "me", database: MemoryDatabase | None = None) -> None:
         self.now = 100.0
@@ -40,7 +41,7 @@ class ElectorHarness:
         self._last_id += 1
         return f"{self._name}/{self._last_id}"
 
-    # --- what happens ---
+    # --- events ---
 
     def submit(self, event: CoreEvent) -> list[Action]:
         actions = self.elector.handle(event, self.now)
@@ -69,7 +70,7 @@ class ElectorHarness:
         return self.fail(command, "the reply was lost")
 
     def answer_all(self, except_for: CommandTypes = ()) -> None:
-        """Answer everything that is asked, and what is asked because of that."""
+        """Answer all pending commands, and those that follow from the answers."""
         for _ in range(200):
             to_answer = [command for command in self.pending_commands if not isinstance(command, except_for)]
             if not to_answer:
@@ -79,7 +80,7 @@ class ElectorHarness:
         raise AssertionError(f"does not settle: {self.pending_commands}")
 
     def advance(self, seconds: float, except_for: CommandTypes = ()) -> None:
-        """Let time pass as the elector wants to be woken, and answer everything at once."""
+        """Advance the time from tick to tick, and answer everything at once."""
         end = self.now + seconds
         while self.elector.next_tick_at() <= end:
             self.now = max(self.now, self.elector.next_tick_at())
@@ -90,10 +91,10 @@ class ElectorHarness:
         self.answer_all(except_for)
 
     def advance_without_replies(self, seconds: float) -> None:
-        """Let time pass while the database says nothing at all."""
+        """Advance the time while the database does not answer."""
         self.advance(seconds, except_for=StoreCommand)
 
-    # --- what is there ---
+    # --- state ---
 
     def become_master(self, *names: str) -> Term:
         self.declare(*names)
@@ -113,7 +114,7 @@ class ElectorHarness:
         return [command for command in self.pending_commands if isinstance(command, command_types)]
 
     def next_heartbeat(self) -> StoreCommand[object]:
-        """Wait for the next heartbeat to be sent, and hold its answer back."""
+        """Advance the time to the next heartbeat, and hold its answer back."""
         while not self.pending(OpenSession, Renew):
             self.advance(0.01, except_for=(OpenSession, Renew))
         (heartbeat,) = self.pending(OpenSession, Renew)

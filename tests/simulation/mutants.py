@@ -1,4 +1,4 @@
-"""Six ways to get the protocol wrong, each of them somebody's real bug. The simulator has to find them all."""
+"""Six protocol faults that real projects had. The simulator must find each of them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,7 +16,7 @@ from tests.simulation.memory import MemoryStore
 
 @contextmanager
 def trust_counted_from_the_reply() -> Iterator[None]:
-    """The budget of an attempt bounds how late a reply can be, which hides this bug; so it is lifted too."""
+    """The timeout of an attempt bounds how late a reply can be and would hide this bug, so it is raised too."""
     original = Session.record_renewal
     with (
         patch.object(Session, "record_renewal", lambda session, _sent, now: original(session, now, now)),
