@@ -1,4 +1,4 @@
-"""One elector on a bench: virtual time, and a database that answers when the test says so."""
+"""One elector on virtual time, and a database that answers when the test lets it."""
 
 from collections.abc import Iterable
 from random import Random
@@ -14,12 +14,14 @@ from tests.simulation.memory import MemoryDatabase
 
 EPOCH_MS = 1_700_000_000_000
 TIMING = Timing.of(1.0, stop_timeout=0.5, check_master_interval=5.0)  # lease 3 s, margin 0.56 s, trust 2.44 s
+SLOW = Timing.of(2.0, stop_timeout=0.5, check_master_interval=5.0)
 
 ActionT = TypeVar("ActionT", bound=Action)
+CommandTypes = type[StoreCommand[object]] | tuple[type[StoreCommand[object]], ...]
 
 
 class ElectorHarness:
-    """Commands are held back until `answer`, `fail` or `answer_all`; jobs start and stop only as the test says."""
+    """Holds commands back until `answer`, `fail` or `answer_all`; the test also reports what jobs do."""
 
     def __init__(self, name: str = "me", database: MemoryDatabase | None = None) -> None:
         self.now = 100.0
@@ -27,7 +29,7 @@ class ElectorHarness:
         self.database = database or MemoryDatabase(self._clock_ms)
         self.store = self.database.connect()
         self.elector = Elector(Identity(name), Random(1), self._new_id)
-        self.pending_commands: list[StoreCommand] = []
+        self.pending_commands: list[StoreCommand[object]] = []
         self.actions: list[Action] = []
         self._name = name
         self._last_id = 0
@@ -39,7 +41,7 @@ class ElectorHarness:
         self._last_id += 1
         return f"{self._name}/{self._last_id}"
 
-    # --- what happens ---
+    # --- events ---
 
     def submit(self, event: CoreEvent) -> list[Action]:
         actions = self.elector.handle(event, self.now)
@@ -54,21 +56,21 @@ class ElectorHarness:
         for name in names:
             self.submit(Declare(name, timing))
 
-    def answer(self, command: StoreCommand) -> list[Action]:
+    def answer(self, command: StoreCommand[object]) -> list[Action]:
         if command in self.pending_commands:
             self.pending_commands.remove(command)
         return self.submit(Reply(command, command.execute(self.store)))
 
-    def fail(self, command: StoreCommand, error: str = "connection lost") -> list[Action]:
+    def fail(self, command: StoreCommand[object], error: str = "connection lost") -> list[Action]:
         self.pending_commands.remove(command)
         return self.submit(Failure(command, error))
 
-    def lose_reply(self, command: StoreCommand) -> list[Action]:
+    def lose_reply(self, command: StoreCommand[object]) -> list[Action]:
         command.execute(self.store)
         return self.fail(command, "the reply was lost")
 
-    def answer_all(self, except_for: type[StoreCommand] | tuple[type[StoreCommand], ...] = ()) -> None:
-        """Answer everything that is asked, and what is asked because of that."""
+    def answer_all(self, except_for: CommandTypes = ()) -> None:
+        """Answer all pending commands, and those that follow from the answers."""
         for _ in range(200):
             to_answer = [command for command in self.pending_commands if not isinstance(command, except_for)]
             if not to_answer:
@@ -77,10 +79,8 @@ class ElectorHarness:
                 self.answer(command)
         raise AssertionError(f"does not settle: {self.pending_commands}")
 
-    def advance(
-        self, seconds: float, except_for: type[StoreCommand] | tuple[type[StoreCommand], ...] = ()
-    ) -> None:
-        """Let time pass as the elector wants to be woken, and answer everything at once."""
+    def advance(self, seconds: float, except_for: CommandTypes = ()) -> None:
+        """Advance the time from tick to tick, and answer everything at once."""
         end = self.now + seconds
         while self.elector.next_tick_at() <= end:
             self.now = max(self.now, self.elector.next_tick_at())
@@ -91,10 +91,10 @@ class ElectorHarness:
         self.answer_all(except_for)
 
     def advance_without_replies(self, seconds: float) -> None:
-        """Let time pass while the database says nothing at all."""
+        """Advance the time while the database does not answer."""
         self.advance(seconds, except_for=StoreCommand)
 
-    # --- what is there ---
+    # --- state ---
 
     def become_master(self, *names: str) -> Term:
         self.declare(*names)
@@ -110,11 +110,11 @@ class ElectorHarness:
     def actions_of(self, action_type: type[ActionT]) -> list[ActionT]:
         return [action for action in self.actions if isinstance(action, action_type)]
 
-    def pending(self, *command_types: type[StoreCommand]) -> list[StoreCommand]:
+    def pending(self, *command_types: type[StoreCommand[object]]) -> list[StoreCommand[object]]:
         return [command for command in self.pending_commands if isinstance(command, command_types)]
 
-    def next_heartbeat(self) -> StoreCommand:
-        """Wait for the next heartbeat to be sent, and hold its answer back."""
+    def next_heartbeat(self) -> StoreCommand[object]:
+        """Advance the time to the next heartbeat, and hold its answer back."""
         while not self.pending(OpenSession, Renew):
             self.advance(0.01, except_for=(OpenSession, Renew))
         (heartbeat,) = self.pending(OpenSession, Renew)

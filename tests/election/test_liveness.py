@@ -1,4 +1,4 @@
-"""When a session is dead (design 3.3)."""
+"""When a session is dead."""
 
 from masterjob.election.core.liveness import LivenessDetector
 from masterjob.election.values import SessionList, SessionRow
@@ -8,7 +8,7 @@ EPOCH = 1_700_000_000.0
 
 
 class DetectorHarness:
-    """Looks at one session with a lease of 10 s; its looks take no time unless said."""
+    """Observes one session with a lease of 10 s; an observation takes no time by default."""
 
     def __init__(self) -> None:
         self.detector = LivenessDetector()
@@ -22,9 +22,7 @@ class DetectorHarness:
         duration: float = 0.0,
         clock_error_at_beat: float | None = None,
     ) -> None:
-        """``beat_written_at`` is when the beat was written; ``clock_error_at_beat`` the clock error at that
-        time.
-        """
+        """Observe at ``now`` a beat that was written at ``beat_written_at``."""
         clock = EPOCH + now + duration / 2 + self.clock_error
         written_at = (
             EPOCH + beat_written_at + (self.clock_error if clock_error_at_beat is None else clock_error_at_beat)
@@ -33,7 +31,7 @@ class DetectorHarness:
         self.detector.observe(SessionList(round(clock * 1000), (row,)), now, now + duration, NO_OWN_SESSIONS)
 
     def if_stale_at(self, now: float) -> bool | None:
-        """None: not yet; else whether the database's own test has to agree."""
+        """Return None if it must not be evicted yet; else whether the database's own test has to agree."""
         return next((suspect.if_stale for suspect in self.detector.suspects(now)), None)
 
 
@@ -67,7 +65,7 @@ def test_an_observation_after_a_pause_is_like_a_very_first_one() -> None:
     assert harness.if_stale_at(60.01) is True
 
 
-def test_a_database_clock_that_jumps_forward_before_the_observation_evicts_nobody() -> None:
+def test_a_database_clock_that_jumps_forward_before_the_observation_evicts_no_session() -> None:
     harness = DetectorHarness()
     harness.observe(0.0, beat=1, beat_written_at=-1.0)
     harness.clock_error = 3600.0
@@ -86,10 +84,10 @@ def test_a_database_clock_that_jumps_forward_after_the_observation_changes_nothi
     assert harness.if_stale_at(14.01) is True
 
 
-def test_a_database_clock_that_gains_slowly_makes_nobody_look_older_than_he_is() -> None:
+def test_a_database_clock_that_gains_slowly_makes_no_session_look_older() -> None:
     harness = DetectorHarness()
     harness.observe(0.0, beat=1, beat_written_at=-1.0)
-    harness.clock_error = 0.08  # within what counts as drift, so it has to be taken off the age
+    harness.clock_error = 0.08  # within the allowed drift, so it has to be subtracted from the age
     harness.observe(5.0, beat=2, beat_written_at=4.0, clock_error_at_beat=0.0)
     assert harness.if_stale_at(14.0) is None
 
@@ -111,7 +109,7 @@ def test_the_delay_of_an_observation_counts_for_the_session() -> None:
     assert harness.if_stale_at(15.4) is None
 
 
-def test_a_session_that_was_new_since_the_last_observation_is_believed_its_age() -> None:
+def test_the_age_of_a_session_that_is_new_since_the_last_observation_is_believed() -> None:
     harness = DetectorHarness()
     harness.detector.observe(SessionList(round(EPOCH * 1000), ()), 0.0, 0.0, NO_OWN_SESSIONS)
     harness.observe(5.0, beat=1, beat_written_at=2.0)

@@ -29,7 +29,7 @@ def test_a_tick_without_actions_is_not_published() -> None:
     assert steps == []
 
 
-def test_an_observer_that_fails_or_hangs_costs_the_others_and_the_election_nothing() -> None:
+def test_an_observer_that_fails_or_hangs_affects_neither_the_others_nor_the_election() -> None:
     hung, go_on, steps = threading.Event(), threading.Event(), list[Step]()
 
     def failing(_: Step) -> None:

@@ -1,4 +1,4 @@
-"""The threads: that nothing which hangs can hold up what keeps the election safe (design 3.4)."""
+"""The threads of an instance: nothing that hangs can delay what keeps the election safe."""
 
 import logging
 import threading
@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from masterjob.concurrency.clock import clock
-from masterjob.election.core.commands import HeartbeatConnection, Renew
+from masterjob.election.core.commands import Renew
 from masterjob.election.core.elector import Elector
 from masterjob.election.core.events import Declare, Failure, StepDown, Withdraw
+from masterjob.election.core.session import HeartbeatConnection
 from masterjob.election.ports import Report
 from masterjob.election.runner import ElectionRunner
 from masterjob.election.term import LiveTerm
@@ -20,16 +21,16 @@ from masterjob.errors import StoreUnavailable
 from tests.simulation.memory import MemoryDatabase, MemoryStore
 
 FAST = Timing.of(0.1, stop_timeout=0.05, max_heartbeat_retry_count=2, check_master_interval=0.2)
-"""For tests in which the trust has to end."""
+"""For tests in which the trust must end."""
 
 RELAXED = Timing.of(0.1, 20.0, stop_timeout=0.05, max_heartbeat_retry_count=2, check_master_interval=0.2)
-"""For all others: a machine that is busy must not end it."""
+"""For all others: a busy machine must not end it."""
 
 WAIT_TIMEOUT = 10.0
 
 
 class HangingStore(MemoryStore):
-    """A store whose calls can be made to hang, as a black hole in the network does."""
+    """A store whose calls can be made to hang, as if the network dropped all packets."""
 
     def __init__(self, database: "HangingDatabase") -> None:
         super().__init__(database.memory)
@@ -99,7 +100,7 @@ class FakeNotifier:
 
 
 class RecordingJob:
-    """A job that writes down what happens to it; its stop returns when the test lets it."""
+    """A job that records its calls; its stop returns when the test lets it."""
 
     def __init__(self) -> None:
         self.started = threading.Semaphore(0)
@@ -193,7 +194,7 @@ def test_a_start_that_fails_with_an_undescribable_error_gives_the_lock_to_others
     assert declare(start_runner("other"), RecordingJob()).started.acquire(timeout=WAIT_TIMEOUT)
 
 
-def test_where_no_thread_is_left_for_the_notifier_the_election_goes_on(
+def test_the_election_goes_on_if_no_thread_can_be_started_for_the_notifier(
     start_runner: Callable[[str], ElectionRunner],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -204,7 +205,7 @@ def test_where_no_thread_is_left_for_the_notifier_the_election_goes_on(
     monkeypatch.setattr(FakeNotifier, "start", fail)
     job = declare(start_runner("me"), RecordingJob())
     assert job.started.acquire(timeout=WAIT_TIMEOUT)
-    assert "there are no wake-ups" in caplog.text
+    assert "no change notifications" in caplog.text
 
 
 def test_a_command_that_keeps_failing_is_logged_once(
@@ -222,7 +223,7 @@ def test_a_command_that_keeps_failing_is_logged_once(
     declare(start_runner("me"), RecordingJob())
     for _ in range(2):
         assert failed.acquire(timeout=WAIT_TIMEOUT)
-    assert caplog.text.count("the rows of locks cannot be written, which is tried again: no such character") == 1
+    assert caplog.text.count("the rows of locks could not be written (will be retried): no such character") == 1
 
 
 def test_a_heartbeat_that_hangs_does_not_keep_the_job_from_being_stopped_in_time(
@@ -235,7 +236,7 @@ def test_a_heartbeat_that_hangs_does_not_keep_the_job_from_being_stopped_in_time
     assert job.stopped.acquire(timeout=WAIT_TIMEOUT)
 
 
-def test_a_claim_that_hangs_costs_the_heartbeats_nothing(
+def test_a_claim_that_hangs_does_not_delay_the_heartbeats(
     start_runner: Callable[[str], ElectionRunner], database: HangingDatabase
 ) -> None:
     runner = start_runner("me")
@@ -265,13 +266,13 @@ def test_after_a_hang_the_worker_goes_on_with_a_fresh_connection(
     assert database.connections > before
 
 
-def test_the_watchdog_stops_the_job_though_the_electors_thread_is_blocked(
+def test_the_watchdog_stops_the_job_even_if_the_electors_thread_is_blocked(
     start_runner: Callable[[str], ElectionRunner], database: HangingDatabase
 ) -> None:
     blocked, release = threading.Event(), threading.Event()
 
     class BlockingHandler(logging.Handler):
-        """A log that nobody reads any more, as a full pipe is."""
+        """A log that blocks, such as a full pipe."""
 
         def emit(self, record: logging.LogRecord) -> None:
             if "failed" in record.getMessage() and not blocked.is_set():
@@ -295,8 +296,7 @@ def test_the_watchdog_stops_the_job_though_the_electors_thread_is_blocked(
 
 
 def failed_heartbeat(runner: ElectionRunner):  # type: ignore[no-untyped-def]
-    """An event that makes the elector's thread log something: a heartbeat that failed, and is not awaited."""
-
+    """Return an event that makes the elector's thread log something: the failure of an unknown heartbeat."""
     renew = Renew(
         clock(), HeartbeatConnection("nowhere", 1.0), "nobody", runner.identity.instance, Inventory(0, 0)
     )
@@ -318,7 +318,7 @@ def test_a_term_is_lost_as_soon_as_it_has_to_end(start_runner: Callable[[str], E
     job.may_stop.set()
 
 
-def test_a_database_that_is_not_there_yet_is_waited_for(database: HangingDatabase) -> None:
+def test_an_instance_waits_for_a_database_that_is_not_available_yet(database: HangingDatabase) -> None:
     database.failures_left = 3
     runner = ElectionRunner(Identity("me"), database, no_fence)
     assert runner.explain("a") == "the database was not reached yet"
@@ -328,7 +328,7 @@ def test_a_database_that_is_not_there_yet_is_waited_for(database: HangingDatabas
     assert runner.shutdown("the test ends", WAIT_TIMEOUT)
 
 
-def test_a_shutdown_before_the_database_was_ever_there_ends_at_once(database: HangingDatabase) -> None:
+def test_a_shutdown_before_the_database_was_available_ends_at_once(database: HangingDatabase) -> None:
     database.failures_left = 10**9
     runner = ElectionRunner(Identity("me"), database, no_fence)
     declare(runner, RecordingJob())
@@ -357,13 +357,13 @@ def test_a_shutdown_leaves_no_session_and_no_thread_behind(
     job = declare(runner, RecordingJob())
     assert job.started.acquire(timeout=WAIT_TIMEOUT)
     assert runner.shutdown("enough", WAIT_TIMEOUT)
-    thread_names = {f"masterjob {each}" for each in ("elector", "watchdog", "heartbeat", "control")}
+    thread_names = {f"masterjob-{each}" for each in ("elector", "watchdog", "heartbeat", "control")}
     wait_until(lambda: thread_names.isdisjoint(thread.name for thread in threading.enumerate()))
     assert not database.memory.tables.sessions
     assert database.memory.tables.locks["a"].holder is None
 
 
-def test_a_defect_in_the_election_stops_every_job_rather_than_going_on_blindly(
+def test_a_defect_in_the_election_stops_every_job(
     start_runner: Callable[[str], ElectionRunner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = start_runner("me")
@@ -378,7 +378,7 @@ def test_a_defect_in_the_election_stops_every_job_rather_than_going_on_blindly(
     wait_until(lambda: "ZeroDivisionError" in runner.explain("a"))
 
 
-def test_a_log_handler_that_raises_costs_nothing(
+def test_a_log_handler_that_raises_does_not_affect_the_election(
     start_runner: Callable[[str], ElectionRunner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(record: logging.LogRecord) -> bool:
@@ -393,7 +393,7 @@ def test_a_log_handler_that_raises_costs_nothing(
     assert job.started.acquire(timeout=WAIT_TIMEOUT)
 
 
-def test_whatever_a_driver_raises_while_the_tables_are_prepared_is_logged_and_retried(
+def test_any_error_of_a_driver_while_the_tables_are_prepared_is_logged_and_retried(
     database: HangingDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempted = threading.Event()
@@ -410,14 +410,14 @@ def test_whatever_a_driver_raises_while_the_tables_are_prepared_is_logged_and_re
     assert runner.shutdown("the test ends", WAIT_TIMEOUT)
 
 
-def test_where_no_thread_can_be_started_the_command_has_failed_and_nothing_else(
+def test_if_no_thread_can_be_started_only_the_command_fails(
     start_runner: Callable[[str], ElectionRunner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused = threading.Semaphore(2)
     start = threading.Thread.start
 
     def start_or_refuse(thread: threading.Thread) -> None:
-        if thread.name in ("masterjob control", "masterjob heartbeat") and refused.acquire(blocking=False):
+        if thread.name in ("masterjob-control", "masterjob-heartbeat") and refused.acquire(blocking=False):
             raise RuntimeError("can't start new thread")
         start(thread)
 
@@ -428,9 +428,9 @@ def test_where_no_thread_can_be_started_the_command_has_failed_and_nothing_else(
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition; a bound in time only so that a failure ends."""
+    """Wait for a condition; the timeout only ends a test that fails."""
     deadline = clock() + WAIT_TIMEOUT
     ticker = threading.Event()
     while not condition():
-        assert clock() < deadline, "it did not come true"
+        assert clock() < deadline, "the condition was not met in time"
         ticker.wait(0.005)

@@ -1,4 +1,4 @@
-"""The trust of a session (design 3.4)."""
+"""The trust of a session."""
 
 from itertools import pairwise
 
@@ -53,7 +53,7 @@ def test_a_claim_needs_a_heartbeat_of_trust_besides_the_stop_that_the_margin_hol
 
 
 def test_a_long_stop_does_not_forbid_claims() -> None:
-    """With ``stop timeout + heartbeat`` of *trust* demanded, such a lock could never be claimed at all."""
+    """If a claim needed ``stop timeout + heartbeat`` of *trust*, such a lock could never be claimed."""
     assert trusted_session(Timing.of(1.0, stop_timeout=30.0)).can_claim(0.1)
 
 
@@ -81,7 +81,7 @@ def test_retries_are_spread_over_the_trust_when_attempts_fail_at_once() -> None:
     assert all(gap == pytest.approx(13.52 / 5, rel=0.01) for gap in gaps)
 
 
-def test_without_trust_the_next_attempt_comes_soon_and_not_at_everybodys_same_moment() -> None:
+def test_without_trust_the_next_attempt_comes_soon_and_is_spread_by_jitter() -> None:
     session = trusted_session()
     session.phase = SessionPhase.UNTRUSTED
     session.record_failure(sent=30.0, now=30.0, jitter=0.0)
@@ -99,5 +99,5 @@ def test_the_clock_alone_leads_from_trust_to_expiry() -> None:
     assert session.next_expiry() == NEVER
 
 
-def test_the_row_never_carries_a_shorter_lease_than_the_master_reckons_with() -> None:
+def test_the_row_never_has_a_shorter_lease_than_the_master_computes_with() -> None:
     assert Timing.of(1.0, 12.2444443, 10.0 * 0.9).lease_ms >= 12244.4443

@@ -46,7 +46,7 @@ def test_a_duration_is_text_with_units_or_milliseconds(value: object, seconds: f
         "1" + " " * 70 + "x",
     ],
 )
-def test_anything_else_is_refused_with_an_example_of_what_would_do(value: object) -> None:
+def test_anything_else_is_refused_with_an_example(value: object) -> None:
     with pytest.raises(SettingError, match="duration"):
         parse_duration(value)
 
@@ -72,14 +72,14 @@ def test_a_timing_that_cannot_survive_one_late_heartbeat_cannot_be_constructed()
 
 
 @given(st.floats(0.1, 3600), st.floats(0, 3600))
-def test_the_lease_that_the_error_names_would_do(heartbeat: float, stop: float) -> None:
+def test_the_lease_that_the_error_names_suffices(heartbeat: float, stop: float) -> None:
     min_lease = Timing.min_lease_duration(heartbeat, stop)
     assert Timing.of(heartbeat, min_lease, stop).trust_duration >= 2 * heartbeat - 1e-6
 
 
 @given(st.floats(0.1, 3600), st.floats(0, 3600))
 def test_every_default_timing_leaves_room_to_claim(heartbeat: float, stop: float) -> None:
-    """Right after a heartbeat the trust must be good for a claim, however long the stop may take."""
+    """Right after a heartbeat there must be enough trust for a claim, however long the stop may take."""
     timing = Timing.of(heartbeat, None, stop)
     assert timing.trust_duration >= 2 * heartbeat - 1e-6
     assert timing.trust_duration + timing.margin == pytest.approx(timing.lease_duration)

@@ -1,4 +1,4 @@
-"""What ends a job when everything else hangs (design 3.4)."""
+"""The watchdogs act even if everything else hangs."""
 
 import subprocess
 import sys
@@ -48,7 +48,7 @@ GIL_HOLDING_PROGRAM = """
     watchdog = ExitWatchdog()
     {arm}
     print("holding", flush=True)
-    ctypes.PyDLL(None).usleep(900_000)   # PyDLL keeps the interpreter's lock: no Python thread runs meanwhile
+    ctypes.PyDLL(None).usleep(900_000)   # PyDLL keeps the interpreter's lock, so no Python thread runs
     print("survived", flush=True)
 """
 

@@ -24,8 +24,8 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "message"),
     [
         ({"master_job": JOB}, "lock_name is not specified"),
-        ({"lock_name": "", "master_job": JOB}, "lockName must be a text that is not empty"),
-        ({"lock_name": 7, "master_job": JOB}, "lockName must be a text"),
+        ({"lock_name": "", "master_job": JOB}, "lockName must be a non-empty string"),
+        ({"lock_name": 7, "master_job": JOB}, "lockName must be a non-empty string"),
         ({"lock_name": "JOB"}, "master_job is not specified"),
         ({"lock_name": "JOB", "master_job": object()}, "start"),
         ({"lock_name": "JOB", "master_job": {"stop": print}}, "start"),
@@ -47,7 +47,7 @@ def test_what_is_missing_or_wrong_is_refused_at_the_call(
 
 
 def test_an_unsafe_timing_is_refused_with_a_lease_that_would_do(tmp_path: Path) -> None:
-    with pytest.raises(TimingError, match=r"would do"):
+    with pytest.raises(TimingError, match=r"use at least"):
         start_master(lock_name="JOB", master_job=JOB, database=f"sqlite:///{tmp_path}/db", lease_duration="9s")
 
 

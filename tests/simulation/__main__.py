@@ -1,4 +1,4 @@
-"""Many seeds on all cores (``python -m tests.simulation --seeds 1000``), or one that tells all (``--seed 7``)."""
+"""Run many seeds on all cores (``python -m tests.simulation --seeds 1000``), or trace one (``--seed 7``)."""
 
 import argparse
 import itertools
@@ -59,9 +59,9 @@ def run(seeds: int, first: int) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="simulate", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=1000, help="how many")
-    parser.add_argument("--first", type=int, default=0, help="the first of them")
-    parser.add_argument("--seed", type=int, help="replay this one and tell everything")
+    parser.add_argument("--seeds", type=int, default=1000, help="the number of seeds")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--seed", type=int, help="replay this seed and print every step")
     parser.add_argument("--weather", type=Weather, default=Weather.CALM, choices=list(Weather))
     options = parser.parse_args()
     if options.seed is not None:

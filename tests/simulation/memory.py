@@ -1,6 +1,6 @@
-"""The database of the simulator: the same verbs as the real stores, in memory, each one atomic.
+"""The database of the simulator: the same statements as the real stores, in memory, each of them atomic.
 
-The contract tests hold it to the same sentences as PostgreSQL, MariaDB and SQLite, so it cannot drift.
+It passes the same contract tests as PostgreSQL, MariaDB and SQLite, so they cannot diverge.
 """
 
 import copy
@@ -38,17 +38,17 @@ class StoredLock:
 
 @dataclass
 class Tables:
-    """What a replica has a copy of."""
+    """What is replicated."""
 
     sessions: dict[str, StoredSession] = field(default_factory=dict)
     locks: dict[str, StoredLock] = field(default_factory=dict)
     history: list[HistoryEntry] = field(default_factory=list)
     guarded_writes: dict[str, int] = field(default_factory=dict)
-    """The term of the last guarded write to each lock's own table: the job's data, in the same database."""
+    """The term of the last guarded write of each lock's job, whose data is in the same database."""
 
 
 class MemoryDatabase:
-    """Tables, a clock in epoch milliseconds, and whoever wants to be told of changes."""
+    """Tables, a clock in epoch milliseconds, and listeners for changes."""
 
     def __init__(self, clock_ms: Callable[[], int]) -> None:
         self.clock_ms = clock_ms
@@ -59,7 +59,7 @@ class MemoryDatabase:
         return MemoryStore(self)
 
     def snapshot(self) -> Tables:
-        """Return what a replica that is up to date right now would have."""
+        """Return what an up-to-date replica has."""
         return copy.deepcopy(self.tables)
 
     def backdate(self, session_id: str, ms: int) -> None:
@@ -208,12 +208,12 @@ class MemoryStore:
         self._database.tables.history.extend(entries)
 
     def can_commit(self, term: Term) -> bool:
-        """Whether a guarded write of this term commits now."""
+        """Return whether a guarded write of this term commits now."""
         row = self._locks.get(term.lock_name)
         return row is not None and row.term == term.number and row.holder is not None
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing."""
 
     def abort(self) -> None:
-        """Nothing hangs."""
+        """Do nothing: no call hangs."""

@@ -1,10 +1,11 @@
-"""Six ways to get the protocol wrong, each of them somebody's real bug. The simulator has to find them all."""
+"""Six protocol faults that real projects had. The simulator must find each of them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from unittest.mock import patch
 
 from masterjob.election.core.candidate import CandidateRole
+from masterjob.election.core.events import JobStopped
 from masterjob.election.core.liveness import LivenessDetector
 from masterjob.election.core.master import MasterRole
 from masterjob.election.core.session import Session
@@ -15,11 +16,11 @@ from tests.simulation.memory import MemoryStore
 
 @contextmanager
 def trust_counted_from_the_reply() -> Iterator[None]:
-    """The budget of an attempt bounds how late a reply can be, which hides this bug; so it is lifted too."""
+    """The timeout of an attempt bounds how late a reply can be and would hide this bug, so it is raised too."""
     original = Session.record_renewal
     with (
         patch.object(Session, "record_renewal", lambda session, _sent, now: original(session, now, now)),
-        patch.object(Session, "attempt_timeout", lambda session, _now: session.timing.trust),
+        patch.object(Session, "attempt_timeout", lambda session, _now: session.timing.trust_duration),
     ):
         yield
 
@@ -32,9 +33,9 @@ def release_before_stop() -> Iterator[None]:
         original(master_role, lock, reason, cooldown)
         term = master_role._state.held_terms.get(lock.name)
         if term is not None:
-            master_role.on_stopped(term)
+            master_role.on_job_event(JobStopped(term))
 
-    with patch.object(MasterRole, "end", release_first):
+    with patch.object(MasterRole, "end_term", release_first):
         yield
 
 

@@ -1,13 +1,13 @@
-"""A small world on virtual time: instances, one database, a bad network, and a judge.
+"""A small world on virtual time: instances, one database, a bad network, and a checker of the invariants.
 
-Everything random comes from one seed, so a failing seed replays exactly. The instances run the real elector;
-the database has the verbs of the real stores. What is checked, after every step, are the invariants of the
-design (section 7); `Violation` names the one that broke.
+Everything random comes from one seed, so a failing seed replays exactly. The instances run the real elector; the
+database has the statements of the real stores. The invariants (docs/design.md, section 7) are checked after every
+step; `Violation` names the one that does not hold.
 
-Two kinds of weather: in *calm* weather pauses are shorter than the margin and no replica is promoted, so two
-jobs of one lock may never run at once (I1). In *wild* weather pauses have any length and lagging replicas are
-promoted; then jobs may overlap, but no two guarded effects may interleave and no term number may be issued
-twice (I2). In both, when the weather clears every lock gets its master back (I3, I5).
+There are two kinds of weather. In *calm* weather pauses are shorter than the margin and no replica is promoted, so
+two jobs of one lock must never run at the same time (I1). In *wild* weather pauses have any length and lagging
+replicas are promoted; then jobs may overlap, but guarded effects must not interleave and no term number may be
+issued twice (I2). In both, every lock gets its master back when the weather clears (I3, I5).
 """
 
 import heapq
@@ -98,7 +98,7 @@ class SimulatedInstance:
 
 @dataclass
 class Network:
-    """How messages fare; all of it is zero when the weather clears."""
+    """How messages are lost and delayed; all of it is zero when the weather clears."""
 
     loss_rate: float
     slow_rate: float
@@ -110,7 +110,7 @@ PERFECT_NETWORK = Network(0.0, 0.0, 0.0)
 
 @dataclass
 class InvariantChecker:
-    """Keeps what must never happen from going unseen."""
+    """Detects what must never happen, and counts events."""
 
     issued_terms: dict[str, int] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
@@ -128,7 +128,7 @@ class InvariantChecker:
 
 
 class CheckedStore(MemoryStore):
-    """The database's side of a call, which reports every claim that was granted."""
+    """The database's side of a call, which checks every claim that was granted."""
 
     def __init__(self, database: MemoryDatabase, checker: InvariantChecker) -> None:
         super().__init__(database)
@@ -178,7 +178,7 @@ class World:
         self._clock_steps: list[tuple[float, float]] = []
         self.faults_enabled = True
 
-    # --- the machinery ---
+    # --- time ---
 
     def schedule_at(self, time: float, callback: Callable[[], object]) -> None:
         self._sequence += 1
@@ -227,7 +227,7 @@ class World:
         self._schedule_tick(instance)
 
     def _check_stop_timeouts(self, instance: SimulatedInstance) -> None:
-        """Whatever session a served term stands on must leave its job the time that it was told to have."""
+        """Every session of a served term must leave its job the stop timeout that it has."""
         for name in instance.runs:
             lock = instance.elector._state.locks.get(name)
             if lock is not None and isinstance(lock.phase, Serving):
@@ -237,7 +237,7 @@ class World:
 
     def _schedule_tick(self, instance: SimulatedInstance) -> None:
         if instance.elector.next_tick_at() <= instance.local_time(self.now):
-            raise Violation(f"{instance.name} has done what it can and wants to be woken at once: it would spin")
+            raise Violation(f"{instance.name} has done what it can and wants another tick at once: it would spin")
         due = max(self.now, instance.world_time(instance.elector.next_tick_at()) + 1e-6)
         if due < instance.next_tick_at:
             instance.next_tick_at = due
@@ -282,11 +282,11 @@ class World:
     def _is_lost(self) -> bool:
         return self.rng.random() < self.network.loss_rate
 
-    def _transmit(self, instance: SimulatedInstance, command: StoreCommand) -> None:
+    def _transmit(self, instance: SimulatedInstance, command: StoreCommand[object]) -> None:
         if not self._is_lost():
             self.schedule_after(self._random_delay(), lambda: self._arrive(instance, command))
 
-    def _arrive(self, instance: SimulatedInstance, command: StoreCommand) -> None:
+    def _arrive(self, instance: SimulatedInstance, command: StoreCommand[object]) -> None:
         if self.now < self.down_until:
             if self.rng.random() < 0.7:  # refused; otherwise a black hole
                 self.schedule_after(0.002, lambda: self.submit(instance, Failure(command, "the database is down")))
@@ -323,7 +323,7 @@ class World:
         self._write(instance, run)
 
     def _write(self, instance: SimulatedInstance, run: JobRun) -> None:
-        """Write under the guard, again and again, for as long as the job runs."""
+        """Make guarded writes while the job runs."""
         if not instance.alive or instance.runs.get(run.term.lock_name) is not run:
             return
         if self.now >= instance.paused_until:
@@ -428,7 +428,7 @@ class World:
             self.network = normal
 
     def _clock_step(self) -> None:
-        """Steps that take each other back within a heartbeat cannot be seen by anybody; the limits say so."""
+        """Avoid steps that cancel out within one heartbeat interval: they are a documented limit."""
         step = self.rng.choice([-1, 1]) * self.rng.choice([0.5, 3.0, 60.0]) * self.rng.random()
         recent = [size for time, size in self._clock_steps if time > self.now - 3]
         if any(abs(step + sum(recent[i:])) < 0.2 for i in range(len(recent))):
@@ -455,7 +455,7 @@ class World:
             self.database.enable(name)
 
     def _check_disabled(self, name: str) -> None:
-        """I4: its masters of now have stopped when even their trust would have ended."""
+        """Check I4: the current masters have stopped when their trust would have ended at the latest."""
         running = [(instance, instance.runs[name]) for instance in self.live_instances() if name in instance.runs]
         switched = self._switch_counts[name]
 
@@ -492,7 +492,7 @@ class World:
         self._replica = self.database.snapshot()
 
     def _promote(self) -> None:
-        """A replica that lags takes over; its clock is its own, but past every term that was issued."""
+        """Promote a lagging replica with its own clock, which is past every term that was issued."""
         self.trace("a lagging replica is promoted")
         self.database.tables = self._replica
         self._replica = self.database.snapshot()
@@ -500,7 +500,7 @@ class World:
         self._keep_clock_past_terms()
 
     def _keep_clock_past_terms(self) -> None:
-        """What I2 presumes where replicas are promoted: the rows may be lost, the clock must not."""
+        """Keep what I2 requires of a promoted replica: its rows may be old, but its clock must not."""
         behind = max(self.checker.issued_terms.values(), default=0) + 1 - self._clock_ms()
         self._clock_offset += max(0.0, behind / 1000)
 
@@ -522,7 +522,7 @@ class World:
                 self._declare(instance, Declare(name, self.timings[name]))
 
     def check_converged(self) -> None:
-        """I3 and I5: every lock runs on exactly one instance, and that is the one that the database names."""
+        """Check I3 and I5: every lock runs on exactly one instance, the one that the database names."""
         for name in LOCKS:
             runs = [
                 (instance.name, instance.runs[name].term)
@@ -546,7 +546,7 @@ def simulate(
     store: type[CheckedStore] = CheckedStore,
     trace: Callable[[str], None] | None = None,
 ) -> World:
-    """Live through one seed; raise `Violation` if an invariant breaks."""
+    """Simulate one seed; raise `Violation` if an invariant does not hold."""
     world = World(seed, weather, make_elector, store, trace)
     for _ in range(INSTANCES):
         world.schedule_after(world.rng.uniform(0, 1), world.boot_instance)

@@ -9,7 +9,6 @@ from masterjob.concurrency.clock import clock
 from masterjob.election.core.actions import Abandon, Action, RecordTransition, StartJob, StopJob
 from masterjob.election.core.commands import (
     Evict,
-    HeartbeatConnection,
     ListSessions,
     ListVacancies,
     ReadHeldTerms,
@@ -30,6 +29,7 @@ from masterjob.election.core.events import (
     Withdraw,
 )
 from masterjob.election.core.liveness import WatchedSession
+from masterjob.election.core.session import HeartbeatConnection
 from masterjob.election.observers import Step
 from masterjob.election.timing import Timing
 from masterjob.election.values import (

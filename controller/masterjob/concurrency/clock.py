@@ -1,15 +1,15 @@
-"""The local clock: seconds that never go back, and that also pass while the machine sleeps (design 3, rule 2)."""
+"""The local clock."""
 
 import time
 
 if hasattr(time, "CLOCK_BOOTTIME"):
 
     def clock() -> float:
-        """Return the seconds since some fixed moment, sleep included."""
+        """Return the seconds since a fixed moment, including sleep of the machine; it never goes back."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
-else:  # pragma: no cover - systems without CLOCK_BOOTTIME, whose monotonic clock is the best there is
+else:  # pragma: no cover - a system without CLOCK_BOOTTIME: its monotonic clock may exclude sleep
 
     def clock() -> float:
-        """Return the seconds since some fixed moment."""
+        """Return the seconds since a fixed moment; it never goes back."""
         return time.monotonic()

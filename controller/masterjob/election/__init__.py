@@ -1,13 +1,13 @@
-"""Who is master: the election, from the standard library alone.
+"""Leader election through a SQL database: which instance is master of a lock, and for how long it can believe so.
 
-Many instances want a lock; the database decides who holds it; every instance decides for itself, on its own
-clock, how long it may believe so.
+Many instances want a lock. The database decides which of them holds it, and each instance decides on its own clock
+how long it can rely on that.
 
-An *instance* is one running process. It keeps one *session* in the database for each timing that its locks
-have, and renews it every heartbeat interval. Holding a lock means that the lock's row points at such a
-session. One period of holding is a *term*; its number only ever grows.
+An *instance* is one running process. It keeps one *session* in the database for each timing that its locks have,
+and renews it every heartbeat interval. Holding a lock means that the lock's row refers to such a session. One
+period of holding is a *term*; its number only ever grows, which makes it a fencing token.
 
-Each lock is in one of two states, and each state is a module::
+For each lock an instance is in one of two states::
 
                     a claim was granted, and the trust is still good
           +-----------+ ------------------------------------> +--------+
@@ -15,27 +15,51 @@ Each lock is in one of two states, and each state is a module::
           +-----------+ <------------------------------------ +--------+
                          the job has stopped, the lock is released
 
-    candidate.py   waits for a vacancy, takes its fair share, claims, and starts nothing it no longer trusts
-    master.py      serves until there is a reason not to; then stops the job, then releases the lock
+A candidate waits for a vacancy, takes its fair share, and claims. A master runs the job until there is a reason
+not to; then it stops the job, and then it releases the lock.
 
-**Trust.** A renewal that was *sent* at ``s`` lets a master believe in its terms until
-``s + lease - margin``, with ``margin = stop timeout + 2 % of the lease``: the job has its whole stop timeout
-before the database would let another instance in, and 2 % are left for clocks that run at different speeds.
-When the trust ends the job is stopped, whatever the database may say, and without asking it.
+Trust::
 
-**Death.** A candidate never believes a clock alone. It evicts a session whose heartbeat counter it has itself
-watched stand still for as long as the lease demands (``watch.py``).
+    margin        = stop timeout + 2 % of the lease
+    trusted until = renewal sent + lease - margin
+    required      : lease - margin >= 2 * heartbeat interval
 
-**Unknown.** A call without an answer is neither granted nor lost. It is asked again while the trust lasts.
-What the database holds and what the instance believes are compared with every heartbeat; where they differ
-the instance adopts nothing, releases what it does not run and stops what it does not hold.
+The trust counts from when the renewal was *sent*, on a clock that also runs while the machine sleeps. The margin
+gives the job its whole stop timeout before the database would let another instance in; the 2 % are for clocks that
+run at different speeds. The inequality allows for one late heartbeat; `timing.Timing` enforces it.
 
-What is in this room: the words as values (``values.py``), the timing rules (``timing.py``), the ports to the
-database and to the jobs (``ports.py``), a term as a job sees it (``term.py``), the elector itself, a pure state
-machine (``machine/``), and the threads that give it a clock, a database and jobs (``runner.py``).
+What happens on failures:
 
-What must not be here: SQL, configuration, Kubernetes, HTTP, user code, any package that is not Python's own.
-In the state machine there is no thread, no clock and no I/O either: events and a time go in, actions come out.
+- **A heartbeat fails.** It is retried on a fresh connection while the trust lasts, up to a number of times. When
+  the retries or the trust are used up, the job is stopped without asking the database.
+- **A call gets no answer.** It may have been executed or not. It is retried, or the next inventory shows: with
+  every heartbeat the instance compares what the database says it holds with what it believes. It adopts nothing,
+  releases what it does not run, and stops what it does not hold.
+- **A master dies.** A candidate evicts its session after the lease has passed without a heartbeat. It watches the
+  heartbeat's counter on its own clock and never relies on one reading of another clock.
+- **The process is paused.** Afterwards the clock is considered before anything else, so the job is stopped if the
+  trust is over. A term is never revived.
+- **The database or a thread hangs.** The elector's thread calls neither the database nor a job, and a watchdog
+  thread acts at the end of the trust even if the elector's thread is blocked.
+- **The job's stop takes too long.** The lock is kept while the session lives. If the lease ends before the job has
+  stopped, the lost policy decides: log it, or end the process.
 
-Source: design sections 2 and 3. The user's view of it is ``docs/protocol.md``.
+What is not guaranteed: if a process is frozen for longer than the margin, if a stop takes longer than its timeout,
+or if the database loses what it confirmed, two jobs of one lock may run for a short time. Then only fencing helps:
+``term.guard`` in the job's transaction, or the term's number for any other resource.
+
+    values.py           sessions, terms, inventories: what the election and the database exchange
+    timing.py           durations, and the inequality above
+    ports.py            the interfaces to the database and to jobs
+    term.py             a term as its job sees it
+    core/               the elector: a pure state machine
+    runner.py           the threads of one instance around an elector
+    workers.py          threads that execute the elector's commands
+    job_runs.py         starts and stops the jobs
+    watchdog.py         acts at the end of a trust or a lease, even if other threads hang
+    observers.py        publishes each step to metrics, health and status
+    transition_log.py   writes each step to the log
+
+What must not be here: SQL, configuration, Kubernetes, HTTP, user code, any package outside the standard library.
+Docs for users: ``docs/protocol.md``.
 """

@@ -1,7 +1,7 @@
-"""Lets others see what an instance does, without a part in it: metrics, the status of resources.
+"""Shows others what an instance does: metrics, health, the status of resources.
 
-What happened is handed on by a thread of its own, in the order in which the machine decided it. So whoever looks
-on may take its time, and fail, and the election knows nothing of it.
+A thread of its own calls the observers, in the order of the steps. An observer that is slow or fails therefore
+cannot disturb the election.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ logger = logging.getLogger("masterjob")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of an instance: what it was told, at which time of the local clock, and what it ordered."""
+    """One step of an instance: an event, its time on the local clock, and the actions that it caused."""
 
     instance: str
     time: float
@@ -28,11 +28,11 @@ class Step:
 
 
 Observer = Callable[[Step], None]
-"""Called for every step in which something happened."""
+"""Called for every step, except for ticks that caused nothing."""
 
 
 class ObserverThread:
-    """The observers of one instance; the list may grow while the election goes on."""
+    """The observers of one instance; observers may be added to the list at any time."""
 
     def __init__(self, instance: str, observers: Sequence[Observer]) -> None:
         self._instance = instance
@@ -41,18 +41,18 @@ class ObserverThread:
         self._thread: threading.Thread | None = None
 
     def publish(self, time: float, event: CoreEvent, actions: Sequence[Action]) -> None:
-        """Have a step seen; never blocks, and is called by one thread at a time."""
+        """Queue a step for the observers, without blocking. Call it from one thread at a time."""
         if not self._observers or (isinstance(event, Tick) and not actions):
             return
         self._queue.put(Step(self._instance, time, event, tuple(actions)))
         if self._thread is None:
-            thread = threading.Thread(target=self._run, name="masterjob observers", daemon=True)
-            with contextlib.suppress(RuntimeError):  # no thread can be started just now: at the next step
+            thread = threading.Thread(target=self._run, name="masterjob-observers", daemon=True)
+            with contextlib.suppress(RuntimeError):  # no thread can be started now: retried at the next step
                 thread.start()
                 self._thread = thread
 
     def close(self, timeout: float) -> None:
-        """Hand on what is left, for so many seconds at most."""
+        """Publish what is queued, then end the thread; wait for that at most ``timeout`` seconds."""
         self._queue.put(None)
         if self._thread is not None:
             self._thread.join(timeout)
@@ -63,4 +63,4 @@ class ObserverThread:
                 try:
                     observer(step)
                 except Exception:
-                    logger.exception("an observer of the election has failed")
+                    logger.exception("an observer of the election failed")

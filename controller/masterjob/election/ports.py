@@ -1,8 +1,9 @@
-"""The database as the election needs it. The store room implements it; a contract test suite holds every
-implementation, the simulator's included, to the same sentences (design 3.2).
+"""The interfaces of the election to the database and to jobs.
 
-Every verb is one autocommit statement whose affected rows are the answer; reads that only inform may
-stand beside it. Every verb raises `StoreUnavailable` when the outcome is not known.
+One contract test suite runs against every implementation of the store, including that of the simulator.
+
+Each method of the store is one autocommit statement, and the affected rows are its answer; only reads may take
+several. Each raises `StoreUnavailable` if the outcome is unknown.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,120 +14,122 @@ from masterjob.election.values import HeldTerm, HistoryEntry, Inventory, NewSess
 
 
 class SessionStore(Protocol):
-    """Who is alive."""
+    """The sessions."""
 
     def open_session(self, session: NewSession) -> None:
-        """Write the session with its first heartbeat, at the database's clock."""
+        """Insert the session with its first heartbeat, at the database's clock."""
 
     def renew(self, session_id: str, instance: str) -> Inventory | None:
-        """Beat once more; return what the instance holds, or None where the session was evicted."""
+        """Record a heartbeat; return what the instance holds, or None if the session was evicted."""
 
     def list_sessions(self) -> SessionList:
-        """Read all sessions and the database's clock."""
+        """Return all sessions and the database's clock."""
 
     def evict(self, session_id: str, beat: int, *, if_stale: bool) -> tuple[Term, ...] | None:
-        """Remove the session if it still stands at ``beat`` (and, with ``if_stale``, is over its own lease by
-        the database's clock). Return the terms that this ended, or None where it was not removed by us.
+        """Delete the session if its beat is still ``beat`` and, with ``if_stale``, its lease is over.
+
+        That test uses the database's clock. Return the terms that this ended, or None if nothing was deleted.
         """
 
     def close_session(self, session_id: str) -> None:
-        """Remove our own session; whatever it still holds becomes free."""
+        """Delete one of our sessions; the locks that it still holds become free."""
 
 
 class LockStore(Protocol):
-    """Who holds what."""
+    """The locks."""
 
     def ensure_locks(self, lock_names: Sequence[str]) -> None:
-        """Write the rows of these locks where there are none yet, enabled unless a switch says otherwise."""
+        """Insert the rows of these locks that do not exist, enabled unless a switch says otherwise."""
 
     def list_vacancies(self) -> Vacancies:
-        """End the timed disables that are due, then read which locks are enabled and free."""
+        """End the timed disables that are due, then return which locks are enabled and free."""
 
     def claim(self, session_id: str, lock_names: Sequence[str]) -> tuple[Term, ...]:
-        """Take those of ``lock_names`` that are enabled and free; return all of them that the session holds now.
+        """Claim those of the locks that are enabled and free; return all of them that the session holds now.
 
-        Term numbers are the larger of the last one plus one and the database's clock in epoch milliseconds.
-        An evicted session gets none.
+        A new term's number is the last one plus one, or the database's clock in epoch milliseconds if that is
+        larger. An evicted session gets no term.
         """
 
     def move(self, term: Term, from_session_id: str, to_session_id: str) -> str | None:
-        """Hand the held term from session ``from_session_id`` to ``to_session_id``; return which session holds
-        it now, if any.
-        """
+        """Move a held term between two sessions; return the session that holds it now, if any."""
 
     def release(self, session_ids: Sequence[str], terms: Sequence[Term]) -> None:
-        """Free these locks where one of the sessions holds just this term; tell the others."""
+        """Free the locks of which one of the sessions holds exactly this term, and notify other instances."""
 
     def read_inventory(self, instance: str) -> Inventory:
-        """Read what the sessions of the instance hold, in short, and which of it is flagged."""
+        """Return in short what the sessions of the instance hold, and the stop requests for it."""
 
     def list_held_terms(self, instance: str) -> tuple[HeldTerm, ...]:
-        """Read what the sessions of the instance hold, in full."""
+        """Return in full what the sessions of the instance hold."""
 
     def request_step_down(self, term: Term, actor: str, reason: str) -> bool:
-        """Ask exactly this term to step down; tell its master. Return whether it was held."""
+        """Request exactly this term to step down, and notify its master; return whether it was held."""
 
     def append_history(self, entries: Sequence[HistoryEntry]) -> None:
-        """Add lines to the history."""
+        """Add entries to the history."""
 
 
 class Store(SessionStore, LockStore, Protocol):
     """One connection to the database, used by one thread at a time."""
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
 
     def abort(self) -> None:
-        """Make a call that hangs in another thread fail; called when nobody waits for it any more."""
+        """Make a call that hangs in another thread fail."""
 
 
 class ChangeNotifier(Protocol):
-    """Listens for hints that something changed, on a thread of its own (design 3.5)."""
+    """Listens for changes of locks, on a thread of its own."""
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Start to listen."""
 
     def close(self) -> None:
         """Stop listening."""
 
 
 class ElectionDatabase(Protocol):
-    """Where connections come from."""
+    """Opens connections."""
 
     def prepare(self) -> None:
-        """Create or upgrade the tables; any number of instances may do so at once."""
+        """Create or upgrade the tables; several instances may do so at the same time."""
 
     def connect(self, timeout: float) -> Store:
-        """Return a store whose every call ends within about ``timeout`` seconds, one way or the other."""
+        """Return a store whose calls end, with or without success, within about ``timeout`` seconds."""
 
     def create_notifier(self, on_change: Callable[[frozenset[str] | None], None]) -> ChangeNotifier:
-        """Return a listener that names the locks to look at, or None for all; hints, never the truth."""
+        """Return a notifier that calls ``on_change`` with the names of changed locks, or None for any lock.
+
+        Notifications are hints: they may be late, missing or wrong.
+        """
 
 
 class Report(Protocol):
-    """Where a job tells how its run goes. May be called from any thread; never blocks."""
+    """Reports the progress of a run. Its methods never block and may be called from any thread."""
 
     def started(self) -> None:
-        """``start`` has returned."""
+        """Report that ``start`` has returned."""
 
     def start_failed(self, error: BaseException) -> None:
-        """``start`` has raised; ``stop`` is still expected to be asked for."""
+        """Report that ``start`` has raised an error. The job still has to be stopped."""
 
     def stopped(self) -> None:
-        """``stop`` has returned, ``start`` has too, and nothing of this run is going on any more."""
+        """Report that ``start`` and ``stop`` have returned and the run has ended completely."""
 
 
 class Job(Protocol):
-    """What the master of one lock runs. No method may block, or run user code in the caller's thread.
+    """The job that the master of one lock runs. No method may block, or run user code in the caller's thread.
 
-    A run is one ``start`` and one ``stop``; the next ``start`` comes only after ``stopped`` was reported.
+    A run is one ``start`` and one ``stop``. The next ``start`` comes only after ``stopped`` was reported.
     """
 
     def start(self, term: LiveTerm, report: Report) -> None:
-        """Begin a run. Where the term is already lost, or `stop` was called before, nothing is started."""
+        """Start a run; do nothing if the term is already lost or `stop` was called before."""
 
     def set_stop_timeout(self, stop_timeout: float) -> None:
-        """Have a stop take so long at most, that of the run under way and of those to come."""
+        """Set how many seconds a stop may take, for the current run and later ones."""
 
     def stop(self) -> None:
-        """End the run that was begun last. Called again for the same run, it does nothing."""
+        """Stop the run that was started last; do nothing if it was stopped already."""

@@ -1,23 +1,23 @@
 """Gives the elector a clock, a database and jobs: the threads of one instance.
 
-    elector     takes events in order and lets the machine decide; never calls the database or user code
-    guard       does the same when a trust ends, should the elector's thread be held up
-    lanes       one for each session's heartbeats, one for everything else; they wait for the database
-    wake-ups    listens for hints
+    masterjob-elector     handles events in order; never calls the database or user code
+    masterjob-watchdog    does the same at the end of a trust, in case the elector's thread is blocked
+    masterjob-heartbeat   executes the heartbeats of one session
+    masterjob-control     executes all other commands
+    masterjob-observers   passes each step to metrics, health and status
 
-The machine and the orders that come of an event are one step under one lock, so that a stop can never
-overtake the start before it. Nothing under that lock waits for anything.
+An event and its actions are one step under one lock, so that a stop cannot overtake the start before it. Nothing
+under that lock blocks.
 """
 
-import contextlib
 import logging
 import queue
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from random import Random
 from uuid import uuid4
 
+from masterjob.concurrency.backoff import Backoff
 from masterjob.concurrency.clock import clock
 from masterjob.election.core.actions import (
     Abandon,
@@ -30,15 +30,9 @@ from masterjob.election.core.actions import (
 )
 from masterjob.election.core.commands import AppendHistory, StoreCommand
 from masterjob.election.core.elector import Elector
-from masterjob.election.core.events import (
-    CoreEvent,
-    JobStarted,
-    JobStartFailed,
-    JobStopped,
-    LocksChanged,
-    Shutdown,
-    Tick,
-)
+from masterjob.election.core.events import CoreEvent, JobStopped, LocksChanged, Shutdown, Tick
+from masterjob.election.core.session import NEVER
+from masterjob.election.job_runs import JobRuns
 from masterjob.election.observers import Observer, ObserverThread
 from masterjob.election.ports import ElectionDatabase, Job
 from masterjob.election.term import Fence, LiveTerm
@@ -46,42 +40,24 @@ from masterjob.election.transition_log import TransitionLog
 from masterjob.election.values import Identity, LostPolicy, Term
 from masterjob.election.watchdog import ExitWatchdog, TrustWatchdog, exit_now
 from masterjob.election.workers import ConnectionWorkers
-from masterjob.errors import describe
 
 logger = logging.getLogger("masterjob")
 
-
-@dataclass(frozen=True, slots=True)
-class _RunReport:
-    """Where one run of a job tells how it goes: into the elector's queue, from whichever thread."""
-
-    term: Term
-    submit: Callable[[CoreEvent], None]
-
-    def started(self) -> None:
-        self.submit(JobStarted(self.term))
-
-    def start_failed(self, error: BaseException) -> None:
-        self.submit(JobStartFailed(self.term, describe(error)))
-
-    def stopped(self) -> None:
-        self.submit(JobStopped(self.term))
+_PREPARE_BACKOFF = Backoff(0.1, 5.0)
 
 
 class ElectionRunner:
-    """One instance taking part in the election on one database. Start it once; after `shutdown` it is over."""
+    """One instance in the election on one database. Start it once; a `shutdown` is final."""
 
     def __init__(
         self, identity: Identity, database: ElectionDatabase, fence: Fence, observers: Sequence[Observer] = ()
     ) -> None:
         self.identity = identity
         self.unavailable_reason: str | None = "the database was not reached yet"
-        """Why nothing can be done at the moment, if so."""
+        """Why this instance cannot take part at the moment; None if it can."""
         self._database = database
-        self._fence = fence
-        self._elector = Elector(identity, Random(), lambda: uuid4().hex)  # noqa: S311 - jitter is no secret
-        self._jobs: dict[str, Job] = {}
-        self._terms: dict[Term, LiveTerm] = {}
+        self._elector = Elector(identity, Random(), lambda: uuid4().hex)  # noqa: S311 - jitter is not a secret
+        self._job_runs = JobRuns(fence, self._trust_left, self.submit)
         self._workers = ConnectionWorkers(database.connect, self.submit)
         self._event_queue: queue.SimpleQueue[CoreEvent] = queue.SimpleQueue()
         self._step_lock = threading.Lock()
@@ -92,81 +68,81 @@ class ElectionRunner:
         self._exit_watchdog = ExitWatchdog()
         self._trust_watchdog = TrustWatchdog(lambda: self._step(Tick()))
         self._notifier = database.create_notifier(lambda names: self.submit(LocksChanged(names)))
-        self._transition_log = TransitionLog(identity.instance)
+        self._transition_log = TransitionLog()
         self._observer_thread = ObserverThread(identity.instance, observers)
         self._next_step_due_at = clock()
-        self._thread = threading.Thread(target=self._run_thread, name="masterjob elector", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="masterjob-elector", daemon=True)
 
-    # --- for the composition root, from any thread ---
+    # --- from any thread ---
 
     def start(self) -> None:
-        """Begin to take part; returns at once, also where the database is not there yet."""
+        """Begin to take part. Return at once, even if the database cannot be reached yet."""
         self._thread.start()
 
     def submit(self, event: CoreEvent) -> None:
-        """Have the elector take in an event."""
+        """Queue an event for the elector."""
         self._event_queue.put(event)
 
     def set_job(self, lock_name: str, job: Job) -> None:
-        """Say what the master of the lock runs, before the lock is declared."""
-        self._jobs[lock_name] = job
+        """Set the job that the master of the lock runs. Call it before the lock is declared."""
+        self._job_runs.set_job(lock_name, job)
 
     def current_term(self, lock_name: str) -> LiveTerm | None:
-        """The term that this instance serves now, if it does."""
+        """Return the term that this instance serves now, if any."""
         term = self._elector.current_term(lock_name)
-        return self._terms.get(term) if term is not None and self._trust_left(term) > 0 else None
+        return self._job_runs.live_term(term) if term is not None and self._trust_left(term) > 0 else None
 
     def explain(self, lock_name: str) -> str:
-        """What this instance does about the lock, in words."""
+        """Return what this instance does about the lock, in words."""
         return self.unavailable_reason or self._elector.explain(lock_name) or "not taking part"
 
     def is_waiting(self, lock_name: str) -> bool:
-        """Whether this instance is a candidate that somebody else could tell more about."""
+        """Return whether this instance is a candidate for the lock and may compete now."""
         return self.unavailable_reason is None and self._elector.is_waiting(lock_name)
 
     @property
     def lag(self) -> float:
-        """Seconds for which the elector's thread should have turned and has not; 0 where all is well."""
+        """Seconds by which the elector's thread is late; 0 if it is on time."""
         return 0.0 if self._closed.is_set() else max(0.0, clock() - self._next_step_due_at)
 
     @property
     def trust_left(self) -> float | None:
-        """Seconds until the first trust ends that a term stands on, if not renewed; None where there is none."""
+        """Seconds until the first trust or lease of a term ends, unless it is renewed; None without a term."""
         expires_at = self._elector.next_expiry()
-        return None if expires_at == float("inf") else expires_at - clock()
+        return None if expires_at == NEVER else expires_at - clock()
 
     @property
     def is_closed(self) -> bool:
-        """Whether this instance has ended, in good order or by a defect of its own."""
+        """Whether this instance has ended, by a shutdown or a defect."""
         return self._closed.is_set()
 
     def wait_withdrawn(self, lock_name: str, timeout: float) -> bool:
-        """Wait until this instance takes no part in the lock any more; False if it still does."""
+        """Wait until this instance has left the lock; return False if ``timeout`` seconds are too few."""
         with self._step_done:
             withdrawn = self._step_done.wait_for(
                 lambda: self._closed.is_set() or self._elector.explain(lock_name) is None, timeout
             )
         if withdrawn:
-            self._jobs.pop(lock_name, None)
+            self._job_runs.remove_job(lock_name)
         return withdrawn
 
     def shutdown(self, reason: str, timeout: float) -> bool:
-        """Stop all jobs, release all locks, end all threads; False if that is not done by then."""
+        """Stop all jobs, release all locks, end all threads; return False if ``timeout`` seconds are too few."""
         self._shutting_down.set()
         self.submit(Shutdown(reason))
         return self._closed.wait(timeout)
 
     def after_fork_in_child(self) -> None:
-        """Be over in a forked child, which has none of our threads and none of our terms."""
+        """Close this instance in a forked child, which has none of its threads and terms."""
         self.unavailable_reason = "this process is a fork of the one that took part"
         self._elector = Elector(self.identity, Random(), lambda: uuid4().hex)  # noqa: S311
-        self._step_done = threading.Condition()  # whoever held the old ones is not here
+        self._step_done = threading.Condition()  # the old ones may be locked by a thread that is not here
         self._closed = threading.Event()
         self._closed.set()
 
     # --- the elector's thread ---
 
-    def _run_thread(self) -> None:
+    def _run(self) -> None:
         try:
             if self._prepare_database():
                 self._run_event_loop()
@@ -174,30 +150,30 @@ class ElectionRunner:
             self._fail(error)
         self._close()
 
-    def _run_event_loop(self) -> None:
-        try:
-            self._notifier.start()
-        except RuntimeError as error:  # no thread can be started: they are hints, and all comes to pass without
-            logger.warning("there are no wake-ups, so all takes a little longer: %s", error)
-        while not self._closed.is_set() and not (self._shutting_down.is_set() and self._elector.is_idle):
-            self._step(self._next_event())
-        self._notifier.close()
-
     def _prepare_database(self) -> bool:
-        """Get the tables ready, however long the database takes to appear; False when told to leave before."""
-        backoff = 0.1
+        """Retry until the tables are ready; return False after a shutdown."""
+        failures = 0
         while not self._shutting_down.is_set():
             try:
                 self._database.prepare()
-            except Exception as error:  # whatever a driver raises, this thread has to go on
+            except Exception as error:  # a driver may raise anything, and this thread must survive it
                 self.unavailable_reason = f"the database cannot be used: {error}"
                 logger.warning("%s", self.unavailable_reason)
-                self._shutting_down.wait(backoff)
-                backoff = min(2 * backoff, 5.0)
+                self._shutting_down.wait(_PREPARE_BACKOFF.delay(failures))
+                failures += 1
             else:
                 self.unavailable_reason = None
                 return True
         return False
+
+    def _run_event_loop(self) -> None:
+        try:
+            self._notifier.start()
+        except RuntimeError as error:  # no thread can be started; notifications are only hints
+            logger.warning("no change notifications, so a failover takes longer: %s", error)
+        while not self._closed.is_set() and not (self._shutting_down.is_set() and self._elector.is_idle):
+            self._step(self._next_event())
+        self._notifier.close()
 
     def _next_event(self) -> CoreEvent:
         with self._step_lock:
@@ -215,7 +191,7 @@ class ElectionRunner:
         self._workers.close(1.0)
         self._trust_watchdog.close()
         if not self._failed:
-            self._exit_watchdog.set_deadline(float("inf"))
+            self._exit_watchdog.set_deadline(NEVER)
         self._closed.set()
         with self._step_done:
             self._step_done.notify_all()
@@ -232,14 +208,14 @@ class ElectionRunner:
             return
         try:
             self._transition_log.log(event, actions)
-        except Exception:  # somebody's log handler: the election goes on
-            logger.debug("a log handler has failed", exc_info=True)
+        except Exception:  # an application's log handler or filter must not end the election
+            logger.debug("a log handler failed", exc_info=True)
         with self._step_done:
             self._step_done.notify_all()
 
     def _handle(self, event: CoreEvent) -> list[Action]:
         if isinstance(event, JobStopped):
-            self._terms.pop(event.term, None)
+            self._job_runs.forget(event.term)
         now = clock()
         actions = self._elector.handle(event, now)
         for action in actions:
@@ -251,36 +227,24 @@ class ElectionRunner:
         self._exit_watchdog.set_deadline(self._elector.exit_deadline())
         return actions
 
-    def _fail(self, error: Exception) -> None:
-        """A defect of our own: whoever cannot decide any more must not be master. The lease does the rest."""
-        self.unavailable_reason = f"the election has failed: {error!r}"
-        self._failed = True  # so the exit timer stays armed for jobs that must not outlive their lease
-        for term in list(self._terms):
-            with contextlib.suppress(Exception):
-                self._jobs[term.lock_name].stop()
-        self._closed.set()
-        logger.critical("%s", self.unavailable_reason, exc_info=error)
-
     def _execute(self, action: Action) -> None:
         match action:
             case StoreCommand():
                 self._workers.submit(action)
             case Abandon(command):
                 self._workers.abandon(command)
-            case StartJob(term):
-                self._start_job(term)
-            case SetStopTimeout(term, stop_timeout):
-                self._jobs[term.lock_name].set_stop_timeout(stop_timeout)
-            case StopJob(term, _):
-                self._jobs[term.lock_name].stop()
-                self._terms.pop(term, None)
+            case StartJob() | SetStopTimeout() | StopJob():
+                self._job_runs.execute(action)
             case Overrun(_, LostPolicy.EXIT):
                 exit_now()
 
-    def _start_job(self, term: Term) -> None:
-        live_term = LiveTerm(term, lambda: self._trust_left(term), self._fence)
-        self._terms[term] = live_term
-        self._jobs[term.lock_name].start(live_term, _RunReport(term, self.submit))
+    def _fail(self, error: Exception) -> None:
+        """Stop all jobs after a defect: an instance that cannot decide must not be master. The lease expires."""
+        self.unavailable_reason = f"the election has failed: {error!r}"
+        self._failed = True  # so the exit watchdog stays armed for jobs that must not outlive their lease
+        self._job_runs.stop_all()
+        self._closed.set()
+        logger.critical("%s", self.unavailable_reason, exc_info=error)
 
     def _trust_left(self, term: Term) -> float:
         return self._elector.trusted_until(term) - clock()

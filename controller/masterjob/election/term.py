@@ -1,4 +1,4 @@
-"""The term as a job sees it: a number, two checks, and a way to wait for its end (design 3.6)."""
+"""A term as its job sees it: a number, two checks, and a way to wait for its end."""
 
 import threading
 from collections.abc import Callable
@@ -9,16 +9,16 @@ from masterjob.errors import TermLost
 
 
 class Fence(Protocol):
-    """The check inside the job's own transaction; the store room has it."""
+    """The check inside the job's own transaction; the store implements it."""
 
     def __call__(self, connection: object, term: Term) -> None:
-        """Hold the row of a term that is still held until the transaction ends, or raise `TermLost`."""
+        """Lock the row of a held term until the transaction ends; raise `TermLost` if it is not held."""
 
 
 class LiveTerm:
-    """A term while it lasts, given to the job's ``start``.
+    """A current term, passed to the job's ``start``.
 
-    ``number`` is the fencing token: whoever can compare numbers should refuse a smaller one than it has seen.
+    ``number`` is the fencing token: a resource should refuse a number that is smaller than one it has seen.
     """
 
     def __init__(self, term: Term, trust_left: Callable[[], float], fence: Fence) -> None:
@@ -29,48 +29,53 @@ class LiveTerm:
 
     @property
     def lock_name(self) -> str:
-        """The lock that this is a term of."""
+        """The lock's name."""
         return self._term.lock_name
 
     @property
     def number(self) -> int:
-        """The number of this term: larger than that of every term of this lock before."""
+        """The term's number; larger than that of every earlier term of this lock."""
         return self._term.number
 
     @property
     def trust_left(self) -> float:
-        """Seconds for which the mastership holds without another heartbeat; 0 when it is over."""
+        """Seconds for which the term lasts without another heartbeat; 0 if it is over."""
         return 0.0 if self._ending.is_set() else max(0.0, self._trust_left())
 
     def raise_if_lost(self) -> None:
-        """Raise `TermLost` if the term is over or has to end.
+        """Raise `TermLost` if the term is over.
 
-        It reads the clock, not a flag, so it is right even in the first moment after a pause.
+        This reads the clock, so it is right even immediately after the process was paused.
+
+        Raises:
+            TermLost: the term is over.
+
         """
         if self.trust_left <= 0:
             raise TermLost(f"term {self.number} of {self.lock_name} is over")
 
     def guard(self, connection: object) -> None:
-        """Make the transaction on ``connection`` commit only if this term still holds its lock.
+        """Make sure that the transaction on ``connection`` commits only while this term holds its lock.
 
-        Call it as the last statement before COMMIT, on the database that the election runs on:
-        until the transaction ends, nobody can be made master after this term. ``connection`` is an SQLAlchemy
-        Connection or Session, or a connection of psycopg, PyMySQL, mysqlclient or sqlite3.
+        Call it as the last statement before COMMIT, on the database that the election uses. Until the transaction
+        ends, no other instance can become master.
+
+        Args:
+            connection: an SQLAlchemy Connection or Session, or a connection of psycopg, PyMySQL, mysqlclient or
+                sqlite3.
 
         Raises:
-            TermLost: the term is over; roll back.
-
-        Source: design section 3.6.
+            TermLost: the term is over. Roll the transaction back.
 
         """
         self._fence(connection, self._term)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the term has to end, at most ``timeout`` seconds; return whether it does."""
+        """Wait until the term ends, at most ``timeout`` seconds; return whether it has ended."""
         return self._ending.wait(timeout)
 
     def end(self) -> None:
-        """Say that the term has to end. The election calls this; a job has no need to."""
+        """Mark the term as over. For internal use; a job need not call it."""
         self._ending.set()
 
     def __repr__(self) -> str:

@@ -1,6 +1,6 @@
-"""Durations, and the one inequality between them (design 3.4).
+"""Durations, and the inequality between them.
 
-All durations inside the package are seconds as ``float``; text and milliseconds exist only at the surfaces.
+Inside the package all durations are seconds as ``float``; text and milliseconds exist only at the interfaces.
 """
 
 import re
@@ -11,12 +11,13 @@ from typing import Self
 from masterjob.errors import SettingError, TimingError
 
 CLOCK_DRIFT = 0.02
-"""Share of the lease that is kept back for clocks that do not run at the same speed."""
+"""Share of the lease that is reserved for clocks that run at different speeds."""
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _DURATION_PATTERN = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 _SECONDS_PER_DAY = 86_400.0
+_MAX_DURATION = 3650 * _SECONDS_PER_DAY
 _MAX_TEXT_LENGTH = 64
 _FORMAT_HINT = "write it like 500ms, 30s or 1m30s"
 
@@ -24,13 +25,12 @@ _FORMAT_HINT = "write it like 500ms, 30s or 1m30s"
 def parse_duration(value: object) -> float:
     """Return ``value`` in seconds.
 
-    Text is one or more numbers with a unit (``500ms``, ``30s``, ``1m30s``); a bare number, or text that is
-    only a number, is milliseconds, as it was in the Node module.
+    Args:
+        value: text with units (``500ms``, ``30s``, ``1m30s``), a ``timedelta``, or milliseconds as a number or as
+            text (as in the Node.js module).
 
     Raises:
-        SettingError: it is none of these, negative, or not finite.
-
-    Source: design section 5.
+        SettingError: it is none of these, is negative, or is not finite.
 
     """
     match value:
@@ -39,19 +39,12 @@ def parse_duration(value: object) -> float:
         case str():
             seconds = _parse_text(value.strip())
         case int() | float() if not isinstance(value, bool):
-            seconds = _from_milliseconds(value)
+            seconds = min(value, 2000 * _MAX_DURATION) / 1000  # an int may be too large for a float
         case _:
             raise SettingError(f"{value!r} is not a duration: {_FORMAT_HINT}")
-    if not 0 <= seconds <= 3650 * _SECONDS_PER_DAY:
+    if not 0 <= seconds <= _MAX_DURATION:
         raise SettingError(f"{str(value)[:_MAX_TEXT_LENGTH]} is not a duration between 0 and ten years")
     return seconds
-
-
-def _from_milliseconds(number: float) -> float:
-    try:
-        return number / 1000
-    except OverflowError:
-        return float("inf")
 
 
 def _parse_text(text: str) -> float:
@@ -64,7 +57,7 @@ def _parse_text(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Return ``seconds`` as people write it: ``500ms``, ``30s``, ``1m30s``."""
+    """Return ``seconds`` as text with units, such as ``500ms``, ``30s`` or ``1m30s``."""
     milliseconds = round(seconds * 1000)
     if milliseconds < 1000:
         return f"{milliseconds}ms"
@@ -77,16 +70,13 @@ def format_duration(seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The intervals of a lock, in seconds. One that could not be kept safely cannot be constructed.
+    """The intervals of a lock, in seconds. An unsafe timing cannot be constructed.
 
-    Locks of equal timing share a session. Use `Timing.of` to have the lease derived.
+    Locks of equal timing share a session. `Timing.of` derives the lease.
 
     Raises:
-        TimingError: ``lease - margin < 2 * heartbeat_interval``, so that one late heartbeat would cost the
-            mastership.
+        TimingError: ``lease - margin < 2 * heartbeat_interval``, so one late heartbeat would end the term.
         SettingError: a value is outside its bounds.
-
-    Source: design section 3.4.
 
     """
 
@@ -106,12 +96,12 @@ class Timing:
                 f"maxHeartbeatRetryCount is {self.max_heartbeat_retry_count}: it must be from 0 to 100"
             )
         if self.trust_duration < 2 * self.heartbeat_interval - 1e-9:
+            min_lease = self.min_lease_duration(self.heartbeat_interval, self.stop_timeout)
             raise TimingError(
                 f"leaseDuration {format_duration(self.lease_duration)} is too short for "
                 f"heartbeatInterval {format_duration(self.heartbeat_interval)} and "
                 f"stopTimeout {format_duration(self.stop_timeout)}: it must hold two heartbeats, the stop and "
-                f"{CLOCK_DRIFT:.0%} of itself; "
-                f"{format_duration(self.min_lease_duration(self.heartbeat_interval, self.stop_timeout))} would do"
+                f"{CLOCK_DRIFT:.0%} of itself; use at least {format_duration(min_lease)}"
             )
 
     @classmethod
@@ -123,7 +113,7 @@ class Timing:
         max_heartbeat_retry_count: int = 3,
         check_master_interval: float = 30.0,
     ) -> Self:
-        """Return the timing; where no lease is given, it is three heartbeats, or more if needed."""
+        """Return the timing; without a lease, it is three heartbeat intervals, or more if needed."""
         if lease_duration is None:
             lease_duration = max(3 * heartbeat_interval, cls.min_lease_duration(heartbeat_interval, stop_timeout))
         return cls(
@@ -132,23 +122,23 @@ class Timing:
 
     @staticmethod
     def min_lease_duration(heartbeat_interval: float, stop_timeout: float) -> float:
-        """Return the shortest lease that the inequality allows, in whole milliseconds, as seconds."""
+        """Return the shortest lease that the inequality allows, in seconds, rounded up to milliseconds."""
         exact = (2 * heartbeat_interval + stop_timeout) / (1 - CLOCK_DRIFT)
         return -int(-exact * 1000 // 1) / 1000
 
     @property
     def margin(self) -> float:
-        """How long before its lease ends a master stops trusting it, in seconds."""
+        """How many seconds before the end of its lease a master stops trusting it."""
         return self.stop_timeout + CLOCK_DRIFT * self.lease_duration
 
     @property
     def trust_duration(self) -> float:
-        """How long a renewal is trusted, counted from when it was sent, in seconds."""
+        """How many seconds a renewal is trusted, counted from when it was sent."""
         return self.lease_duration - self.margin
 
     @property
     def lease_ms(self) -> int:
-        """The lease as the session's row carries it: whole milliseconds, never less than the lease."""
+        """The lease in the session's row: whole milliseconds, rounded up."""
         return -int(-self.lease_duration * 1000 // 1)
 
 

@@ -1,4 +1,4 @@
-"""The words of the design as values: what the election and the database tell each other (design 2, 3.1)."""
+"""The values that the election and the database exchange."""
 
 import re
 from collections.abc import Iterable
@@ -15,24 +15,26 @@ _LOCK_NAME_PATTERN = re.compile(
 
 
 def validate_lock_name(text: object) -> str:
-    """Return ``text`` if it can name a lock, on every database alike.
+    """Return ``text`` if it is a valid lock name on every supported database.
 
     Raises:
-        SettingError: it is not text, empty, over 200 characters, has characters that are not text, or
-            begins or ends with white space (which some databases ignore when they compare).
+        SettingError: it is not a string, is empty, has more than 200 characters, contains control characters, or
+            begins or ends with white space (which some databases ignore in comparisons).
 
     """
     if not isinstance(text, str) or not text:
-        raise SettingError(f"lockName must be a text that is not empty, not {text!r}")
+        raise SettingError(f"lockName must be a non-empty string, not {text!r}")
     if len(text) > MAX_LOCK_NAME_LENGTH:
-        raise SettingError(f"lockName has {len(text)} characters: {MAX_LOCK_NAME_LENGTH} are the most")
+        raise SettingError(f"lockName has {len(text)} characters; at most {MAX_LOCK_NAME_LENGTH} are allowed")
     if not _LOCK_NAME_PATTERN.fullmatch(text):
-        raise SettingError(f"lockName {text!r} has white space around it or characters that are not text in it")
+        raise SettingError(
+            f"lockName {text!r} must not contain control characters or begin or end with white space"
+        )
     return text
 
 
 class TransitionKind(StrEnum):
-    """What the history tells: one word a transition."""
+    """What happened, as the history calls it."""
 
     ELECTED = "elected"
     STEPPED_DOWN = "stepped down"
@@ -45,7 +47,7 @@ class TransitionKind(StrEnum):
 
 
 class LostPolicy(StrEnum):
-    """What happens when ``stop`` has not returned by the end of the lease (design 3.4)."""
+    """What happens if ``stop`` has not returned by the end of the lease: log it, or end the process."""
 
     STOP = "stop"
     EXIT = "exit"
@@ -53,7 +55,7 @@ class LostPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who an instance is. ``instance`` is new at every start; the rest says where to find it."""
+    """The identity of an instance. ``instance`` is unique to each start; the rest says where it runs."""
 
     instance: str
     address: str = ""
@@ -66,7 +68,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """A session to be opened; its id was never used before and never will be again."""
+    """A session to be opened. Its id is never used twice."""
 
     id: str
     identity: Identity
@@ -75,7 +77,7 @@ class NewSession:
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A session as a look at the database found it; ``age_ms`` is by the database's clock."""
+    """A session as read from the database; ``age_ms`` is the age of its last heartbeat by the database's clock."""
 
     id: str
     instance: str
@@ -86,7 +88,7 @@ class SessionRow:
 
 @dataclass(frozen=True, slots=True)
 class SessionList:
-    """All sessions, and the database's clock at that moment, in milliseconds of the epoch."""
+    """All sessions, and the database's clock at that moment in epoch milliseconds."""
 
     clock_ms: int
     sessions: tuple[SessionRow, ...]
@@ -94,7 +96,7 @@ class SessionList:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Term:
-    """One period of mastership: the lock and the number, larger every time (design 2.6, 3.6)."""
+    """One period of mastership: the lock, and a number that grows with every term."""
 
     lock_name: str
     number: int
@@ -102,17 +104,17 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class StopRequest:
-    """A held term that its master is asked to give up, and why, as the end of a sentence."""
+    """A request to end a held term; ``reason`` reads as the end of a sentence."""
 
     term: Term
     reason: str
     is_step_down: bool
-    """Whether this term was asked to step down (it then sits out), rather than its lock disabled."""
+    """Whether the term was asked to step down (then its instance pauses); otherwise its lock was disabled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What the sessions of one instance hold, in the short form that each heartbeat compares."""
+    """What the sessions of one instance hold, in short, to be compared with every heartbeat."""
 
     count: int
     term_sum: int
@@ -120,18 +122,18 @@ class Inventory:
 
     @classmethod
     def of(cls, terms: Iterable[Term]) -> "Inventory":
-        """Return the inventory that the database has if it agrees with ``terms``."""
+        """Return the inventory of these terms."""
         numbers = [term.number for term in terms]
         return cls(len(numbers), sum(numbers))
 
     def matches(self, other: "Inventory") -> bool:
-        """Tell whether both name the same terms, as far as count and sum can say."""
+        """Return whether both have the same terms, judged by count and sum."""
         return (self.count, self.term_sum) == (other.count, other.term_sum)
 
 
 @dataclass(frozen=True, slots=True)
 class HeldTerm:
-    """One line of the inventory in full: a term, and the session that the lock's row points at."""
+    """A term, and the session that holds it."""
 
     term: Term
     session_id: str
@@ -139,20 +141,20 @@ class HeldTerm:
 
 @dataclass(frozen=True, slots=True)
 class Vacancies:
-    """The locks that are enabled and free, and what a fair share is reckoned from."""
+    """The locks that are enabled and free, and what a fair share is computed from."""
 
     lock_names: tuple[str, ...]
     enabled_count: int
     live_instances: int
     next_enable_ms: int | None
-    """Milliseconds until the next timed disable ends; None where there is none."""
+    """Milliseconds until the next timed disable ends; None if there is none."""
     lock_count: int
-    """How many locks have a row at all; fewer than before means that rows were lost with a failed database."""
+    """How many locks have a row. Fewer than before means that a failed database lost rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One line of the history. ``reason`` is a sentence, the same as in the log."""
+    """An entry of the history. ``reason`` is a sentence, the same as in the log."""
 
     lock_name: str
     term: int | None

@@ -1,10 +1,9 @@
-"""The guard: ends what the clock says is over, whatever else hangs (design 3.4).
+"""Watchdogs that act at a deadline even if everything else hangs.
 
-Two of them. `TrustWatchdog` is a thread that does nothing but wait for the end of the trust, so that neither a
-hanging
-database call nor a blocked log can hold it up. `ExitWatchdog` covers what no Python thread can: native code that
-keeps the interpreter's lock. It uses the watchdog of ``faulthandler``, a thread of C code that needs no such lock
-and ends the process. There is one such watchdog in a process: an application that sets its own replaces ours.
+`TrustWatchdog` is a thread that only waits for the end of the trust, so neither a hung database call nor a blocked
+log can delay it. `ExitWatchdog` also works while native code holds the interpreter's lock: it uses the watchdog of
+``faulthandler``, a C thread that needs no such lock and ends the process. A process has only one of those: an
+application that sets its own replaces ours.
 """
 
 import faulthandler
@@ -18,22 +17,22 @@ from masterjob.concurrency.clock import clock
 from masterjob.election.core.session import NEVER
 
 WATCHDOG_POLL_INTERVAL = 0.5
-"""Seconds that a wait lasts at most: a wait does not count the time that the machine sleeps, our clock does."""
+"""The longest single wait in seconds: a wait does not count the time that the machine sleeps, our clock does."""
 
 
 class TrustWatchdog:
-    """Calls ``on_expiry`` when the time that was last given to `set_deadline` has come."""
+    """Calls ``on_expiry`` once at each deadline."""
 
     def __init__(self, on_expiry: Callable[[], None]) -> None:
         self._on_expiry = on_expiry
         self._deadline = NEVER
         self._closed = False
         self._condition = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="masterjob watchdog", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="masterjob-watchdog", daemon=True)
         self._thread.start()
 
     def set_deadline(self, deadline: float) -> None:
-        """Sound the alarm at this local time instead of any other; `NEVER` for none."""
+        """Replace the deadline, a local time; `NEVER` for none."""
         with self._condition:
             sooner = deadline < self._deadline
             self._deadline = deadline
@@ -51,7 +50,6 @@ class TrustWatchdog:
             self._on_expiry()
 
     def _wait_for_deadline(self) -> bool:
-        """Wait for the alarm's time; False when closed. Each alarm sounds once."""
         with self._condition:
             while not self._closed and (remaining := self._deadline - clock()) > 0:
                 self._condition.wait(None if remaining == NEVER else min(remaining, WATCHDOG_POLL_INTERVAL))
@@ -60,10 +58,10 @@ class TrustWatchdog:
 
 
 class ExitWatchdog:
-    """Ends the process at a given time unless it is set on or off before; needs no Python thread to run.
+    """Ends the process at its deadline, without the help of any Python thread.
 
-    All timers of a process share the one watchdog: it is set for the earliest of them. It is off while the process
-    forks: in the child its thread is missing and its lock held, so that whoever touched it there waited for ever.
+    All instances share the watchdog of ``faulthandler``, which is armed for the earliest deadline. It is disarmed
+    while the process forks: the child has no thread for it and its lock stays locked, so using it would hang.
     """
 
     _deadlines: ClassVar[dict["ExitWatchdog", float]] = {}
@@ -71,7 +69,7 @@ class ExitWatchdog:
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
     def set_deadline(self, deadline: float) -> None:
-        """Exit at this local time instead of any other of this timer; `NEVER` for not at all."""
+        """Replace the deadline, a local time; `NEVER` for none."""
         with self._lock:
             self._deadlines[self] = deadline
             if deadline == NEVER:
@@ -90,19 +88,19 @@ class ExitWatchdog:
 
     @classmethod
     def before_fork(cls) -> None:
-        """Take the watchdog away, and let nobody set it meanwhile."""
+        """Disarm the watchdog, and block changes until the fork is done."""
         cls._lock.acquire()
         cls._arm(NEVER)
 
     @classmethod
     def after_fork_in_parent(cls) -> None:
-        """Set it again."""
+        """Arm the watchdog again."""
         cls._arm(min(cls._deadlines.values(), default=NEVER))
         cls._lock.release()
 
     @classmethod
     def after_fork_in_child(cls) -> None:
-        """Begin anew: the terms are the parent's."""
+        """Remove all deadlines: the terms belong to the parent."""
         cls._deadlines.clear()
         cls._lock.release()
 
@@ -115,12 +113,12 @@ os.register_at_fork(
 
 
 def exit_now() -> None:
-    """End the process at once: the lease is over and the job is not."""
+    """End the process at once, since a job has outlived its lease."""
     os._exit(1)
 
 
 def _traceback_file() -> TextIO:
-    """The standard error where it is a real file, since the watchdog writes to nothing else."""
+    """Return standard error if it is a real file, else the null device: the watchdog needs a file descriptor."""
     try:
         sys.stderr.fileno()
     except (AttributeError, OSError, ValueError):
@@ -129,7 +127,7 @@ def _traceback_file() -> TextIO:
 
 
 def _null_file() -> TextIO:
-    global _devnull  # noqa: PLW0603 - it has to stay open for as long as the watchdog may write
+    global _devnull  # noqa: PLW0603 - it must stay open while the watchdog may write
     if _devnull is None:
         _devnull = open(os.devnull, "w")  # noqa: SIM115, PTH123
     return _devnull

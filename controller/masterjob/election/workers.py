@@ -1,8 +1,7 @@
-"""Threads that perform commands: one lane is one thread and one connection, commands in order.
+"""Threads that execute commands: each has one connection, and executes its commands in order.
 
-A command that nobody waits for any more must not hold up what comes after it, even when it hangs in the
-network: its lane is left to its fate, and the rest goes on in a fresh one (design 3.4, "retried on a fresh
-connection").
+A command that hangs in the network must not delay those behind it. When it is abandoned, its worker is abandoned
+too, and the other commands continue on a fresh connection.
 """
 
 import threading
@@ -15,13 +14,13 @@ from masterjob.election.ports import Store
 from masterjob.errors import StoreUnavailable, describe
 
 _MAX_CLOSED_WORKERS = 8
-"""Lanes that have closed, and whose end is still waited for at ours."""
+"""How many closed workers `ConnectionWorkers.close` still waits for."""
 
 
 class ConnectionWorkers:
-    """The lanes of one instance, opened as they are needed; used by one thread at a time.
+    """The workers of one instance, started on demand; used by one thread at a time.
 
-    ``connect`` makes a connection whose calls take so many seconds at most; ``on_outcome`` is handed each outcome.
+    ``connect`` opens a connection whose calls take at most the given seconds. ``on_outcome`` gets each outcome.
     """
 
     def __init__(self, connect: Callable[[float], Store], on_outcome: Callable[[CoreEvent], None]) -> None:
@@ -29,8 +28,8 @@ class ConnectionWorkers:
         self._open_workers: dict[str, ConnectionWorker] = {}
         self._closed_workers: deque[ConnectionWorker] = deque(maxlen=_MAX_CLOSED_WORKERS)
 
-    def submit(self, command: StoreCommand) -> None:
-        """Have the command performed on its lane; a heartbeat's lane closes after the last that it has to do."""
+    def submit(self, command: StoreCommand[object]) -> None:
+        """Execute the command on its connection; a session's connection closes after `CloseSession`."""
         if (worker := self._worker_for(command)) is None:
             return
         worker.enqueue(command)
@@ -38,8 +37,8 @@ class ConnectionWorkers:
             self._closed_workers.append(self._open_workers.pop(command.connection_name))
             worker.close()
 
-    def abandon(self, command: StoreCommand) -> None:
-        """Wait for the command no more; what it held up goes on in a fresh lane."""
+    def abandon(self, command: StoreCommand[object]) -> None:
+        """Cancel the command; those behind it continue on a fresh connection."""
         worker = self._open_workers.get(command.connection_name)
         pending = worker.cancel(command) if worker is not None else None
         if pending is not None:
@@ -48,46 +47,45 @@ class ConnectionWorkers:
                 self.submit(other)
 
     def close(self, timeout: float) -> None:
-        """End each when all it has to do is done; wait for each that many seconds at most."""
+        """End each worker when its queue is empty; wait at most ``timeout`` seconds for each."""
         for worker in self._open_workers.values():
             worker.close()
         for worker in [*self._open_workers.values(), *self._closed_workers]:
             worker.join(timeout)
 
-    def _worker_for(self, command: StoreCommand) -> "ConnectionWorker | None":
-        if command.connection_name not in self._open_workers:
-            name = CONTROL_CONNECTION if command.connection_name == CONTROL_CONNECTION else "heartbeat"
+    def _worker_for(self, command: StoreCommand[object]) -> "ConnectionWorker | None":
+        name = command.connection_name
+        if name not in self._open_workers:
+            role = CONTROL_CONNECTION if name == CONTROL_CONNECTION else "heartbeat"
             try:
-                self._open_workers[command.connection_name] = ConnectionWorker(
-                    name, self._connect(command.timeout), self._on_outcome
-                )
-            except RuntimeError as error:  # no thread can be started just now
+                store = self._connect(command.timeout)
+                self._open_workers[name] = ConnectionWorker(role, store, self._on_outcome)
+            except RuntimeError as error:  # no thread can be started now
                 self._on_outcome(Failure(command, str(error)))
-        return self._open_workers.get(command.connection_name)
+        return self._open_workers.get(name)
 
 
 class ConnectionWorker:
     """One connection, used by one thread."""
 
-    def __init__(self, name: str, store: Store, on_outcome: Callable[[CoreEvent], None]) -> None:
-        self._name = name
+    def __init__(self, role: str, store: Store, on_outcome: Callable[[CoreEvent], None]) -> None:
         self._store = store
         self._on_outcome = on_outcome
-        self._pending: deque[StoreCommand] = deque()
-        self._in_flight: StoreCommand | None = None
+        self._pending: deque[StoreCommand[object]] = deque()
+        self._in_flight: StoreCommand[object] | None = None
         self._closing = False
         self._condition = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name=f"masterjob {name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"masterjob-{role}", daemon=True)
         self._thread.start()
 
-    def enqueue(self, command: StoreCommand) -> None:
-        """Perform the command after those that are waiting."""
+    def enqueue(self, command: StoreCommand[object]) -> None:
+        """Execute the command after those in the queue."""
         with self._condition:
             self._pending.append(command)
             self._condition.notify()
 
-    def cancel(self, command: StoreCommand) -> list[StoreCommand] | None:
-        """Forget the command. If it is being performed the lane is given up: return what was waiting in it."""
+    def cancel(self, command: StoreCommand[object]) -> list[StoreCommand[object]] | None:
+        """Remove the command from the queue. If it is being executed, end the worker and return the queue."""
         with self._condition:
             if command is not self._in_flight:
                 if command in self._pending:
@@ -100,13 +98,13 @@ class ConnectionWorker:
         return pending
 
     def close(self) -> None:
-        """End when everything that waits is done."""
+        """End the worker when its queue is empty."""
         with self._condition:
             self._closing = True
             self._condition.notify()
 
     def join(self, timeout: float) -> None:
-        """Wait for the end."""
+        """Wait for the end, at most ``timeout`` seconds."""
         self._thread.join(timeout)
 
     def _run(self) -> None:
@@ -114,7 +112,7 @@ class ConnectionWorker:
             self._on_outcome(_execute(command, self._store))
         self._store.close()
 
-    def _next_command(self) -> StoreCommand | None:
+    def _next_command(self) -> StoreCommand[object] | None:
         with self._condition:
             self._in_flight = None
             self._condition.wait_for(lambda: self._pending or self._closing)
@@ -123,7 +121,7 @@ class ConnectionWorker:
             return self._in_flight
 
 
-def _execute(command: StoreCommand, store: Store) -> CoreEvent:
+def _execute(command: StoreCommand[object], store: Store) -> CoreEvent:
     try:
         return Reply(command, command.execute(store))
     except StoreUnavailable as error:

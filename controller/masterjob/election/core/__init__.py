@@ -1,17 +1,20 @@
 """The elector: a pure state machine. Events and a time go in, actions come out.
 
-What must not be here: threads, clocks, sleeping, I/O, logging. Whoever drives the machine has those:
-`masterjob.election.runner` with threads and a database, the simulator in the tests with virtual time. That is
-what lets one core try hundreds of thousands of faults a minute.
+Threads and a database drive it in production (`masterjob.election.runner`), virtual time in the simulator of the
+tests: so one core can try hundreds of thousands of faults per minute.
 
-How to read it: `elector.py` routes every event to one of five parts, and lets the clock speak first::
+    elector.py     passes each event to one of these five parts, after the clock has been considered
+    heartbeat.py   keeps one session alive for each timing: opens, renews, retries, notices the end of trust
+    candidate.py   state one: waits for a vacancy, takes a fair share, claims
+    master.py      state two: runs the job, stops it, releases; compares belief and database
+    evictor.py     watches the sessions of other instances and evicts the dead ones
+    retiming.py    moves a lock whose timing has changed to the session of the new timing
+    state.py       what the parts share: locks, sessions, commands in flight and how each continues
+    liveness.py    the rule for when a session is dead
+    session.py     the arithmetic of trust
+    events.py      what goes in
+    actions.py     what comes out
+    commands.py    the actions that are calls to the database, each with the type of its reply
 
-    heartbeat.py    keeps one session alive for each timing: opens, renews, retries, notices the end of trust
-    evictor.py      watches the sessions of others stand still, and evicts the dead (the rule is liveness.py)
-    candidate.py    state one: waits for a vacancy, takes its fair share, claims
-    master.py       state two: serves, stops the job, releases; compares belief and database
-    retiming.py        takes a lock whose timing has changed to the session of the new timing
-
-`events.py` is what goes in and `actions.py` what comes out, those for the database in `commands.py`; `session.py`
-has the trust arithmetic, `state.py` what the instance believes.
+What must not be here: threads, clocks, sleeping, I/O, logging.
 """

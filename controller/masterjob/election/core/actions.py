@@ -1,4 +1,4 @@
-"""What the elector orders: commands to the database, and these to the others."""
+"""What the elector orders: commands to the database, and these."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ from masterjob.election.values import HistoryEntry, LostPolicy, Term
 
 @dataclass(frozen=True, slots=True)
 class Abandon:
-    """Nobody waits for this command any more: free its lane, on a fresh connection."""
+    """Ignore the reply of a command that took too long, and continue its queue on a fresh connection."""
 
-    command: StoreCommand
+    command: StoreCommand[object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class StartJob:
 
 @dataclass(frozen=True, slots=True)
 class SetStopTimeout:
-    """From now on the stop of this term's job may take so many seconds: its timing has another margin."""
+    """Set how many seconds the stop of this term's job may take from now on."""
 
     term: Term
     stop_timeout: float
@@ -30,7 +30,7 @@ class SetStopTimeout:
 
 @dataclass(frozen=True, slots=True)
 class StopJob:
-    """Stop the job of the term's lock, and why, as the end of a sentence."""
+    """Stop the job of the term's lock; ``reason`` reads as the end of a sentence."""
 
     term: Term
     reason: str
@@ -38,7 +38,7 @@ class StopJob:
 
 @dataclass(frozen=True, slots=True)
 class Overrun:
-    """The lease ended and the job's ``stop`` has not returned: the policy decides."""
+    """Apply the lost policy: the lease has ended, but the job's ``stop`` has not returned."""
 
     term: Term
     lost_policy: LostPolicy
@@ -46,9 +46,9 @@ class Overrun:
 
 @dataclass(frozen=True, slots=True)
 class RecordTransition:
-    """A transition happened: one sentence for the log and the history."""
+    """Write a transition to the log and the history."""
 
     entry: HistoryEntry
 
 
-Action = StoreCommand | Abandon | StartJob | SetStopTimeout | StopJob | Overrun | RecordTransition
+Action = StoreCommand[object] | Abandon | StartJob | SetStopTimeout | StopJob | Overrun | RecordTransition

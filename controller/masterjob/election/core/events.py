@@ -1,4 +1,4 @@
-"""What the elector is told: of people, of time, of its jobs, and what the database answered."""
+"""What the elector reacts to: requests, time, reports of its jobs, and outcomes of its commands."""
 
 from dataclasses import dataclass
 
@@ -9,23 +9,23 @@ from masterjob.election.values import LostPolicy, Term
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Nothing happened but time."""
+    """Time has passed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Declare:
-    """The instance wants the lock, with this timing; told again, the timing changes."""
+    """The instance shall take part in the lock. A repetition changes timing and policy."""
 
     lock_name: str
     timing: Timing
     lost_policy: LostPolicy = LostPolicy.STOP
     init_delay: float = 0.0
-    """Seconds to wait before the first check."""
+    """Seconds until the instance first competes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
-    """The instance does not want the lock any more; a term that it has is stepped down from."""
+    """The instance shall no longer take part in the lock; a current term ends."""
 
     lock_name: str
     reason: str
@@ -33,14 +33,14 @@ class Withdraw:
 
 @dataclass(frozen=True, slots=True)
 class Shutdown:
-    """Step down from everything and take part no more."""
+    """The instance shall end all its terms and take part in nothing more."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class StepDown:
-    """Give the current term up, if there is one, and sit out one heartbeat interval."""
+    """The instance shall end its current term, if any, and pause for one heartbeat interval."""
 
     lock_name: str
     reason: str
@@ -48,21 +48,21 @@ class StepDown:
 
 @dataclass(frozen=True, slots=True)
 class LocksChanged:
-    """Something may have changed for these locks (None: for any). A hint, never the truth."""
+    """These locks may have changed in the database (None: any lock). A hint that may be wrong or missing."""
 
     lock_names: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JobStarted:
-    """The job's ``start`` returned."""
+    """The job's ``start`` has returned."""
 
     term: Term
 
 
 @dataclass(frozen=True, slots=True)
 class JobStartFailed:
-    """The job's ``start`` raised."""
+    """The job's ``start`` has raised an error."""
 
     term: Term
     error: str
@@ -70,24 +70,24 @@ class JobStartFailed:
 
 @dataclass(frozen=True, slots=True)
 class JobStopped:
-    """Nothing of the job's run is going on any more."""
+    """The job's run has ended completely."""
 
     term: Term
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The database answered a command."""
+    """The database has answered a command; ``answer`` is what the command's ``execute`` returned."""
 
-    command: StoreCommand
+    command: StoreCommand[object]
     answer: object
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A command's outcome is unknown."""
+    """A command has failed; whether the database executed it is unknown."""
 
-    command: StoreCommand
+    command: StoreCommand[object]
     error: str
 
 

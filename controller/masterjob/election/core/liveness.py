@@ -1,18 +1,17 @@
-"""When a session is dead (design 3.3): the rule, as arithmetic on what one candidate has seen.
+"""When a session is dead: the rule, as arithmetic on what one candidate has observed.
 
-A session is evicted when its ``beat`` was watched standing still long enough. Two rules say how long:
+A session is evicted if its ``beat`` did not change for long enough while it was watched. Two rules say how long:
 
-a. until its lease has passed since its last heartbeat. The heartbeat's age comes from the database's clock,
-   read once, at the first look that saw this beat; from there on our own clock counts. That age is only
-   believed where the database's clock and ours advanced together between the two looks around the
-   heartbeat, and then less the most that the one can have gained on the other. The statement itself adds
-   the test that the database calls the session stale.
-b. for 1.25 leases from the first look that saw this beat, whatever any clock but our own says.
+a. Until its lease has passed since its last heartbeat. The heartbeat's age comes from the database's clock, read
+   once, when this beat was first observed; from then on the local clock counts. The age is believed only if the
+   database's clock and the local clock advanced alike between the two observations around the heartbeat, less the
+   most that one can have gained on the other. The statement also tests that the database calls the session stale.
+b. For 1.25 leases since this beat was first observed, whatever any clock but the local one says.
 
-Who cannot tell how old the beat is, takes it for new: at a candidate's very first look, at one after a pause,
-and where the database's clock stepped. So a clock that jumps evicts nobody.
+A beat whose age is unknown counts as new: at the very first observation, at one after a pause, and if the
+database's clock stepped. A clock that jumps therefore evicts no session.
 
-A look counts from its reply and an eviction from its sending: both delays are in the session's favour.
+An observation counts from its reply and an eviction from its sending, so both delays favour the session.
 """
 
 from collections.abc import Iterator
@@ -23,33 +22,33 @@ from masterjob.election.timing import CLOCK_DRIFT
 from masterjob.election.values import SessionList, SessionRow
 
 STANDSTILL_LEASES = 1.25
-"""Leases of standstill after which no clock but our own is asked."""
+"""Leases without a change after which only the local clock counts."""
 
 ROUNDING_ERROR = 0.002
-"""Seconds added because the database keeps whole milliseconds."""
+"""Seconds added because the database stores whole milliseconds."""
 
 
 @dataclass(slots=True)
 class WatchedSession:
-    """A session that has not moved since ``first_seen``."""
+    """A session whose beat has not changed since ``first_seen``."""
 
     row: SessionRow
     first_seen: float
     suspect_at: float
     """When rule a allows an eviction."""
     dead_at: float
-    """When rule b does."""
+    """When rule b allows one."""
     failed_evictions: int = 0
-    """Attempts to evict it whose outcome is unknown."""
+    """Attempts to evict it that failed."""
 
     def silent_for(self, now: float) -> float:
-        """Seconds since its last heartbeat, as near as can be said."""
+        """Return the seconds since its last heartbeat, as well as they can be known."""
         return now - self.first_seen + max(0, self.row.age_ms) / 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A session that may be evicted now, and whether the database's own test must agree."""
+    """A session that may be evicted now; ``if_stale``: only if the database calls it stale too."""
 
     watched: WatchedSession
     if_stale: bool
@@ -62,12 +61,9 @@ class _Observation:
     clock: float
 
     def max_clock_gain_since(self, earlier: "_Observation") -> float | None:
-        """Return the most that the database's clock can have gained on ours, in seconds; None if it stepped."""
-        passed, at_least, at_most = (
-            self.clock - earlier.clock,
-            self.sent - earlier.received,
-            self.received - earlier.sent,
-        )
+        """Return the most seconds that the database's clock can have gained on ours; None if it stepped."""
+        passed = self.clock - earlier.clock
+        at_least, at_most = self.sent - earlier.received, self.received - earlier.sent
         slack = ROUNDING_ERROR + CLOCK_DRIFT * at_most
         if not at_least - slack <= passed <= at_most + slack:
             return None
@@ -75,14 +71,14 @@ class _Observation:
 
 
 class LivenessDetector:
-    """What this candidate has seen of the sessions of others."""
+    """What this candidate has observed of the sessions of other instances."""
 
     def __init__(self) -> None:
         self._last_observation: _Observation | None = None
         self._watched: dict[str, WatchedSession] = {}
 
     def observe(self, session_list: SessionList, sent: float, received: float, own_ids: frozenset[str]) -> None:
-        """Take in a look at the database that was sent and received at these local times."""
+        """Update from a list that was sent and received at these local times."""
         observation = _Observation(sent, received, session_list.clock_ms / 1000)
         self._watched = {
             row.id: self._keep_if_unchanged(row, received) or self._start_watching(row, observation)
@@ -96,7 +92,7 @@ class LivenessDetector:
         if watched is None or watched.row.beat != row.beat:
             return None
         remaining = (row.lease_ms - row.age_ms) / 1000
-        if remaining > 0:  # the database does not call it stale yet, so an attempt would be in vain
+        if remaining > 0:  # the database does not call it stale yet, so an attempt would fail
             watched.suspect_at = max(watched.suspect_at, received + remaining + ROUNDING_ERROR)
         return watched
 
@@ -128,11 +124,11 @@ class LivenessDetector:
                 yield Suspect(watched, if_stale=True)
 
     def next_suspect_at(self) -> float:
-        """When the next session may be evicted."""
+        """Return when the next session may be evicted."""
         return min((min(w.suspect_at, w.dead_at) for w in self._watched.values()), default=NEVER)
 
     def postpone(self, watched: WatchedSession, until: float) -> None:
-        """Suspect the session no sooner: an attempt got no answer."""
+        """Do not suspect the session before ``until``, since an attempt to evict it failed."""
         watched.failed_evictions += 1
         watched.suspect_at = max(watched.suspect_at, until)
         watched.dead_at = max(watched.dead_at, until)

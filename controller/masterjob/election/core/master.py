@@ -1,21 +1,22 @@
-"""State two: serve until there is a reason not to, then stop the job, then release the lock.
+"""State two: run the job until there is a reason not to, then stop it, then release the lock.
 
-The order of the last two is the rule that most elections break: a lock is never given back before the
-job's ``stop`` has returned (design 3, rule 3). And nothing that was read is believed over something that was
-done since (design 3.2, renew).
+A lock is never released before the job's ``stop`` has returned. What was read from the database never overrides
+what was done since.
 """
 
 from collections import deque
+from collections.abc import Iterable
 
+from masterjob.concurrency.backoff import Backoff
 from masterjob.election.core.actions import Overrun, SetStopTimeout, StartJob, StopJob
 from masterjob.election.core.commands import RETRY_DELAY, ReadHeldTerms, ReadInventory, Release
-from masterjob.election.core.events import JobStartFailed
-from masterjob.election.core.session import LONG_AGO, NEVER, Session, SessionPhase
-from masterjob.election.core.state import ElectorState, HeldPhase, Lock, Releasing, Serving, Stopping, Waiting
+from masterjob.election.core.events import JobStarted, JobStartFailed, JobStopped
+from masterjob.election.core.session import LONG_AGO, NEVER, Session
+from masterjob.election.core.state import ElectorState, Lock, Releasing, Serving, Stopping, Waiting, halves
 from masterjob.election.values import HeldTerm, Inventory, Term, TransitionKind
 
 MAX_START_BACKOFF = 300.0
-"""Seconds that a lock whose ``start`` keeps failing here sits out at most."""
+"""The longest pause of an instance whose ``start`` keeps failing, in seconds."""
 
 
 class MasterRole:
@@ -26,95 +27,113 @@ class MasterRole:
         self._orphan_terms: set[Term] = set()
         self._retry_at = LONG_AGO
         self._retry_batches: deque[tuple[Term, ...]] = deque()
-        """Terms whose release got no answer, in groups that are asked for in turn."""
+        """Terms whose release failed, in batches that are retried one after the other."""
         self._inventory_outdated = False
 
     def is_orphan(self, term: Term) -> bool:
-        """Whether the term is to be given back unserved: its release may be on its way already."""
+        """Return whether the term must be released without being served: its release may be in flight already."""
         return term in self._orphan_terms
 
     # --- serving ---
 
     def serve(self, lock: Lock, term: Term, session: Session) -> None:
         """Begin the term: start the job."""
+        instance = self._state.identity.instance
         self._state.set_phase(lock, Serving(term, (session,), self._state.now))
         lock.unconfirmed_sources.clear()
-        self._state.locks_to_retime.add(lock.name)  # its timing may have changed while the claim was on its way
+        self._state.locks_to_retime.add(lock.name)  # the timing may have changed while the claim was in flight
         lock.explanation = f"master since term {term.number}"
         self._state.emit(SetStopTimeout(term, session.timing.stop_timeout))
         self._state.emit(StartJob(term))
-        self._state.record(
-            TransitionKind.ELECTED, term, f"{self._state.identity.instance} became master of {lock.name}"
-        )
+        self._state.record(TransitionKind.ELECTED, term, f"{instance} became master of {lock.name}")
 
-    def on_started(self, term: Term) -> None:
-        """The job runs: whatever failed before is forgotten."""
-        if lock := self._lock_for(term):
-            lock.failed_starts = 0
-
-    def on_start_failed(self, event: JobStartFailed) -> None:
-        """Give the lock to others, and sit out longer each time."""
-        lock = self._lock_for(event.term)
-        if lock is None or not isinstance(lock.phase, Serving):
+    def on_job_event(self, event: JobStarted | JobStartFailed | JobStopped) -> None:
+        """React to the report of a job; ignore it if its term is over."""
+        lock = self._state.held_lock(event.term)
+        if lock is None:
             return
-        if self._state.now - lock.phase.since >= MAX_START_BACKOFF:
-            # It had worked: a start that stays for the whole term has no other way to say so.
+        match event, lock.phase:
+            case JobStarted(), _:
+                lock.failed_starts = 0
+            case JobStartFailed(_, error), Serving() as serving:
+                self._on_start_failed(lock, serving, error)
+            case JobStopped(term), Stopping(_, sessions, reason, ready_at):
+                self.begin_release(lock, Releasing(term, sessions, reason, ready_at))
+            case JobStopped(term), Serving(_, sessions):
+                reason = "its trust ended before the job was started"
+                self.begin_release(lock, Releasing(term, sessions, reason, self._state.now))
+
+    def _on_start_failed(self, lock: Lock, serving: Serving, error: str) -> None:
+        """Give the lock to another instance, and pause longer after each failure."""
+        if self._state.now - serving.since >= MAX_START_BACKOFF:
+            # It had worked: a ``start`` that does not return while the job runs cannot report its success.
             lock.failed_starts = 0
-        backoff = min(MAX_START_BACKOFF, lock.timing.heartbeat_interval * 2.0**lock.failed_starts)
-        lock.failed_starts = min(lock.failed_starts + 1, 30)
-        self._state.record(TransitionKind.START_FAILED, event.term, f"start of {lock.name} failed: {event.error}")
-        self.end_term(lock, f"start failed: {event.error}", backoff)
+        cooldown = Backoff(lock.timing.heartbeat_interval, MAX_START_BACKOFF).delay(lock.failed_starts)
+        lock.failed_starts += 1
+        self._state.record(TransitionKind.START_FAILED, serving.term, f"start of {lock.name} failed: {error}")
+        self.end_term(lock, f"start failed: {error}", cooldown)
 
-    def check_inventory(self, expected: Inventory, actual: Inventory) -> None:
-        """Obey the flags, and look closer where the database holds something else for us than we believed."""
-        for stop_request in actual.stop_requests:
-            if lock := self._lock_for(stop_request.term):
-                self.end_term(
-                    lock, stop_request.reason, lock.timing.heartbeat_interval if stop_request.is_step_down else 0.0
-                )
-        if not actual.matches(expected) and not self._state.is_in_flight(ReadHeldTerms):
-            self._state.send(ReadHeldTerms(self._state.now, self._state.identity.instance))
-
-    def reconcile(self, command: ReadHeldTerms, held_terms: tuple[HeldTerm, ...]) -> None:
-        """Adopt nothing, release what is not run, stop what is not held."""
-        rows = {row.term.lock_name: row for row in held_terms}
-        for name, row in rows.items():
-            lock = self._state.locks.get(name)
-            if lock is None or (isinstance(lock.phase, Waiting) and lock.changed_at < command.sent):
-                self._orphan_terms.add(row.term)
-        for name, term in list(self._state.held_terms.items()):
-            lock = self._state.locks[name]
-            if lock.changed_at < command.sent and (name not in rows or rows[name].term != term):
-                self._state.missing_rows.append(name)  # the row itself may be lost
-                self.end_term(lock, "the database no longer names it master")
+    # --- comparing with the database ---
 
     def on_change(self, lock_names: frozenset[str] | None) -> None:
-        """Somebody changed something: ask now rather than with the next heartbeat."""
+        """Read the inventory now if one of these locks is held."""
         if self._state.held_terms and (lock_names is None or not lock_names.isdisjoint(self._state.held_terms)):
             if self._state.is_in_flight(ReadInventory):
                 self._inventory_outdated = True
             else:
-                self._request_inventory()
+                self._read_inventory()
 
-    def on_inventory(self, command: ReadInventory, actual: Inventory) -> None:
-        """Judge an inventory read between two heartbeats."""
-        self.check_inventory(command.expected, actual)
-        self.finish_inventory()
+    def _read_inventory(self) -> None:
+        state = self._state
+        expected = state.inventory()
+        state.send(
+            ReadInventory(state.now, state.identity.instance, expected),
+            then=lambda actual: self._on_inventory(expected, actual),
+            otherwise=lambda _: self._read_inventory_again(),
+        )
 
-    def finish_inventory(self) -> None:
-        """Ask again if there was another wake-up meanwhile; else the next heartbeat will tell."""
+    def _on_inventory(self, expected: Inventory, actual: Inventory) -> None:
+        self.check_inventory(expected, actual)
+        self._read_inventory_again()
+
+    def _read_inventory_again(self) -> None:
+        """Read it once more if there was another change meanwhile; otherwise the next heartbeat brings it."""
         if self._inventory_outdated:
             self._inventory_outdated = False
-            self._request_inventory()
+            self._read_inventory()
 
-    def _request_inventory(self) -> None:
+    def check_inventory(self, expected: Inventory, actual: Inventory) -> None:
+        """Obey the stop requests; if the database holds other terms for us than expected, read them in full."""
         state = self._state
-        state.send(ReadInventory(state.now, state.identity.instance, state.inventory()))
+        for request in actual.stop_requests:
+            if lock := state.held_lock(request.term):
+                cooldown = lock.timing.heartbeat_interval if request.is_step_down else 0.0
+                self.end_term(lock, request.reason, cooldown)
+        if not actual.matches(expected) and not state.is_in_flight(ReadHeldTerms):
+            sent = state.now
+            state.send(
+                ReadHeldTerms(sent, state.identity.instance),
+                then=lambda held_terms: self._reconcile(held_terms, sent),
+                otherwise=lambda _: None,  # the next heartbeat compares again
+            )
+
+    def _reconcile(self, held_terms: tuple[HeldTerm, ...], sent: float) -> None:
+        """Adopt nothing, release what is not run, stop what is not held."""
+        rows = {row.term.lock_name: row for row in held_terms}
+        for name, row in rows.items():
+            lock = self._state.locks.get(name)
+            if lock is None or (isinstance(lock.phase, Waiting) and lock.changed_at < sent):
+                self._orphan_terms.add(row.term)
+        for name, term in list(self._state.held_terms.items()):
+            lock = self._state.locks[name]
+            if lock.changed_at < sent and (name not in rows or rows[name].term != term):
+                self._state.missing_rows.append(name)  # the row itself may be lost
+                self.end_term(lock, "the database no longer names it master")
 
     # --- ending ---
 
     def end_term(self, lock: Lock, reason: str, cooldown: float = 0.0) -> None:
-        """Tell the job to stop; from here the term can only end. ``cooldown`` seconds are not competed in."""
+        """Stop the job; the term cannot be resumed. Do not compete again for ``cooldown`` seconds."""
         if isinstance(lock.phase, Serving):
             lock.explanation = f"stopping: {reason}"
             phase = lock.phase
@@ -122,41 +141,28 @@ class MasterRole:
             self._state.emit(StopJob(phase.term, reason))
 
     def end_terms_on(self, session: Session, reason: str) -> None:
-        """End every term that stands on this lease."""
+        """End every term that depends on this session."""
         for name in sorted(session.locks):
             self.end_term(self._state.locks[name], reason)
 
-    def on_stopped(self, term: Term) -> None:
-        """The job has stopped: only now the lock may be given back."""
-        lock = self._lock_for(term)
-        match lock.phase if lock else None:
-            case Stopping(sessions=sessions, reason=reason, ready_at=ready_at):
-                self.begin_release(term, Releasing(term, sessions, reason, ready_at))
-            case Serving(sessions=sessions):
-                reason = "its trust ended before the job was started"
-                self.begin_release(term, Releasing(term, sessions, reason, self._state.now))
-
-    def begin_release(self, term: Term, phase: Releasing) -> None:
-        """Release a lock on which nothing runs."""
-        lock = self._state.locks[term.lock_name]
-        lock.explanation = f"releasing: {phase.reason}"
-        self._state.set_phase(lock, phase)
-
     def report_overruns(self, session: Session) -> None:
-        """The lease is over: name the jobs that have not stopped by now."""
+        """Report the jobs that have not stopped by the end of their lease."""
         for name in sorted(session.locks):
             lock = self._state.locks[name]
             if isinstance(lock.phase, Serving | Stopping):
-                term = lock.phase.term
-                self._state.emit(Overrun(term, lock.lost_policy))
-                self._state.record(
-                    TransitionKind.OVERRUN, term, f"stop of {name} has not returned by the end of its lease"
-                )
+                reason = f"stop of {name} has not returned by the end of its lease"
+                self._state.emit(Overrun(lock.phase.term, lock.lost_policy))
+                self._state.record(TransitionKind.OVERRUN, lock.phase.term, reason)
 
     # --- releasing ---
 
+    def begin_release(self, lock: Lock, phase: Releasing) -> None:
+        """Release a lock whose job does not run."""
+        lock.explanation = f"releasing: {phase.reason}"
+        self._state.set_phase(lock, phase)
+
     def advance(self) -> None:
-        """Send what is due to be released."""
+        """Send the releases that are due."""
         for name, phase in list(self._state.releasing.items()) if self._state.retired else ():
             if all(session.is_retired for session in phase.sessions):
                 self._finish_release(name)
@@ -164,11 +170,11 @@ class MasterRole:
             self._send_release()
 
     def next_tick_at(self) -> float:
-        """When to try again what got no answer."""
+        """Return when to retry failed releases."""
         return self._retry_at if self._retry_at > self._state.now else NEVER
 
     def _send_release(self) -> None:
-        """Release all there is with one statement, and after that one group of those that got no answer."""
+        """Release everything with one statement, and then what failed before, one batch at a time."""
         state = self._state
         due = {*(phase.term for phase in state.releasing.values()), *self._orphan_terms}
         while self._retry_batches and due.isdisjoint(self._retry_batches[0]):
@@ -176,59 +182,42 @@ class MasterRole:
         terms = due.difference(*self._retry_batches)
         if not terms and self._retry_batches:
             terms = due.intersection(self._retry_batches.popleft())
-        if not terms:
-            return
-        for term in terms:
-            if lock := self._lock_for(term):
-                lock.changed_at = state.now
-        ids = {session.id for session in state.all_sessions()}
-        state.send(Release(state.now, tuple(sorted(ids)), tuple(sorted(terms))))
+        if terms:
+            self._touch(terms)
+            session_ids = {session.id for session in state.all_sessions()}
+            release = Release(state.now, tuple(sorted(session_ids)), tuple(sorted(terms)))
+            state.send(
+                release,
+                then=lambda _: self._on_released(release),
+                otherwise=lambda _: self._on_release_failed(release),
+            )
 
-    def on_released(self, command: Release) -> None:
-        """The locks are free; say so and stand again."""
-        self._orphan_terms.difference_update(command.terms)
-        for name, number in ((term.lock_name, term.number) for term in command.terms):
-            if name in self._state.releasing and self._state.releasing[name].term.number == number:
-                self._finish_release(name)
+    def _on_released(self, release: Release) -> None:
+        self._orphan_terms.difference_update(release.terms)
+        for term in release.terms:
+            phase = self._state.releasing.get(term.lock_name)
+            if phase is not None and phase.term == term:
+                self._finish_release(term.lock_name)
 
     def _finish_release(self, name: str) -> None:
         lock, phase = self._state.locks[name], self._state.releasing[name]
         lock.changed_at = self._state.now
         lock.explanation = f"stepped down: {phase.reason}"
-        self._state.record(
-            TransitionKind.STEPPED_DOWN,
-            phase.term,
-            f"{self._state.identity.instance} stepped down from {lock.name}: {phase.reason}",
-        )
+        reason = f"{self._state.identity.instance} stepped down from {name}: {phase.reason}"
+        self._state.record(TransitionKind.STEPPED_DOWN, phase.term, reason)
         self._state.set_phase(lock, Waiting(phase.ready_at))
 
-    def on_release_failed(self, command: Release) -> None:
-        """It may be asked again, in two halves: one row that somebody else has locked must not hold up the others.
+    def _on_release_failed(self, release: Release) -> None:
+        """Retry in halves, since one locked row must not block the other releases.
 
-        One alone waits as long as its attempt took, so that our claims are not held up all the time.
+        A term alone is retried after as long as the attempt took, so that our claims are not blocked all the time.
         """
-        half = (len(command.terms) + 1) // 2
-        self._retry_batches.extend(group for group in (command.terms[:half], command.terms[half:]) if group)
-        is_single = len(command.terms) == 1
-        self._retry_at = self._state.now + (
-            max(RETRY_DELAY, self._state.now - command.sent) if is_single else RETRY_DELAY
-        )
-        for term in command.terms:
-            if lock := self._lock_for(term):
+        now = self._state.now
+        self._retry_batches.extend(halves(release.terms))
+        self._retry_at = now + (max(RETRY_DELAY, now - release.sent) if len(release.terms) == 1 else RETRY_DELAY)
+        self._touch(release.terms)
+
+    def _touch(self, terms: Iterable[Term]) -> None:
+        for term in terms:
+            if lock := self._state.held_lock(term):
                 lock.changed_at = self._state.now
-
-    # --- looking up ---
-
-    def trusted_until(self, term: Term) -> float:
-        """How long the term may be believed in; in the past where it is not served any more."""
-        lock = self._lock_for(term)
-        if lock is None or not isinstance(lock.phase, Serving):
-            return LONG_AGO
-        return min(
-            LONG_AGO if session.is_retired or session.phase is not SessionPhase.TRUSTED else session.trusted_until
-            for session in lock.phase.sessions
-        )
-
-    def _lock_for(self, term: Term) -> Lock | None:
-        lock = self._state.locks.get(term.lock_name)
-        return lock if lock is not None and isinstance(lock.phase, HeldPhase) and lock.phase.term == term else None

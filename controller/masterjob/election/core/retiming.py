@@ -1,6 +1,6 @@
-"""A lock whose timing has changed goes to the session of the new timing; its term does not end (design 3.2, move).
+"""Moves a lock whose timing has changed to the session of the new timing; its term continues.
 
-Until a move is confirmed the term stands on both sessions; its trust and its stop timeout are the smaller of both.
+Until a move is confirmed the term depends on both sessions: the smaller trust and the smaller stop timeout count.
 """
 
 from masterjob.election.core.actions import SetStopTimeout
@@ -19,7 +19,7 @@ class Retimer:
         self._retry_at = LONG_AGO
 
     def advance(self) -> None:
-        """Send what is due to be moved."""
+        """Send the moves that are due."""
         for name in sorted(self._state.locks_to_retime) if self._state.now >= self._retry_at else ():
             lock = self._state.locks.get(name)
             if lock is None or not isinstance(lock.phase, Serving) or _is_on_current_timing(lock, lock.phase):
@@ -28,11 +28,11 @@ class Retimer:
                 self._send_move(lock, lock.phase, session)
 
     def next_tick_at(self) -> float:
-        """When to try again what got no answer."""
+        """Return when to retry failed moves."""
         return self._retry_at if self._retry_at > self._state.now else NEVER
 
     def _target_session(self, lock: Lock, phase: Serving) -> Session | None:
-        """The lease to move to: the one that an unanswered move named, before any newer wish."""
+        """Return the session to move to; the target of an unconfirmed move comes before a newer timing."""
         session = phase.sessions[1] if len(phase.sessions) > 1 else self._state.sessions.get(lock.timing)
         if session is not None and session.id in lock.unconfirmed_sources:
             self._master_role.end_term(lock, "its timing was changed back while an earlier change was in doubt")
@@ -41,40 +41,36 @@ class Retimer:
 
     def _send_move(self, lock: Lock, phase: Serving, session: Session) -> None:
         state, old = self._state, phase.sessions[0]
-        command = Move(state.now, phase.term, old.id, session.id)
-        state.set_phase(lock, Serving(phase.term, (old, session), phase.since, command))
+        move = Move(state.now, phase.term, old.id, session.id)
+        state.set_phase(lock, Serving(phase.term, (old, session), phase.since, move))
         lock.changed_at = state.now
-        # Before it is sent: a shorter lease must not find a job that still believes in the longer stop timeout.
+        # Before it is sent: a shorter lease must never meet a job that still has the longer stop timeout.
         state.emit(SetStopTimeout(phase.term, min(old.timing.stop_timeout, session.timing.stop_timeout)))
-        state.send(command)
+        state.send(
+            move,
+            then=lambda holder: self._on_moved(lock, move, holder),
+            otherwise=lambda _: self._on_move_failed(lock, move),
+        )
 
-    def on_moved(self, command: Move, holder: str | None) -> None:
-        """Stand on the session that the database names; none means that the term was lost."""
-        if (match := self._lock_in_move(command)) is None:
+    def _on_moved(self, lock: Lock, move: Move, holder: str | None) -> None:
+        if not isinstance(lock.phase, Serving) or lock.phase.move is not move:
             return
-        lock, phase = match
+        phase = lock.phase
         lock.changed_at = self._state.now
-        session = next((lease for lease in phase.sessions if lease.id == holder), None)
+        session = next((session for session in phase.sessions if session.id == holder), None)
         if session is None:
             self._master_role.end_term(lock, "the database no longer names it master")
         else:
             self._state.set_phase(lock, Serving(phase.term, (session,), phase.since))
             self._state.emit(SetStopTimeout(phase.term, session.timing.stop_timeout))
 
-    def on_move_failed(self, command: Move) -> None:
-        """It may be asked again: it names the exact term."""
+    def _on_move_failed(self, lock: Lock, move: Move) -> None:
+        """Retry later; that is safe even if this one was executed, since a move names its exact term."""
         self._retry_at = self._state.now + RETRY_DELAY
-        if match := self._lock_in_move(command):
-            lock, phase = match
+        if isinstance(lock.phase, Serving) and lock.phase.move is move:
             lock.changed_at = self._state.now
-            lock.unconfirmed_sources.add(command.from_session_id)
-            self._state.set_phase(lock, Serving(phase.term, phase.sessions, phase.since))
-
-    def _lock_in_move(self, command: Move) -> tuple[Lock, Serving] | None:
-        lock = self._state.locks.get(command.term.lock_name)
-        if lock is not None and isinstance(lock.phase, Serving) and lock.phase.move is command:
-            return lock, lock.phase
-        return None
+            lock.unconfirmed_sources.add(move.from_session_id)
+            self._state.set_phase(lock, Serving(lock.phase.term, lock.phase.sessions, lock.phase.since))
 
 
 def _is_on_current_timing(lock: Lock, phase: Serving) -> bool:

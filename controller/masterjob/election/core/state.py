@@ -1,44 +1,48 @@
-"""What the instance believes: its locks, each in one state, and its leases; and what it orders next."""
+"""What the parts of an elector share: the locks and sessions, the commands in flight, and the actions ordered."""
 
 import heapq
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any, TypeVar
 
-from masterjob.election.core.actions import Action, RecordTransition
-from masterjob.election.core.commands import COMMAND_TIMEOUT, StoreCommand
+from masterjob.election.core.actions import Abandon, Action, RecordTransition
+from masterjob.election.core.commands import COMMAND_TIMEOUT, Move, StoreCommand
+from masterjob.election.core.events import Failure, Reply
 from masterjob.election.core.session import LONG_AGO, NEVER, Session
 from masterjob.election.timing import Timing
 from masterjob.election.values import HistoryEntry, Identity, Inventory, LostPolicy, Term, TransitionKind
 
+AnswerT = TypeVar("AnswerT")
+ItemT = TypeVar("ItemT")
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Waits for a vacancy, from ``ready_at`` on."""
+    """A candidate, which competes from ``ready_at`` on."""
 
     ready_at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Claiming:
-    """A claim was sent; its outcome is not known yet."""
-
-    command: StoreCommand
+    """A candidate whose claim is in flight."""
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """Master: the job was told to start. While the lock moves between sessions it stands on both leases."""
+    """Master: the job was ordered to start. While the lock moves, it depends on both sessions."""
 
     term: Term
     sessions: tuple[Session, ...]
     since: float
-    move: StoreCommand | None = None
+    move: Move | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """Still master: the job was told to stop and has not yet."""
+    """Master, but the job was ordered to stop and has not stopped yet."""
 
     term: Term
     sessions: tuple[Session, ...]
@@ -48,7 +52,7 @@ class Stopping:
 
 @dataclass(frozen=True, slots=True)
 class Releasing:
-    """The job has stopped; the lock is being given back."""
+    """The job has stopped; the release is not confirmed yet."""
 
     term: Term
     sessions: tuple[Session, ...]
@@ -69,16 +73,23 @@ class Lock:
     lost_policy: LostPolicy
     phase: LockPhase
     changed_at: float = LONG_AGO
-    """When a claim, move or release of it was last sent or finished: what was read before says nothing."""
+    """When a claim, move or release of it was last sent or finished. Anything read earlier is outdated."""
     failed_starts: int = 0
     wanted: bool = True
     unconfirmed_sources: set[str] = field(default_factory=set)
-    """Sessions that a move without an answer would have left: it may still happen, should the lock be there."""
+    """Sessions that a failed move would have left. It may still be executed if the lock returns to one of them."""
     explanation: str = "not checked yet"
 
 
+@dataclass(frozen=True, slots=True)
+class _InFlight:
+    deadline: float
+    then: Callable[[Any], None]
+    otherwise: Callable[[str], None]
+
+
 class ElectorState:
-    """The beliefs of one instance, the orders that came of the present event, and the answers awaited."""
+    """The state that the parts of one elector share."""
 
     def __init__(self, identity: Identity, rng: Random) -> None:
         self.identity = identity
@@ -89,24 +100,24 @@ class ElectorState:
         self.held_terms: dict[str, Term] = {}
         self.releasing: dict[str, Releasing] = {}
         self.missing_rows: list[str] = []
-        """Locks whose row has to be written, or written again, before anything else is asked."""
+        """Locks whose row must be written, or written again, before anything is claimed."""
         self.locks_to_retime: set[str] = set()
-        """Locks whose term may stand on another timing than they have now."""
+        """Locks whose term may depend on a session of another timing."""
         self.ready_times: list[float] = []
-        """A heap of the times at which some candidate may begin to compete."""
+        """A heap of the times at which a candidate begins to compete."""
         self.demand: Counter[Timing] = Counter()
-        """How many locks want each timing."""
+        """How many locks use each timing."""
         self.sessions: dict[Timing, Session] = {}
         self.retired: set[Session] = set()
-        """Leases that are gone while the jobs of their terms have not stopped yet."""
+        """Retired sessions whose jobs have not all stopped."""
         self.actions: list[Action] = []
-        self._in_flight: dict[StoreCommand, float] = {}
+        self._in_flight: dict[StoreCommand[object], _InFlight] = {}
 
     # --- locks ---
 
     def set_phase(self, lock: Lock, phase: LockPhase) -> None:
-        """Put the lock into its next state, and keep the views of it in step."""
-        self._remove_from_views(lock)
+        """Move the lock to its next phase and update the indexes."""
+        self._remove_from_indexes(lock)
         lock.phase = phase
         if isinstance(phase, HeldPhase):
             self.held_terms[lock.name] = phase.term
@@ -123,7 +134,7 @@ class ElectorState:
             del self.locks[lock.name]
             self.add_demand(lock.timing, -1)
 
-    def _remove_from_views(self, lock: Lock) -> None:
+    def _remove_from_indexes(self, lock: Lock) -> None:
         for session in lock.phase.sessions if isinstance(lock.phase, HeldPhase) else ():
             session.locks.discard(lock.name)
             session.exit_locks.discard(lock.name)
@@ -131,58 +142,76 @@ class ElectorState:
         self.releasing.pop(lock.name, None)
         self.held_terms.pop(lock.name, None)
 
+    def held_lock(self, term: Term) -> Lock | None:
+        """Return the term's lock, if this instance holds just this term."""
+        lock = self.locks.get(term.lock_name)
+        return lock if lock is not None and isinstance(lock.phase, HeldPhase) and lock.phase.term == term else None
+
     def add_demand(self, timing: Timing, count: int) -> None:
-        """Count that so many more (or fewer) locks want this timing."""
+        """Add to the number of locks that use a timing; ``count`` may be negative."""
         self.demand[timing] += count
         if not self.demand[timing]:
             del self.demand[timing]
 
     def inventory(self) -> Inventory:
-        """Return what the database should say that we hold."""
+        """Return the inventory that the database should report."""
         return Inventory.of(self.held_terms.values())
 
     def all_sessions(self) -> list[Session]:
-        """Return the leases that the clock still matters to."""
+        """Return the sessions in use, and the retired ones whose jobs have not stopped."""
         return [*self.sessions.values(), *self.retired]
 
-    # --- the database ---
-
-    def send(self, command: StoreCommand, timeout: float = COMMAND_TIMEOUT) -> None:
-        """Order a command and wait for its answer this many seconds."""
-        self.actions.append(command)
-        self._in_flight[command] = self.now + timeout
-
-    def is_in_flight(self, *command_types: type[StoreCommand]) -> bool:
-        """Tell whether a command of one of these kinds is unanswered."""
-        return any(isinstance(command, command_types) for command in self._in_flight)
-
-    def complete(self, command: StoreCommand) -> bool:
-        """Stop waiting for this command; False where nobody waited any more."""
-        return self._in_flight.pop(command, None) is not None
-
-    def timed_out(self) -> list[StoreCommand]:
-        """Return the commands that were not answered in time."""
-        return [command for command, deadline in self._in_flight.items() if deadline <= self.now]
-
-    def next_deadline(self) -> float:
-        """When the next command counts as unanswered."""
-        return min(self._in_flight.values(), default=NEVER)
-
-    # --- the others ---
+    # --- orders ---
 
     def emit(self, action: Action) -> None:
-        """Order something that is not awaited."""
+        """Order an action."""
         self.actions.append(action)
 
     def record(self, kind: TransitionKind, term: Term, reason: str) -> None:
-        """Tell a transition, once, in the words that the log and the history share."""
+        """Order a transition to be written to the log and the history."""
         entry = HistoryEntry(term.lock_name, term.number, kind, reason, self.identity.instance)
         self.emit(RecordTransition(entry))
 
-    def retire(self, session: Session) -> None:
-        """Take a lease out of use for good; it fades until the jobs on it have stopped."""
-        session.is_retired = True
-        if self.sessions.get(session.timing) is session:
-            del self.sessions[session.timing]
-        if session.locks:
-            self.retired.add(session)
+    def send(
+        self,
+        command: StoreCommand[AnswerT],
+        *,
+        then: Callable[[AnswerT], None],
+        otherwise: Callable[[str], None],
+        timeout: float = COMMAND_TIMEOUT,
+    ) -> None:
+        """Order a command. Exactly one of ``then`` (with the answer) and ``otherwise`` (with the error) follows.
+
+        ``otherwise`` means that the outcome is unknown: the database may have executed the command.
+        """
+        self.emit(command)
+        self._in_flight[command] = _InFlight(self.now + timeout, then, otherwise)
+
+    def is_in_flight(self, *command_types: type[StoreCommand[object]]) -> bool:
+        """Return whether a command of one of these types has neither been answered nor failed."""
+        return any(isinstance(command, command_types) for command in self._in_flight)
+
+    def complete(self, event: Reply | Failure) -> None:
+        """Continue where the command was sent; ignore an outcome that comes after its timeout."""
+        in_flight = self._in_flight.pop(event.command, None)
+        match event:
+            case Reply(_, answer) if in_flight:
+                in_flight.then(answer)
+            case Failure(_, error) if in_flight:
+                in_flight.otherwise(error)
+
+    def time_out_commands(self) -> None:
+        """Abandon and fail the commands whose timeout is over."""
+        for command in [each for each, in_flight in self._in_flight.items() if in_flight.deadline <= self.now]:
+            self.emit(Abandon(command))
+            self.complete(Failure(command, "no answer in time"))
+
+    def next_deadline(self) -> float:
+        """Return when the next command times out."""
+        return min((in_flight.deadline for in_flight in self._in_flight.values()), default=NEVER)
+
+
+def halves(batch: tuple[ItemT, ...]) -> list[tuple[ItemT, ...]]:
+    """Return the non-empty halves of a batch that failed, so that one bad item cannot block all others."""
+    middle = (len(batch) + 1) // 2
+    return [half for half in (batch[:middle], batch[middle:]) if half]

@@ -56,7 +56,7 @@ class Metrics:
         self._serving_by_label: defaultdict[str, set[str]] = defaultdict(set)
         self._vacant_since: dict[str, float] = {}
         self._silence_before_eviction: dict[str, float] = {}
-        self._abandoned_commands: set[StoreCommand] = set()
+        self._abandoned_commands: set[StoreCommand[object]] = set()
         self._render_cache: dict[str, tuple[float, bytes]] = {}
         self._series = MetricSeries(self.registry)
         self.registry.register(_InstanceCollector(instances))
@@ -124,7 +124,7 @@ class Metrics:
         ):
             family.labels(label)  # so that a zero can be seen before the first one
 
-    def _count_reply(self, step: Step, command: StoreCommand, result: object) -> None:
+    def _count_reply(self, step: Step, command: StoreCommand[object], result: object) -> None:
         self._abandoned_commands.discard(command)
         match command, result:
             case ((OpenSession() | Renew()), _):
@@ -143,7 +143,7 @@ class Metrics:
                     term.lock_name: silence for term in terms if term.lock_name in self._declared_locks
                 }
 
-    def _count_failure(self, command: StoreCommand, reason: str) -> None:
+    def _count_failure(self, command: StoreCommand[object], reason: str) -> None:
         if isinstance(command, OpenSession | Renew) and command not in self._abandoned_commands:
             self._series.heartbeat_failures.labels(reason).inc()
         self._abandoned_commands.discard(command)
