@@ -68,7 +68,7 @@ def test_a_file_may_hold_several_and_one_bad_document_does_not_hurt_the_others(
     ManifestWatcher([path], sink).scan()
     assert sink.lock_names() == {"a": "A", "c": "C"}
     assert [record.getMessage() for record in caplog.records] == [
-        f"{path} line 13: spec.job: it must be text, not 7 (text that looks like something else needs quotes)"
+        f"{path} line 13: spec.job must be text, not a number: put it in quotes"
     ]
 
 

@@ -65,7 +65,7 @@ def parse_file(file: Path) -> ParsedFile:
         try:
             if isinstance(document, SettingError):
                 raise document
-            resource = parse_manifest(document.data(), document.locate)
+            resource = parse_manifest(document.data, document.locate)
         except SettingError as error:
             errors.append(str(error))
         else:
