@@ -133,7 +133,7 @@ def test_a_bad_file_keeps_its_last_good_state_and_the_others_go_on(terminal: Ter
     process.wait_for_line("begins with")
     terminal.write("beep.yaml", manifest(more="  enabled: [\n"))
     terminal.write("other.yaml", manifest("other", lock_name="OTHER"))
-    process.wait_for_line("what was read of it before stays in effect")
+    process.wait_for_line("the last valid version stays in effect")
     process.wait_for_line("became master of OTHER")
     assert terminal.state() == "Elected"
 

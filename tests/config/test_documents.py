@@ -29,7 +29,7 @@ def load_document(folder: Path, text: str | bytes) -> Document:
 
 def error_of(folder: Path, text: str | bytes) -> str:
     with pytest.raises(SettingError) as caught:
-        load_document(folder, text).data
+        _ = load_document(folder, text).data
     return str(caught.value)
 
 

@@ -137,7 +137,7 @@ def test_a_file_that_is_wrong_lets_nobody_in_until_it_is_right(
     tokens_in_force = TokenFile(tokens)
     write_token_file(tokens, f"  - {{name: grafana, role: reader, token: {READ_TOKEN}}}")
     assert tokens_in_force.authenticate(READ_TOKEN) is None
-    assert "line 2: tokens[0].role is missing" in caplog.text
+    assert "line 2: tokens[0].role must be read or write" in caplog.text
     assert READ_TOKEN not in caplog.text
     tokens.unlink()
     assert tokens_in_force.authenticate(READ_TOKEN) is None
