@@ -87,9 +87,9 @@ class HistoryEvent:
     """
 
 
-def format_timestamp(time: datetime) -> str:
-    """Return a time in RFC 3339, to the second, in UTC."""
-    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def format_timestamp(time: datetime, precision: str = "seconds") -> str:
+    """Return a time in RFC 3339, in UTC; ``precision`` is ``seconds``, ``milliseconds`` or ``microseconds``."""
+    return time.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
 
 
 def explain_how_to_enable(lock: LockStatus) -> str:

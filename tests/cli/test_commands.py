@@ -177,7 +177,7 @@ def test_a_database_that_cannot_be_is_refused_with_where_it_was_written(terminal
             "option --database: the database URL begins with oracle://",
         ),
         (["run", "x.yaml", "--host", "0.0.0.0"], "host 0.0.0.0 can be reached by others"),
-        (["operator", "--port", "99999"], "option --port: '99999' is no port"),
+        (["operator", "--port", "99999"], "option --port must be a port from 0 to 65535 or off, not 99999"),
     ],
 )
 def test_a_wrong_argument_is_reported_before_anything_begins(
@@ -238,7 +238,7 @@ def test_validate_names_everything_that_is_wrong(terminal: Terminal) -> None:
         "leaseDuration 2s is too short for heartbeatInterval 1s and stopTimeout 1s",
         "c.yaml line 5",
     ]
-    assert "is lostPolicy meant?" in found[1]
+    assert "did you mean lostPolicy?" in found[1]
     assert "Conflict" in found[4]
 
 

@@ -71,10 +71,10 @@ def test_an_unknown_name_in_the_config_file_is_reported(terminal: Terminal, run:
     config.write_text(config.read_text() + "masterJobExecuter:\n  lostPolicy: exit\n")
     terminal.write("beep.yaml", manifest())
     process = run()
-    process.wait_for_line("masterJobExecuter is not known: is masterJobExecutor meant?; it is passed over")
+    process.wait_for_line("masterJobExecuter is not known: did you mean masterJobExecutor?; it is passed over")
     result = terminal.run("validate", str(terminal.manifests), "--config", str(config))
     assert result.exit_code == 1
-    assert "masterJobExecuter is not known: is masterJobExecutor meant?" in result.stderr
+    assert "masterJobExecuter is not known: did you mean masterJobExecutor?" in result.stderr
 
 
 def test_an_edit_disables_with_its_reason_and_enables_again(terminal: Terminal, run: RunStarter) -> None:
@@ -133,7 +133,7 @@ def test_a_bad_file_keeps_its_last_good_state_and_the_others_go_on(terminal: Ter
     process.wait_for_line("begins with")
     terminal.write("beep.yaml", manifest(more="  enabled: [\n"))
     terminal.write("other.yaml", manifest("other", lock_name="OTHER"))
-    process.wait_for_line("what was read of it before stays in effect")
+    process.wait_for_line("the last valid version stays in effect")
     process.wait_for_line("became master of OTHER")
     assert terminal.state() == "Elected"
 
@@ -169,8 +169,9 @@ def test_a_bad_job_in_the_config_file_is_reported_and_the_others_go_on(
     config.write_text(config.read_text() + "  boop: {exec: {comand: [sh]}}\n")
     terminal.write("beep.yaml", manifest())
     process = run()
-    assert "config.yaml line 7: jobs.boop.exec.comand is not known: is command meant?" in process.wait_for_line(
-        "boop"
+    assert (
+        "config.yaml line 7: jobs.boop.exec.comand is not known: did you mean command?"
+        in process.wait_for_line("boop")
     )
     process.wait_for_line("became master of BEEP")
 

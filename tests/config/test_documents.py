@@ -29,7 +29,7 @@ def load_document(folder: Path, text: str | bytes) -> Document:
 
 def error_of(folder: Path, text: str | bytes) -> str:
     with pytest.raises(SettingError) as caught:
-        load_document(folder, text).data()
+        _ = load_document(folder, text).data
     return str(caught.value)
 
 
@@ -57,7 +57,7 @@ def test_a_missing_field_has_the_line_of_what_it_is_missing_in(tmp_path: Path) -
 
 def test_values_are_text_numbers_truth_values_lists_and_mappings(tmp_path: Path) -> None:
     text = "a: 1\nb: 1.5\nc: yes\nd: off\ne: ~\nf: 2020-01-01\ng: 1:30\nh: '5'\ni: [0x10, {j: k}]\n8: x\n"
-    assert load_document(tmp_path, text).data() == {
+    assert load_document(tmp_path, text).data == {
         "a": 1,
         "b": 1.5,
         "c": True,
@@ -72,7 +72,7 @@ def test_values_are_text_numbers_truth_values_lists_and_mappings(tmp_path: Path)
 
 
 def test_json_may_be_indented_with_tabs(tmp_path: Path) -> None:
-    assert load_document(tmp_path, '{\n\t"a": true,\n\t"b": []\n}').data() == {"a": True, "b": []}
+    assert load_document(tmp_path, '{\n\t"a": true,\n\t"b": []\n}').data == {"a": True, "b": []}
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,9 @@ def test_json_may_be_indented_with_tabs(tmp_path: Path) -> None:
         ("a: 1\na: 2", "config.yaml line 2 has a twice"),
         ("x:\n  a: 1\n  a: 2", "config.yaml line 3: x has a twice"),
         ("[a]: 1", "config.yaml line 1 has a name that is not text"),
-        ("a: &a [*a]", "config.yaml line 1: a[0] has too many values, with its aliases written out"),
+        ("a: &a [*a]", "config.yaml line 1: a[0] has too many values after its aliases are expanded"),
         ("a: [", "config.yaml line 1 is neither YAML nor JSON: "),
-        (b"\xc3", "config.yaml is neither YAML nor JSON: it has characters that are none"),
+        (b"\xc3", "config.yaml is neither YAML nor JSON: it has invalid characters"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_its_line(text: str | bytes, message: str, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_what_cannot_be_read_is_refused_with_its_line(text: str | bytes, message
 def test_a_file_may_hold_several_documents_each_with_its_own_lines(tmp_path: Path) -> None:
     path = write_file(tmp_path, "# first\na: 1\n---\n# nothing\n---\nb: 2\n--- {c: 3}\n")
     documents = [each for each in read_documents(path, "many.yaml") if isinstance(each, Document)]
-    assert [each.data() for each in documents] == [{"a": 1}, {"b": 2}, {"c": 3}]
+    assert [each.data for each in documents] == [{"a": 1}, {"b": 2}, {"c": 3}]
     assert [each.locate(()) for each in documents] == ["many.yaml line 2", "many.yaml line 6", "many.yaml line 7"]
 
 

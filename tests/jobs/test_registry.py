@@ -99,59 +99,77 @@ HTTP = {"start": "http://h"}
 @pytest.mark.parametrize(
     ("job", "sentence"),
     [
-        ("text", "it (line 1) must hold names and values: known are exec, python, http"),
+        ("text", "it (line 1) must hold names and values: use one of exec, python, http"),
         (None, "it (line 1) must have exactly one of exec, python, http"),
         ({"exec": EXEC, "http": HTTP}, "it (line 1) must have exactly one of exec, python, http"),
-        ({"exce": EXEC}, "it.exce (line 2) is not known: is exec meant?"),
-        ({"shell": EXEC}, "it.shell (line 2) is not known: known are exec, python, http"),
-        ({"exec": {}}, "it.exec (line 2) has no command, which it needs"),
-        ({"exec": {"comand": ["x"]}}, "it.exec.comand (line 3) is not known: is command meant?"),
+        ({"exce": EXEC}, "it.exce (line 2) is not known: did you mean exec?"),
+        ({"shell": EXEC}, "it.shell (line 2) is not known: use one of exec, python, http"),
+        ({"exec": {}}, "it.exec.command (line 3) is missing"),
+        ({"exec": {"comand": ["x"]}}, "it.exec.comand (line 3) is not known: did you mean command?"),
         ({"exec": {"command": "make report"}}, "it.exec.command (line 3) must be a list such as [sh, -c, "),
         ({"exec": {"command": []}}, "it.exec.command (line 3) must be a list"),
-        ({"exec": {"command": ["x"] * 257}}, "it.exec.command (line 3) has 257 items: 256 are the most"),
-        ({"exec": {"command": ["x", 5]}}, "it.exec.command.1 (line 4) must be text: write it in quotes"),
+        ({"exec": {"command": ["x"] * 257}}, "it.exec.command (line 3) has 257 items: at most 256 are allowed"),
+        (
+            {"exec": {"command": ["x", 5]}},
+            "it.exec.command.1 (line 4) must be text, not a number: put it in quotes",
+        ),
         ({"exec": {"command": [""]}}, "it.exec.command.0 (line 4) must not be empty"),
         ({"exec": {"command": ["a\0b"]}}, "it.exec.command.0 (line 4) has a character that is not text"),
-        ({"exec": {"command": ["x" * 32_769]}}, "it.exec.command.0 (line 4) has 32769 characters: 32768 are"),
+        (
+            {"exec": {"command": ["x" * 32_769]}},
+            "it.exec.command.0 (line 4) has 32769 characters: at most 32768 are",
+        ),
         ({"exec": EXEC | {"environment": ["A=B"]}}, "it.exec.environment (line 3) must hold names and values"),
         ({"exec": EXEC | {"environment": {"A": 1}}}, "it.exec.environment.A (line 4) must be text"),
         ({"exec": EXEC | {"environment": {"A": None}}}, "it.exec.environment.A (line 4) must be text"),
-        ({"exec": EXEC | {"environment": {1: "A"}}}, "it.exec.environment (line 3) has the name 1, which is not"),
+        (
+            {"exec": EXEC | {"environment": {1: "A"}}},
+            "it.exec.environment.1 (line 4) is not a valid variable name",
+        ),
         (
             {"exec": EXEC | {"environment": {"A-B": ""}}},
-            "it.exec.environment.A-B (line 4) is no name of a variable",
+            "it.exec.environment.A-B (line 4) is not a valid variable name",
         ),
         ({"exec": EXEC | {"environment": {"MASTERJOB_TERM": "1"}}}, "MASTERJOB_TERM (line 4) cannot be set"),
-        ({"exec": EXEC | {"environment": dict.fromkeys(map(str, range(257)), "")}}, "has 257 entries: 256 are"),
+        (
+            {"exec": EXEC | {"environment": dict.fromkeys(map(str, range(257)), "")}},
+            "has 257 entries: at most 256 are",
+        ),
         ({"exec": EXEC | {"directory": 5}}, "it.exec.directory (line 3) must be text"),
-        ({"python": {}}, "it.python (line 2) has no entry, which it needs"),
+        ({"python": {}}, "it.python.entry (line 3) is missing"),
         ({"python": {"entry": "no.colon"}}, "it.python.entry (line 3) must be of the form package.module:object"),
         ({"python": {"entry": "os:system('x')"}}, "it.python.entry (line 3) must be of the form"),
-        ({"http": {"stop": "http://h"}}, "it.http (line 2) has no start, which it needs"),
+        ({"http": {"stop": "http://h"}}, "it.http.start (line 3) is missing"),
         ({"http": {"start": "ftp://h"}}, "it.http.start (line 3) must be a URL such as https://host/path"),
         ({"http": {"start": "http:///path"}}, "it.http.start (line 3) must be a URL"),
         ({"http": {"start": "http://h:70000"}}, "it.http.start (line 3) must be a URL"),
         ({"http": {"start": "http://h/a b"}}, "it.http.start (line 3) must be a URL"),
         ({"http": {"start": "http://h/a\r\nb"}}, "it.http.start (line 3) must be a URL"),
-        ({"http": {"start": "http://h/" + "x" * 2048}}, "it.http.start (line 3) has 2057 characters: 2048 are"),
+        (
+            {"http": {"start": "http://h/" + "x" * 2048}},
+            "it.http.start (line 3) has 2057 characters: at most 2048 are",
+        ),
         ({"http": {"start": "http://h#f"}}, "it.http.start (line 3) has a fragment"),
         ({"http": {"start": "http://u:s3cret@h"}}, "it.http.start (line 3) has a user or password"),
         (
             {"http": HTTP | {"timeout": 5000}},
-            "it.http.timeout (line 3) must be a duration from 10ms to 5m, such as",
+            "it.http.timeout (line 3) must be from 10ms to 5m, written like",
         ),
-        ({"http": HTTP | {"timeout": "5000"}}, "it.http.timeout (line 3) must be a duration"),
-        ({"http": HTTP | {"timeout": "1h"}}, "it.http.timeout (line 3) must be a duration"),
-        ({"http": HTTP | {"timeout": "5 apples"}}, "it.http.timeout (line 3) must be a duration"),
+        ({"http": HTTP | {"timeout": "5000"}}, "it.http.timeout (line 3) must be from 10ms to 5m"),
+        ({"http": HTTP | {"timeout": "1h"}}, "it.http.timeout (line 3) must be from 10ms to 5m"),
+        ({"http": HTTP | {"timeout": "5 apples"}}, "it.http.timeout (line 3) must be from 10ms to 5m"),
         ({"http": HTTP | {"retries": 11}}, "it.http.retries (line 3) must be a whole number from 0 to 10"),
         ({"http": HTTP | {"retries": True}}, "it.http.retries (line 3) must be a whole number"),
         ({"http": HTTP | {"retries": -1}}, "it.http.retries (line 3) must be a whole number"),
-        ({"http": HTTP | {"headers": {"A B": "x"}}}, "it.http.headers.A B (line 4) is no name of a header"),
+        ({"http": HTTP | {"headers": {"A B": "x"}}}, "it.http.headers.A B (line 4) is not a valid header name"),
         (
             {"http": HTTP | {"headers": {"Content-Length": "x"}}},
-            "Content-Length (line 4) cannot be set: it is ours",
+            "Content-Length (line 4) cannot be set: masterjob or",
         ),
-        ({"http": HTTP | {"headers": {"A": "x\ny"}}}, "it.http.headers.A (line 4) has a character that a header"),
+        (
+            {"http": HTTP | {"headers": {"A": "x\ny"}}},
+            "it.http.headers.A (line 4) has a character that is not allowed",
+        ),
         ({"http": HTTP | {"headers": {"A": "x", "a": "y"}}}, "it.http.headers (line 3) has a header twice"),
         ({"http": HTTP | {"headers": {"A": 5}}}, "it.http.headers.A (line 4) must be text"),
         (
@@ -160,7 +178,7 @@ HTTP = {"start": "http://h"}
         ),
         (
             {"http": HTTP | {"headers": {"A": {"fil": "x"}}}},
-            "it.http.headers.A.fil (line 5) is not known: is file",
+            "it.http.headers.A.fil (line 5) is not known: did you mean file",
         ),
         ({"http": HTTP | {"headers": {"A": {"file": ""}}}}, "it.http.headers.A.file (line 5) must not be empty"),
     ],
@@ -178,7 +196,7 @@ def test_a_name_follows_the_rules_of_a_lock_s(name: str) -> None:
 
 
 def test_there_is_a_most_of_jobs() -> None:
-    with pytest.raises(SettingError, match="has 10001 entries: 10000 are the most"):
+    with pytest.raises(SettingError, match="has 10001 entries: at most 10000 are allowed"):
         parse_jobs({str(number): {"exec": EXEC} for number in range(10_001)}, locate)
 
 
@@ -211,10 +229,10 @@ class Holder:
     [
         ("no.such:thing", "no.such:thing cannot be imported: ModuleNotFoundError: No module named 'no'"),
         ("tests.jobs.broken_jobs:x", "cannot be imported: RuntimeError: broken on purpose"),
-        ("tests.jobs.example_jobs:nobody", "cannot be had: there is no nobody in tests.jobs.example_jobs"),
-        ("tests.jobs.example_jobs:nothing", "is no job: it has no start"),
-        ("tests.jobs.example_jobs:Both", "is a class: name an object of it"),
-        ("tests.jobs.example_jobs:greedy", "is no job: masterJob.start needs one, two"),
+        ("tests.jobs.example_jobs:nobody", "cannot be imported: tests.jobs.example_jobs has no nobody"),
+        ("tests.jobs.example_jobs:nothing", "is not a job: it has no start"),
+        ("tests.jobs.example_jobs:Both", "is a class: name an instance of it"),
+        ("tests.jobs.example_jobs:greedy", "is not a job: masterJob.start needs one, two"),
     ],
 )
 def test_what_is_no_job_is_said_before_anything_is_started(entry: str, sentence: str) -> None:

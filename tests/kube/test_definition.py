@@ -78,7 +78,7 @@ def test_a_sample_is_accepted_as_it_is_by_the_server_and_by_the_parser(
 ) -> None:
     cluster.kubectl("create", "-n", namespace, "-f", str(sample))
     document = read_document(sample)
-    parsed = parse_manifest(document.data(), document.locate)
+    parsed = parse_manifest(document.data, document.locate)
     stored = cluster.get_json("mj", parsed.name, "-n", namespace)
     assert parse_manifest(stored, format_field_path).options == parsed.options
     assert stored["spec"]["enabled"] == parsed.enabled

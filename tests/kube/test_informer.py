@@ -108,7 +108,8 @@ def test_an_invalid_resource_keeps_its_last_valid_spec_and_is_logged_once(
     (observed,) = harness.informer.by_lock("LOCK")
     assert observed.resource is None
     assert observed.error == (
-        "MasterJob default/a spec.heartbeatInterval: 'soon' is not a duration: write it like 500ms, 30s or 1m30s"
+        "MasterJob default/a spec.heartbeatInterval must be from 0s to ten years, "
+        "written like 500ms, 30s or 1m30s, not 'soon'"
     )
     assert harness.drain_deliveries() == ["apply uid-a 1", "changed uid-a 1", "changed uid-a 2", "changed uid-a 3"]
     harness.informer.handle_event("MODIFIED", masterjob_body(version=4, generation=3))

@@ -30,11 +30,14 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"lock_name": "JOB", "master_job": object()}, "start"),
         ({"lock_name": "JOB", "master_job": {"stop": print}}, "start"),
         ({"lock_name": "JOB", "master_job": {"start": 5}}, "start"),
-        ({"lock_name": "JOB", "master_job": JOB, "database": None}, "no database is named"),
+        ({"lock_name": "JOB", "master_job": JOB, "database": None}, "no database is configured"),
         ({"lock_name": "JOB", "master_job": JOB, "heartbeat_interval": "soon"}, "heartbeat_interval"),
         ({"lock_name": "JOB", "master_job": JOB, "database": "oracle://h/d"}, "oracle"),
         ({"lock_name": "JOB", "master_job": JOB, "database": "sqlite://"}, "sqlite"),
-        ({"lock_name": "JOB", "master_job": JOB, "lost_policy": "pray"}, "lostPolicy"),
+        (
+            {"lock_name": "JOB", "master_job": JOB, "lost_policy": "pray"},
+            "argument lost_policy must be stop or exit",
+        ),
     ],
 )
 def test_what_is_missing_or_wrong_is_refused_at_the_call(
@@ -66,7 +69,7 @@ def test_a_lock_can_be_started_again_after_it_was_closed(tmp_path: Path) -> None
 
 
 def test_the_switch_needs_to_know_the_database_too() -> None:
-    with pytest.raises(SettingError, match="no database is named"):
+    with pytest.raises(SettingError, match="no database is configured"):
         enable("JOB")
 
 

@@ -68,7 +68,7 @@ def test_a_file_may_hold_several_and_one_bad_document_does_not_hurt_the_others(
     ManifestWatcher([path], sink).scan()
     assert sink.lock_names() == {"a": "A", "c": "C"}
     assert [record.getMessage() for record in caplog.records] == [
-        f"{path} line 13: spec.job: it must be text, not 7 (text that looks like something else needs quotes)"
+        f"{path} line 13: spec.job must be text, not a number: put it in quotes"
     ]
 
 
@@ -85,11 +85,11 @@ def test_a_file_that_becomes_bad_keeps_its_last_good_state_and_says_so_once(
         watcher.scan(force=True)
     assert sink.lock_names() == {"a": "LOCK"}
     (warning,) = [record.getMessage() for record in caplog.records]
-    assert warning.endswith("what was read of it before stays in effect")
+    assert warning.endswith("the last valid version stays in effect")
     path.write_text(manifest("a", "OTHER"))
     watcher.scan()
     assert sink.lock_names() == {"a": "OTHER"}
-    assert caplog.records[-1].getMessage() == f"{path} is good again"
+    assert caplog.records[-1].getMessage() == f"{path} is valid again"
 
 
 def test_what_two_passes_miss_is_gone(sink: RecordingSink, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_the_second_of_one_name_is_refused(
         (tmp_path / name).write_text(manifest("a", name))
     ManifestWatcher([tmp_path], sink).scan()
     assert sink.lock_names() == {"a": "1.yaml"}
-    assert "2.yaml line 1: MasterJob default/a is in" in caplog.text
+    assert "2.yaml line 1: MasterJob default/a is already defined in" in caplog.text
 
 
 @dataclass

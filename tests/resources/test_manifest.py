@@ -58,18 +58,27 @@ def test_everything_that_a_manifest_may_say_is_read() -> None:
     ("spec", "message"),
     [
         ({"lockName": None}, "spec.lockName is missing"),
-        ({"lockName": 7}, "spec.lockName: it must be text, not 7"),
-        ({"lockName": " x"}, "spec.lockName: ' x' has white space"),
-        ({"lockNam": "x"}, "spec.lockNam is not known: is lockName meant?"),
-        ({"enabled": "no"}, "spec.enabled: it must be true or false, not 'no'"),
-        ({"disabledReason": True}, "spec.disabledReason: it must be text, not true"),
-        ({"disabledReason": "x" * 1001}, "spec.disabledReason: it has 1001 characters: 1000 are the most"),
-        ({"job": " "}, "spec.job: it must name one of the jobs"),
-        ({"heartbeatInterval": 8000}, "spec.heartbeatInterval: 8000 is not a duration: write it like"),
-        ({"heartbeatInterval": "8000"}, "spec.heartbeatInterval: '8000' is not a duration: write it like"),
-        ({"stopTimeout": ["1s"]}, "spec.stopTimeout: a list is not a duration"),
-        ({"maxHeartbeatRetryCount": "3"}, "spec.maxHeartbeatRetryCount: '3' is not a whole number"),
-        ({"lostPolicy": "pray"}, "spec.lostPolicy: 'pray' is not a lostPolicy: it must be stop or exit"),
+        ({"lockName": 7}, "spec.lockName must be text, not a number: put it in quotes"),
+        ({"lockName": " x"}, "spec.lockName must not be empty, have white space around it"),
+        ({"lockNam": "x"}, "spec.lockNam is not known: did you mean lockName?"),
+        ({"enabled": "no"}, "spec.enabled must be true or false, not 'no'"),
+        ({"disabledReason": True}, "spec.disabledReason must be text, not a boolean"),
+        ({"disabledReason": "x" * 1001}, "spec.disabledReason has 1001 characters: at most 1000 are allowed"),
+        ({"job": " "}, "spec.job must name one of the jobs"),
+        (
+            {"heartbeatInterval": 8000},
+            "spec.heartbeatInterval must be from 0s to ten years, written like 500ms, 30s or 1m30s, not 8000",
+        ),
+        (
+            {"heartbeatInterval": "8000"},
+            "spec.heartbeatInterval must be from 0s to ten years, written like 500ms, 30s or 1m30s, not '8000'",
+        ),
+        (
+            {"stopTimeout": ["1s"]},
+            "spec.stopTimeout must be from 0s to ten years, written like 500ms, 30s or 1m30s, not a list",
+        ),
+        ({"maxHeartbeatRetryCount": "3"}, "spec.maxHeartbeatRetryCount must be a whole number, not '3'"),
+        ({"lostPolicy": "pray"}, "spec.lostPolicy must be stop or exit, not 'pray'"),
     ],
 )
 def test_a_field_of_the_spec_that_is_wrong_is_named_with_what_would_do(spec: dict[str, Any], message: str) -> None:
@@ -79,16 +88,16 @@ def test_a_field_of_the_spec_that_is_wrong_is_named_with_what_would_do(spec: dic
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"apiVersion": "v1"}, "apiVersion is 'v1': it must be masterjob.io/v1alpha1"),
-        ({"apiVersion": None}, "apiVersion is missing: it must be masterjob.io/v1alpha1"),
-        ({"kind": "Masterjob"}, "kind is 'Masterjob': it must be MasterJob"),
-        ({"metadata": None}, "metadata is missing"),
-        ({"metadata": {"name": "Report"}}, "metadata.name: 'Report' must be lower case"),
-        ({"metadata": {"name": "r", "namespace": "a.b"}}, "metadata.namespace: 'a.b' must be lower case"),
-        ({"metadata": {"name": "r", "label": {}}}, "metadata.label is not known: is labels meant?"),
-        ({"spec": None}, "spec is missing"),
+        ({"apiVersion": "v1"}, "apiVersion must be masterjob.io/v1alpha1, not 'v1'"),
+        ({"apiVersion": None}, "apiVersion is missing"),
+        ({"kind": "Masterjob"}, "kind must be MasterJob, not 'Masterjob'"),
+        ({"metadata": None}, "metadata.name is missing"),
+        ({"metadata": {"name": "Report"}}, "metadata.name must be lower-case letters"),
+        ({"metadata": {"name": "r", "namespace": "a.b"}}, "metadata.namespace must be lower-case letters"),
+        ({"metadata": {"name": "r", "label": {}}}, "metadata.label is not known: did you mean labels?"),
+        ({"spec": None}, "spec.lockName is missing"),
         ({"spec": []}, "spec must hold names and values"),
-        ({"specs": {}}, "specs is not known: is spec meant?"),
+        ({"specs": {}}, "specs is not known: did you mean spec?"),
     ],
 )
 def test_what_stands_around_the_spec_is_checked_too(change: dict[str, Any], message: str) -> None:
@@ -106,5 +115,7 @@ def test_an_error_of_a_file_begins_with_file_and_line(tmp_path: Path) -> None:
         "spec:\n  lockName: REPORT\n  leaseDuration: soon\n"
     )
     document = read_document(path, "report.yaml")
-    with pytest.raises(SettingError, match=r"^report.yaml line 6: spec.leaseDuration: 'soon' is not a duration"):
-        parse_manifest(document.data(), document.locate)
+    with pytest.raises(
+        SettingError, match=r"^report.yaml line 6: spec.leaseDuration must be from 0s to ten years"
+    ):
+        parse_manifest(document.data, document.locate)

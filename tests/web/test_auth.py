@@ -160,19 +160,22 @@ def test_a_token_ends_at_its_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (f"  - {{role: read, token: {READ_TOKEN}}}", "name must be a text"),
-        (f"  - {{name: a, token: {READ_TOKEN}}}", "role must be read or write"),
+        (f"  - {{role: read, token: {READ_TOKEN}}}", "name is missing"),
+        (f"  - {{name: a, token: {READ_TOKEN}}}", "role is missing"),
         ("  - {name: a, role: read}", "must have either token or sha256"),
         (f"  - {{name: a, role: read, token: {READ_TOKEN}, sha256: ab}}", "must have either token or sha256"),
-        ("  - {name: a, role: read, token: short}", "at least 16 plain characters"),
+        ("  - {name: a, role: read, token: short}", "at least 16 ASCII characters"),
         ("  - {name: a, role: read, sha256: abcd}", "64 hexadecimal digits"),
-        (f"  - {{name: a, role: read, tokn: {READ_TOKEN}}}", "is not known: is token meant"),
-        (f"  - {{name: a, role: read, token: {READ_TOKEN}, expires: 2030-01-01}}", "must be a time like"),
+        (f"  - {{name: a, role: read, tokn: {READ_TOKEN}}}", "is not known: did you mean token"),
+        (
+            f"  - {{name: a, role: read, token: {READ_TOKEN}, expires: 2030-01-01}}",
+            "must be a time in RFC 3339, such as",
+        ),
         (
             f"  - {{name: a, role: read, token: {READ_TOKEN}}}\n  - {{name: b, role: read, token: {READ_TOKEN}}}",
-            "of another one",
+            "of another entry",
         ),
-        ("  - a", "must hold name, role and token"),
+        ("  - a", "must hold names and values: use one of name, role, token"),
     ],
 )
 def test_a_wrong_file_is_refused_at_the_start_with_its_line(line: str, message: str, tmp_path: Path) -> None:
@@ -187,7 +190,7 @@ def test_a_file_that_is_not_there_or_holds_something_else_is_refused_at_the_star
     with pytest.raises(SettingError, match="cannot be read"):
         TokenFile(tmp_path / "nothing.yaml")
     (tmp_path / "t.yaml").write_text("a: 1")
-    with pytest.raises(SettingError, match="must hold a list of tokens"):
+    with pytest.raises(SettingError, match="a is not known: use one of tokens"):
         TokenFile(tmp_path / "t.yaml")
 
 

@@ -32,7 +32,7 @@ def test_it_may_be_off(value: object) -> None:
 
 @pytest.mark.parametrize("value", [70000, -1, "x", True, 3.5, ""])
 def test_an_invalid_port_is_an_error_that_names_its_origin(value: object) -> None:
-    with pytest.raises(SettingError, match=r"controlApi\.port: .* is no port"):
+    with pytest.raises(SettingError, match=r"controlApi\.port must be a port from 0 to 65535 or off, not "):
         resolve_listen_config({}, {}, {"port": value})
 
 
@@ -40,12 +40,14 @@ def test_a_mistake_in_the_file_is_an_error_with_its_line(tmp_path: Path) -> None
     path = tmp_path / "config.yaml"
     path.write_text("controlApi:\n  prot: 3000\n")
     document = read_document(path)
-    with pytest.raises(SettingError, match=r"config.yaml line 2: controlApi.prot is not known: is port meant"):
+    with pytest.raises(SettingError, match=r"config.yaml line 2: controlApi.prot is not known: did you mean port"):
         resolve_listen_config({}, {}, {"prot": 3000}, document.field_locator(CONTROL_API_SECTION))
 
 
 def test_a_wrong_option_is_an_error_with_its_name() -> None:
-    with pytest.raises(SettingError, match="argument auth: 'magic' must be loopback, token, kubernetes, none"):
+    with pytest.raises(
+        SettingError, match="argument auth must be loopback, token, kubernetes or none, not 'magic'"
+    ):
         resolve_listen_config({"auth": "magic"}, {})
 
 
@@ -55,7 +57,7 @@ def test_names_may_be_a_list_or_text_with_commas() -> None:
         "b.example",
     )
     assert resolve_listen_config({}, {}, {"allowedHosts": ["x"]}).allowed_hosts == ("x",)
-    with pytest.raises(SettingError, match="a list of names"):
+    with pytest.raises(SettingError, match="must be a list such as"):
         resolve_listen_config({}, {}, {"allowedHosts": 5})
 
 

@@ -223,7 +223,7 @@ def test_a_database_that_is_away_fails_readyz_and_the_calls_but_not_healthz(
 
 
 def test_a_wrong_argument_of_the_library_is_an_error_at_once(url: str) -> None:
-    with pytest.raises(SettingError, match="argument prot is not known: is port meant"):
+    with pytest.raises(SettingError, match="argument prot is not known: did you mean port"):
         masterjob.start_api(prot=0, database=url)
     with pytest.raises(SettingError, match="can be reached by others"):
         masterjob.start_api(host="0.0.0.0", port=0, database=url)

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from masterjob.lock_status import format_timestamp
+
 _ESCAPES = {"\n": "\n  ", "\t": "\t"}
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -84,4 +86,4 @@ class JsonFormatter(logging.Formatter):
 
 
 def _timestamp(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return format_timestamp(datetime.fromtimestamp(record.created, UTC), "milliseconds")

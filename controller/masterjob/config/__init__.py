@@ -1,4 +1,9 @@
-"""What people wrote: files with their lines, fields, and settings with where each value came from.
+"""What people write: files with their lines, fields with their place, settings with their origin.
 
-What must not be here: what follows from a setting.
+    settings.py   option > environment > config file > default, for each parameter
+    fields.py     the one reader of fields and the parsers of their values
+    documents.py  YAML and JSON files as plain values that know their lines
+    redact.py     database URLs and names without passwords
+
+What must not be here: the effect of a setting.
 """

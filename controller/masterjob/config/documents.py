@@ -1,14 +1,11 @@
 """YAML and JSON files as plain values that know where they were written.
 
-Nothing is constructed but text, numbers, truth values, lists and mappings, and nothing that a file says can blow
-up: its size, its depth and what its aliases would unfold to are bounded. Every error is one sentence that begins
-with file and line.
+Only text, numbers, booleans, lists and mappings are built. Size, nesting and aliases are bounded, so that no file
+can exhaust the memory. Every error is one sentence that begins with file and line.
 
     document = read_document("config.yaml")
-    document.data()                                   {"jobs": {"tick": {"exec": …}}}
+    document.data                                     {"jobs": {"tick": {"exec": …}}}
     document.locate(("jobs", "tick", "exec"))         "config.yaml line 7: jobs.tick.exec"
-
-What must not be here: what the values mean.
 """
 
 import difflib
@@ -17,50 +14,48 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import yaml
 
 from masterjob.config.redact import redact_name
-from masterjob.errors import SettingError
+from masterjob.errors import InvalidValue, SettingError
 
 MAX_FILE_BYTES = 1024 * 1024
 MAX_VALUES = 100_000
-"""How many values a document may have when its aliases are written out."""
+"""The limit of values in a document after its aliases are expanded."""
 
 FieldPath = Sequence[str | int]
 FieldLocator = Callable[[FieldPath], str]
-"""Says where a field was written, for the beginning of an error's sentence."""
+"""Returns the place of a field, with which an error begins."""
 
-_DOCUMENT_SEPARATOR = re.compile(
-    r"^---(?=\s|$)", re.MULTILINE
-)  # YAML allows it at a line's start nowhere but in between
+_DOCUMENT_SEPARATOR = re.compile(r"^---(?=\s|$)", re.MULTILINE)  # inside a document YAML forbids such a line
 _INTEGER_PATTERN = re.compile(r"[-+]?\d{1,400}")
 _DECIMAL_PATTERN = re.compile(r"[-+]?\d{1,400}\.\d*(?:[eE][-+]?\d{1,3})?")
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _TAG_PREFIX = "tag:yaml.org,2002:"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Document:
-    """One document of a file. ``name`` is how errors call the file; ``line_offset`` lines stand before it
-    there.
-    """
+    """One document of a file. ``name`` is the file's name in errors; ``line_offset`` lines come before it."""
 
     name: str
     root: yaml.Node | None
     line_offset: int = 0
 
+    @cached_property
     def data(self) -> object:
-        """Return the plain value; None for an empty document.
+        """The plain value; None for an empty document.
 
         Raises:
-            SettingError: a name is no text or stands twice, or aliases make it too large.
+            SettingError: a name is not text or is used twice, or there are too many values.
         """
         return None if self.root is None else _PlainValueBuilder(self).build(self.root, ())[0]
 
     def locate(self, path: FieldPath = ()) -> str:
-        """Return file, line and field; for a field that is missing, the line of what it is missing in."""
+        """Return file, line and field; a missing field has the line of its parent."""
         node, line = self.root, 1 if self.root is None else self._line_number(self.root)
         for segment in path:
             anchor, node = _find_child(node, segment)
@@ -70,11 +65,11 @@ class Document:
         return self._format_location(line, path)
 
     def field_locator(self, *prefix: str | int) -> FieldLocator:
-        """Return a `FieldLocator` for those who are only given what stands below ``prefix``."""
+        """Return a `FieldLocator` for paths below ``prefix``."""
         return lambda path: self.locate((*prefix, *path))
 
     def locate_node(self, node: yaml.Node, path: FieldPath) -> str:
-        """Return file, line and field for a node that is at hand."""
+        """Return file, line and field of a node."""
         return self._format_location(self._line_number(node), path)
 
     def _format_location(self, line: int, path: FieldPath) -> str:
@@ -85,7 +80,7 @@ class Document:
 
 
 def _find_child(node: yaml.Node | None, segment: str | int) -> tuple[yaml.Node | None, yaml.Node | None]:
-    """Return the node that marks a child's line (its key, if it has one), and the child; None without a child."""
+    """Return the node on the child's line (its key, if it has one) and the child, or None for both."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value == segment:
@@ -117,7 +112,7 @@ def read_document(path: str | Path, name: str | None = None) -> Document:
 
 
 def read_documents(path: str | Path, name: str | None = None) -> Iterator[Document | SettingError]:
-    """Return the documents of a file; one that is bad is its error, and the others are there all the same."""
+    """Return the documents of a file; in place of an invalid one, its error."""
     name = str(path) if name is None else name
     try:
         text = _read_text(path, name)
@@ -145,7 +140,7 @@ def _read_text(path: str | Path, name: str) -> str:
     try:
         text = raw.decode("utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     except UnicodeDecodeError:
-        raise SettingError(f"{name} is neither YAML nor JSON: it has characters that are none") from None
+        raise SettingError(f"{name} is neither YAML nor JSON: it has invalid characters") from None
     # JSON may be indented with tabs, which YAML does not allow
     return text.replace("\t", " ") if text.lstrip().startswith("{") else text
 
@@ -163,14 +158,14 @@ def _read_bytes(path: str | Path, name: str) -> bytes:
 
 
 def _compose(text: str, name: str, line_offset: int) -> Document:
-    """Return the text as nodes: nothing is constructed and no alias is expanded."""
+    """Parse the text into nodes, without building values or expanding aliases."""
     try:
         return Document(name, yaml.compose(text, Loader=yaml.SafeLoader), line_offset)
     except yaml.MarkedYAMLError as error:  # its own text quotes the file, which may hold a password
         line = f" line {error.problem_mark.line + 1 + line_offset}" if error.problem_mark else ""
         raise SettingError(f"{name}{line} is neither YAML nor JSON: {error.problem}") from None
-    except (yaml.YAMLError, ValueError, OverflowError):  # as for an escape beyond the last character
-        raise SettingError(f"{name} is neither YAML nor JSON: it has characters that are none") from None
+    except (yaml.YAMLError, ValueError, OverflowError):  # such as an escape beyond the last character
+        raise SettingError(f"{name} is neither YAML nor JSON: it has invalid characters") from None
     except RecursionError:
         raise SettingError(f"{name} is nested too deeply") from None
 
@@ -179,18 +174,18 @@ def _compose(text: str, name: str, line_offset: int) -> Document:
 
 
 class _PlainValueBuilder:
-    """Turns nodes into values. Each node once, however many aliases there are; it counts what they stand for."""
+    """Builds each node's value once, and counts it once for every alias."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
         self._built: dict[int, tuple[object, int]] = {}
 
     def build(self, node: yaml.Node, path: FieldPath) -> tuple[object, int]:
-        """Return the value, and how many values it holds."""
+        """Return the value and the number of values in it."""
         if isinstance(node, yaml.ScalarNode):
             return _scalar_value(node), 1
         if id(node) not in self._built:
-            self._built[id(node)] = None, MAX_VALUES + 1  # found again below itself, it has no end
+            self._built[id(node)] = None, MAX_VALUES + 1  # a node inside itself would never end
             built = (
                 self._build_list(node, path)
                 if isinstance(node, yaml.SequenceNode)
@@ -200,7 +195,7 @@ class _PlainValueBuilder:
         value, size = self._built[id(node)]
         if size > MAX_VALUES:
             raise SettingError(
-                f"{self._document.locate_node(node, path)} has too many values, with its aliases written out"
+                f"{self._document.locate_node(node, path)} has too many values after its aliases are expanded"
             )
         return value, size
 
@@ -232,12 +227,12 @@ def _scalar_value(node: yaml.ScalarNode) -> object:
             return int(text)
         case "float" if _DECIMAL_PATTERN.fullmatch(text):
             return float(text)
-    return text  # as are dates, 1:30 and whatever else YAML would make something of that nobody expects
+    return text  # also dates, 1:30 and the like, which YAML would convert to something unexpected
 
 
-def describe_unknown_names(document: "Document", known: Iterable[str]) -> list[str]:
-    """Return a sentence for each name at the top of a file that is not one of ``known``."""
-    messages, data = [], document.data()
+def describe_unknown_names(document: Document, known: Iterable[str]) -> list[str]:
+    """Return an error message for each top-level name that is not one of ``known``."""
+    messages, data = [], document.data
     for name in data if isinstance(data, dict) else ():
         try:
             raise_if_unknown(str(name), known, document.locate((str(name),)))
@@ -246,10 +241,12 @@ def describe_unknown_names(document: "Document", known: Iterable[str]) -> list[s
     return messages
 
 
-def raise_if_unknown(name: str, known: Iterable[str], location: str) -> None:
-    """Raise `SettingError` where ``name`` is not one of ``known``, with the nearest of them."""
+def raise_if_unknown(
+    name: str, known: Iterable[str], location: str, error_type: type[InvalidValue] = SettingError
+) -> None:
+    """Raise if ``name`` is not one of ``known``. The message suggests the nearest of them."""
     known = list(known)
     if name not in known:
         nearest = difflib.get_close_matches(name[:64], known, 1)
-        hint = f"is {nearest[0]} meant?" if nearest else f"known are {', '.join(known)}"
-        raise SettingError(f"{location} is not known: {hint}")
+        hint = f"did you mean {nearest[0]}?" if nearest else f"use one of {', '.join(known)}"
+        raise error_type(f"{location} is not known: {hint}")

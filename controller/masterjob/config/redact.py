@@ -1,20 +1,18 @@
-"""Database URLs and names as people may see them: without a password, whatever was written in its place."""
+"""Database URLs and names without passwords, for logs and errors."""
 
 import re
 from urllib.parse import unquote_plus
 
 _SECRET_WORDS = ("pass", "pwd", "secret", "token")
-_PASSWORD_WITHOUT_HOST = re.compile(
-    r"^([^:/?\[]*):(?!\d+(?:[/?]|$))[^/?]*"
-)  # user:password where the host was forgotten
+_PASSWORD_WITHOUT_HOST = re.compile(r"^([^:/?\[]*):(?!\d+(?:[/?]|$))[^/?]*")  # user:password, but no host
 _MAX_NAME_LENGTH = 64
 
 
 def redact_url(url: str) -> str:
-    """Return ``url`` with stars for the password, wherever a database URL may carry one.
+    """Return ``url`` with stars in place of every password.
 
-    What should have been percent-encoded may stand in a password as it is, so all from the first colon to the
-    last @ is taken for it: rather too much is hidden than a part of it shown.
+    A password may contain characters that should have been percent-encoded. So everything from the first colon to
+    the last @ is hidden: rather too much than too little.
     """
     scheme, scheme_separator, remainder = url.partition("://")
     credentials, at_sign, location = remainder.rpartition("@")
@@ -27,7 +25,7 @@ def redact_url(url: str) -> str:
 
 
 def redact_name(name: str) -> str:
-    """Return a name as errors may repeat it: whoever forgot a key has perhaps written a URL in its place."""
+    """Return a name as errors may repeat it: if a key was forgotten, the name may be a database URL."""
     text = redact_url(name)[:_MAX_NAME_LENGTH]
     return text if text.isprintable() else repr(text)
 

@@ -1,40 +1,48 @@
-"""Options > environment > config file > defaults, for each parameter by itself, and where each came from.
+"""Settings: option > environment > config file > default, for each parameter by itself, with its origin.
 
-Nothing but the composition root reads this: the rooms are given values. Every error is one sentence that says
-what is wrong and where it was written. A database's password is in `Settings.database` and nowhere else.
-
-Source: design section 5.
+Only the composition root reads settings; the other rooms get values. Every error is one sentence that says what is
+wrong and where it was written. The password of the database is in `Settings.database` and nowhere else.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from masterjob.config.documents import Document, raise_if_unknown, read_document
+from masterjob.config.fields import Field, duration, one_of, whole_number
 from masterjob.config.redact import redact_url
-from masterjob.election.timing import Timing, format_duration, parse_duration
+from masterjob.election.timing import Timing, format_duration
 from masterjob.election.values import LostPolicy
 from masterjob.errors import SettingError
 
 EXECUTOR_SECTION = "masterJobExecutor"
 
 ConfigSource = str | Path | Document | None
-"""The config file: its path, or what was read of it."""
+"""The config file: its path, or its document."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value and, in words, where it came from."""
+    """A value and, in words, its origin."""
 
     value: object
     origin: str
 
 
+class Parameter(NamedTuple):
+    """A setting: its argument, its names in file and environment (the first wins), and its parser."""
+
+    argument: str
+    config_keys: tuple[str, ...]
+    environment_variables: tuple[str, ...]
+    parse: Callable[[Field], Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings in effect. Durations are seconds; ``by_argument`` goes by argument name, its URL masked."""
+    """The settings in effect. Durations are seconds; ``by_argument`` has the database's URL without password."""
 
     timing: Timing
     init_delay: float
@@ -43,11 +51,9 @@ class Settings:
     by_argument: Mapping[str, Setting]
 
     def display_rows(self) -> list[tuple[str, str, str]]:
-        """Return rows of name, value and source for people to read, without the database's password."""
-        named_settings = [
-            (parameter.config_keys[0], self.by_argument[parameter.argument]) for parameter in _PARAMETERS
-        ]
-        return [(name, _format_value(setting.value), setting.origin) for name, setting in named_settings]
+        """Return rows of name, value and origin for people to read, without the database's password."""
+        rows = ((each.config_keys[0], self.by_argument[each.argument]) for each in _PARAMETERS)
+        return [(name, _format_value(setting.value), setting.origin) for name, setting in rows]
 
 
 def resolve_settings(
@@ -57,26 +63,20 @@ def resolve_settings(
     *,
     require_database: bool = True,
 ) -> Settings:
-    """Return the settings in effect. Where a database is not demanded it may be missing, and is an empty text.
+    """Return the settings in effect.
 
-    ``options`` goes by argument name, None meaning "not given"; so does an empty environment variable and a
-    null in the file. An option that was written somewhere is a `Setting`, which says where. ``config`` is the
-    config file or its path; without it ``MASTERJOB_CONFIG`` is the path.
+    ``options`` goes by argument name; None means "not given", like an empty environment variable and a null in the
+    file. An option with an origin of its own is a `Setting`. ``config`` is the config file or its path; without
+    it ``MASTERJOB_CONFIG`` is the path. Without ``require_database`` a missing database is an empty text.
 
     Raises:
-        SettingError: a value, a name or the config file is wrong, or no database is named.
-        TimingError: the timing breaks the one inequality (design 3.4).
-
-    Source: design section 5.
+        SettingError: a value, a name or the config file is not valid, or the database is missing.
+        TimingError: the timing is unsafe.
     """
-    for name in options:
-        raise_if_unknown(name, [parameter.argument for parameter in _PARAMETERS], f"argument {name}")
-    config_settings = _read_config_settings(environ, config)
-    resolved = {
-        parameter.argument: _resolve_parameter(parameter, options, environ, config_settings)
-        for parameter in _PARAMETERS
-    }
-    given = {argument: setting for argument, setting in resolved.items() if setting is not None}
+    section = Field(None)
+    if (document := load_config_document(environ, config)) is not None:
+        section = Field(document.data, (), document.locate)[EXECUTOR_SECTION]
+    given = resolve_parameters(_PARAMETERS, options, environ, section)
     if "database" not in given and not require_database:
         given["database"] = Setting("", "not set")
     return _build_settings(given)
@@ -85,7 +85,7 @@ def resolve_settings(
 def _build_settings(given: dict[str, Setting]) -> Settings:
     if "database" not in given:
         raise SettingError(
-            "no database is named: pass the argument database (--database), set the environment's "
+            "no database is configured: pass the argument database (--database), set the environment variable "
             f"MASTERJOB_DATABASE_URL, or write database under {EXECUTOR_SECTION} in the config file"
         )
     timing = _build_timing(given)
@@ -117,107 +117,68 @@ def _build_timing(given: Mapping[str, Setting]) -> Timing:
 # --- the parameters
 
 
-def _parse_count(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    try:
-        return int(value if isinstance(value, str) else "")
-    except ValueError:
-        raise SettingError(f"{str(value)[:64]!r} is not a whole number") from None
+def _parse_database_url(field: Field) -> str:
+    if not isinstance(field.value, str) or "://" not in field.value:  # not repeated: it may hold a password
+        raise field.error("must be a database URL, such as postgresql://user:password@host/name")
+    return field.value
 
 
-def _parse_lost_policy(value: object) -> LostPolicy:
-    try:
-        return LostPolicy(str(value))
-    except ValueError:
-        known_policies = " or ".join(LostPolicy)
-        raise SettingError(f"{str(value)[:64]!r} is not a lostPolicy: it must be {known_policies}") from None
-
-
-def _parse_database_url(value: object) -> str:
-    if not isinstance(value, str) or "://" not in value:  # the value is not repeated: it may hold a password
-        raise SettingError("this is not a database URL in text, such as postgresql://user:password@host/name")
-    return value
-
-
-class _Parameter(NamedTuple):
-    """One setting: its argument, its names in file and environment (the first wins), and who reads it."""
-
-    argument: str
-    config_keys: tuple[str, ...]
-    environment_variables: tuple[str, ...]
-    parse: Callable[[Any], object]
-
+_LEASE_KEYS = ("leaseDuration", "tolerance", "masterJobTolerance")
+_LEASE_VARIABLES = ("MASTER_JOB_LEASE_DURATION", "MASTER_JOB_TOLERANCE")
+_RETRY_VARIABLES = ("MASTER_JOB_MAX_HEARTBEAT_RETRY_COUNT",)
+_DURATION = duration(milliseconds=True)
 
 _PARAMETERS = (
-    _Parameter("init_delay", ("initDelay",), ("INIT_DELAY", "MASTER_JOB_EXEC_INIT_DELAY"), parse_duration),
-    _Parameter("check_master_interval", ("checkMasterInterval",), ("CHECK_MASTER_INTERVAL",), parse_duration),
-    _Parameter("heartbeat_interval", ("heartbeatInterval",), ("MASTER_JOB_HEARTBEAT_INTERVAL",), parse_duration),
-    _Parameter(
-        "max_heartbeat_retry_count",
-        ("maxHeartbeatRetryCount",),
-        ("MASTER_JOB_MAX_HEARTBEAT_RETRY_COUNT",),
-        _parse_count,
-    ),
-    _Parameter(
-        "lease_duration",
-        ("leaseDuration", "tolerance", "masterJobTolerance"),
-        ("MASTER_JOB_LEASE_DURATION", "MASTER_JOB_TOLERANCE"),
-        parse_duration,
-    ),
-    _Parameter("stop_timeout", ("stopTimeout",), ("MASTER_JOB_STOP_TIMEOUT",), parse_duration),
-    _Parameter("lost_policy", ("lostPolicy",), ("MASTER_JOB_LOST_POLICY",), _parse_lost_policy),
-    _Parameter("database", ("database",), ("MASTERJOB_DATABASE_URL",), _parse_database_url),
+    Parameter("init_delay", ("initDelay",), ("INIT_DELAY", "MASTER_JOB_EXEC_INIT_DELAY"), _DURATION),
+    Parameter("check_master_interval", ("checkMasterInterval",), ("CHECK_MASTER_INTERVAL",), _DURATION),
+    Parameter("heartbeat_interval", ("heartbeatInterval",), ("MASTER_JOB_HEARTBEAT_INTERVAL",), _DURATION),
+    Parameter("max_heartbeat_retry_count", ("maxHeartbeatRetryCount",), _RETRY_VARIABLES, whole_number()),
+    Parameter("lease_duration", _LEASE_KEYS, _LEASE_VARIABLES, _DURATION),
+    Parameter("stop_timeout", ("stopTimeout",), ("MASTER_JOB_STOP_TIMEOUT",), _DURATION),
+    Parameter("lost_policy", ("lostPolicy",), ("MASTER_JOB_LOST_POLICY",), one_of(LostPolicy)),
+    Parameter("database", ("database",), ("MASTERJOB_DATABASE_URL",), _parse_database_url),
 )
-_TIMING_ARGUMENTS = tuple(Timing.__dataclass_fields__)  # their defaults are Timing's own
+_TIMING_ARGUMENTS = tuple(Timing.__dataclass_fields__)  # Timing has their defaults
 _DEFAULTS: dict[str, Any] = {"init_delay": 1.0, "lost_policy": LostPolicy.STOP}
 
 
-def _resolve_parameter(
-    parameter: _Parameter,
-    options: Mapping[str, object],
-    environ: Mapping[str, str],
-    config_settings: Mapping[str, Setting],
-) -> Setting | None:
-    """Return the setting from the highest level that has it, read; None where no level does."""
-    given = options.get(parameter.argument)
-    option = given if isinstance(given, Setting) else Setting(given, f"argument {parameter.argument}")
-    environment_settings = [
-        Setting(environ.get(name, "").strip() or None, f"environment {name}")
-        for name in parameter.environment_variables
-    ]
-    candidates = [setting for setting in (option, *environment_settings) if setting.value is not None]
-    candidates += [config_settings[key] for key in parameter.config_keys if key in config_settings]
-    if not candidates:
-        return None
-    try:
-        return replace(candidates[0], value=parameter.parse(candidates[0].value))
-    except (SettingError, OverflowError) as error:
-        raise SettingError(f"{candidates[0].origin}: {error}") from None
+def resolve_parameters(
+    parameters: Iterable[Parameter], options: Mapping[str, object], environ: Mapping[str, str], section: Field
+) -> dict[str, Setting]:
+    """Return the parameters that are set, by argument; ``section`` is their section of the config file.
+
+    Raises:
+        SettingError: a value is not valid, or a name is not known.
+    """
+    parameters = list(parameters)
+    for name in options:
+        raise_if_unknown(name, [each.argument for each in parameters], f"argument {name}")
+    section.check_names(key for each in parameters for key in each.config_keys)
+    resolved = {}
+    for each in parameters:
+        given = options.get(each.argument)
+        option = given if isinstance(given, Setting) else Setting(given, f"argument {each.argument}")
+        levels = [_field(option.value, option.origin)]
+        levels += [
+            _field(environ.get(name, "").strip() or None, f"environment {name}")
+            for name in each.environment_variables
+        ]
+        levels += [section[key] for key in each.config_keys]
+        highest = next((level for level in levels if level.value is not None), None)
+        if highest is not None:
+            resolved[each.argument] = Setting(each.parse(highest), highest.location)
+    return resolved
+
+
+def _field(value: object, origin: str) -> Field:
+    return Field(value, (), locate=lambda _: origin)
 
 
 # --- the config file
 
 
-def _read_config_settings(environ: Mapping[str, str], config: ConfigSource) -> dict[str, Setting]:
-    """Return what the config file's section sets, unread, by the name it has there."""
-    document = load_config_document(environ, config)
-    if document is None:
-        return {}
-    section = config_section(document, EXECUTOR_SECTION)
-    config_settings: dict[str, Setting] = {}
-    for name, value in section.items():
-        setting = Setting(value, document.locate((EXECUTOR_SECTION, name)))
-        raise_if_unknown(name, [key for parameter in _PARAMETERS for key in parameter.config_keys], setting.origin)
-        if isinstance(value, list | dict):
-            raise SettingError(f"{setting.origin} must be one value, not a list or a mapping")
-        if value is not None:
-            config_settings[name] = setting
-    return config_settings
-
-
 def load_config_document(environ: Mapping[str, str], config: ConfigSource) -> Document | None:
-    """Return the config file that the argument or else the environment names; None where neither does.
+    """Return the config file named by the argument or the environment, or None.
 
     Raises:
         SettingError: it cannot be read.
@@ -229,25 +190,18 @@ def load_config_document(environ: Mapping[str, str], config: ConfigSource) -> Do
 
 
 def find_config_path(environ: Mapping[str, str], config: str | Path | None) -> str | Path | None:
-    """Return where the config file is, if one is named."""
+    """Return the path of the config file, if there is one."""
     return environ.get("MASTERJOB_CONFIG", "").strip() or None if config is None else config
 
 
 def config_section(document: Document, name: str) -> dict[str, object]:
-    """Return one of the sections of a config file; of nothing at all, nothing.
+    """Return a section of the config file; an empty one if it is missing.
 
     Raises:
         SettingError: the file or its section does not hold names and values.
     """
-    top = document.data()
-    section = top.get(name) if isinstance(top, dict) else top
-    for value, path in ((top, ()), (section, (name,))):
-        if value is not None and not isinstance(value, dict):
-            raise SettingError(f"{document.locate(path)} must hold names and values")
-    return section if isinstance(section, dict) else {}
-
-
-# --- what people see
+    section = Field(document.data, (), document.locate)[name]
+    return {key: field.value for key, field in section.entries().items()}
 
 
 def _format_value(value: object) -> str:

@@ -1,10 +1,9 @@
-"""What is wanted: the resource `MasterJob`, as a manifest or an object of the API server declares it.
+"""The resource `MasterJob`: what a manifest or an object of the Kubernetes API requests.
 
-    masterjob.py  one of them, as a value; and who is told of it
-    manifest.py  how one is read: every error names the field, and the line where there is one
-    files.py     manifests in files and folders, followed while they change
+    masterjob.py  a MasterJob as a value, and the protocol of its consumer
+    manifest.py   the parser of manifests
+    files.py      manifests in files and folders, and the watcher that follows their changes
+    problems.py   why a resource cannot be applied, each problem logged once
 
-What must not be here: what is done about it (`masterjob.controller`), Kubernetes.
-
-Source: design section 6.1.
+What must not be here: the effects of a resource (`masterjob.controller`), Kubernetes.
 """

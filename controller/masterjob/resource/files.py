@@ -1,11 +1,9 @@
-"""Manifests in files and folders, followed while they change.
+"""Manifests in files and folders, and the watcher that follows their changes.
 
-Every pass takes in the whole truth and tells all of it (`apply`, `remove`), so that a lost hint costs a second
-and nothing else. What is bad is told once and keeps its last good state: of a file with an error nothing is
-removed. A resource counts as gone when two passes in a row do not find it, since editors replace files by way of
-none.
-
-What must not be here: what is done with a resource.
+Each scan reads the current state of all files and passes all of it on (`apply`, `remove`), so a lost notification
+costs a second and nothing else. An error is logged once, and the last valid state of its file stays in effect:
+nothing of a file with an error is removed. A resource counts as removed after two scans in a row do not find it,
+because an editor may delete a file before it writes the new one.
 """
 
 import contextlib
@@ -27,7 +25,7 @@ logger = logging.getLogger("masterjob")
 
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
 REMOVAL_CONFIRM_DELAY = 0.5
-"""Seconds between the two passes that have to miss a resource."""
+"""Seconds between the two scans that must miss a resource."""
 
 _POLL_INTERVAL_MS = 1000
 _RESYNC_INTERVAL = 300.0
@@ -37,14 +35,14 @@ FileSignature = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class ParsedFile:
-    """What a file says: its good documents, by source, and its errors in words."""
+    """The content of a file: its valid resources, by source, and its errors."""
 
     resources: tuple[tuple[str, Resource], ...]
     errors: tuple[str, ...]
 
 
 def list_manifests(path: Path, exclude: Path | None = None) -> list[Path]:
-    """Return the file, or of a folder the manifests right in it, ``exclude`` one; nothing where nothing is."""
+    """Return the file itself, or the manifests directly in a folder, without ``exclude``; [] if neither exists."""
     if not path.is_dir():
         return [path] if path.exists() else []
     entries = [
@@ -59,13 +57,13 @@ def list_manifests(path: Path, exclude: Path | None = None) -> list[Path]:
 
 
 def parse_file(file: Path) -> ParsedFile:
-    """Return what a file says; one bad document does not hurt the others."""
+    """Read a file; an invalid document does not affect the others."""
     resources, errors = [], []
     for document in read_documents(file):
         try:
             if isinstance(document, SettingError):
                 raise document
-            resource = parse_manifest(document.data(), document.locate)
+            resource = parse_manifest(document.data, document.locate)
         except SettingError as error:
             errors.append(str(error))
         else:
@@ -74,9 +72,9 @@ def parse_file(file: Path) -> ParsedFile:
 
 
 class ManifestWatcher:
-    """Reads what ``paths`` hold, as often as it changes, and tells ``sink``.
+    """Reads the manifests in ``paths`` whenever they change, and passes them to ``sink``.
 
-    ``exclude`` is no manifest though it may stand in one of the folders: the config file.
+    ``exclude``: a file that is not a manifest though it may be in one of the folders: the config file.
     """
 
     def __init__(self, paths: Sequence[Path], sink: ResourceSink, exclude: Path | None = None) -> None:
@@ -91,11 +89,11 @@ class ManifestWatcher:
 
     @property
     def has_pending_removals(self) -> bool:
-        """Whether something was missing for the first time, so that another pass is needed."""
+        """Whether the last scan missed a resource for the first time, so that another scan is needed."""
         return bool(self._missing_once)
 
     def scan(self, *, force: bool = False) -> bool:
-        """Make one pass; return whether anything had changed. ``force`` reads also what seems unchanged."""
+        """Read the changed files; return whether there were any. ``force`` reads all files."""
         parsed_files, unreadable = self._parse_all(force)
         if (parsed_files, unreadable) == (self._parsed_files, self._unreadable) and not (
             force or self._missing_once
@@ -113,7 +111,7 @@ class ManifestWatcher:
         return True
 
     def watch(self, stop: threading.Event) -> None:
-        """Make a pass whenever something changes, until ``stop`` is set."""
+        """Scan after every change until ``stop`` is set."""
         resync_at = clock() + _RESYNC_INTERVAL
         while not stop.is_set():
             for notified in self._iter_changes(stop):
@@ -125,10 +123,10 @@ class ManifestWatcher:
                     self._sink.resync()
                     resync_at = clock() + _RESYNC_INTERVAL
                 if changed and not notified:
-                    break  # no hint came for this: the folder is perhaps another one by now
+                    break  # without a notification: the folder may have been replaced
 
     def _iter_changes(self, stop: threading.Event) -> Iterator[bool]:
-        """Say whether the kernel told of a change, once a second at least."""
+        """Yield at least once a second whether the kernel reported a change."""
         try:
             for changes in watchfiles.watch(
                 *self._watched_folders(),
@@ -142,26 +140,26 @@ class ManifestWatcher:
                 recursive=False,
             ):
                 yield bool(changes)
-        except (OSError, RuntimeError) as error:  # a folder just vanished, or the kernel watches enough already
-            logger.debug("changes are looked for once a second: %s", error)
+        except (OSError, RuntimeError) as error:  # a folder has vanished, or the kernel has no watch left
+            logger.debug("the kernel cannot watch the folders; scanning once a second: %s", error)
             stop.wait(_POLL_INTERVAL_MS / 1000)
             yield False
 
     def _watched_folders(self) -> set[Path]:
         return {next(each for each in (path, *path.absolute().parents) if each.is_dir()) for path in self._paths}
 
-    # --- one pass
+    # --- one scan
 
     def _parse_all(
         self, force: bool
     ) -> tuple[dict[Path, tuple[FileSignature, ParsedFile]], dict[Path, list[str]]]:
-        """Return what each file says, and the paths that cannot be looked into, with the reason."""
+        """Return the content of each file, and the paths that cannot be read, with the reason."""
         parsed_files: dict[Path, tuple[FileSignature, ParsedFile]] = {}
         unreadable: dict[Path, list[str]] = {}
         for path in self._paths:
             try:
                 for file in list_manifests(path, self._exclude):
-                    with contextlib.suppress(FileNotFoundError):  # it vanished meanwhile
+                    with contextlib.suppress(FileNotFoundError):  # it has vanished meanwhile
                         parsed_files[file] = self._parse_if_changed(file, force)
             except OSError as error:
                 unreadable[path] = [f"{path} cannot be read: {error.strerror}"]
@@ -176,19 +174,21 @@ class ManifestWatcher:
         return signature, parse_file(file)
 
     def _collect_resources(self, errors: dict[Path, list[str]]) -> dict[str, tuple[Path, Resource]]:
-        """Return the resources by source; the second of the same name is an error."""
+        """Return the resources by source; a second one of the same name is an error."""
         found: dict[str, tuple[Path, Resource]] = {}
         for file, (_, parsed) in self._parsed_files.items():
             for source, resource in parsed.resources:
                 if source in found:
                     other = found[source][1].locate(())
-                    errors[file].append(f"{resource.locate(())}: MasterJob {resource.key} is in {other} already")
+                    errors[file].append(
+                        f"{resource.locate(())}: {resource.display_name} is already defined in {other}"
+                    )
                 else:
                     found[source] = file, resource
         return found
 
     def _remove_missing(self, found: dict[str, tuple[Path, Resource]], bad_files: set[Path]) -> None:
-        """Remove what two passes have missed; of a bad file, or one in a folder that cannot be read, nothing."""
+        """Remove the resources that two scans missed, unless their file or its folder is in ``bad_files``."""
         missing = {source for source, file in self._file_by_source.items() if source not in found}
         missing = {
             source
@@ -203,10 +203,10 @@ class ManifestWatcher:
     def _log_errors(self, errors: dict[Path, list[str]], known_files: set[Path]) -> None:
         current_errors = {file: tuple(words) for file, words in errors.items() if words}
         for file, words in current_errors.items():
-            suffix = "; what was read of it before stays in effect" if file in known_files else ""
+            suffix = "; the last valid version stays in effect" if file in known_files else ""
             for message in words:
                 if message not in self._reported_errors.get(file, ()):
                     logger.warning("%s%s", message, suffix)
         for file in self._reported_errors.keys() - current_errors.keys():
-            logger.info("%s is good again", file) if file in errors else None
+            logger.info("%s is valid again", file) if file in errors else None
         self._reported_errors = current_errors

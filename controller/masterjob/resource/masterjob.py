@@ -1,14 +1,11 @@
-"""A `MasterJob` as it was declared, wherever that was written; and who is told of it.
-
-Source: design section 6.1.
-"""
+"""A `MasterJob` as a value, whether a file or a cluster declares it, and the protocol of its consumer."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
-from masterjob.config.documents import FieldLocator, FieldPath, format_field_path
+from masterjob.config.documents import FieldLocator, format_field_path
 
 API_VERSION = "masterjob.io/v1alpha1"
 KIND = "MasterJob"
@@ -25,28 +22,24 @@ OPTION_FIELDS = {
     "maxHeartbeatRetryCount": "max_heartbeat_retry_count",
     "lostPolicy": "lost_policy",
 }
-"""The options of design 5, by their names in the resource and as arguments."""
-
-
-def _path_only(path: FieldPath) -> str:
-    return format_field_path(path)
+"""The settings that a resource can override: field name to argument name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectMeta:
-    """What an API server says of an object of its own: how often its spec has changed, and when it was created."""
+    """What the API server sets on an object: how often its spec has changed, and when it was created."""
 
     cluster: str
     generation: int
     creation_timestamp: str
-    """In RFC 3339, in UTC, so that the order of the texts is that of the times."""
+    """In RFC 3339, in UTC: the texts sort like the times."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A MasterJob. ``options`` goes by argument name and holds what is given, as it is written.
+    """A MasterJob. ``options`` goes by argument name and has only the given values, as they are written.
 
-    ``locate`` says where one of its fields was written; two resources that say the same are equal all the same.
+    ``locate`` returns the place of a field. It does not count when resources are compared.
     """
 
     name: str
@@ -57,7 +50,7 @@ class Resource:
     job: str = ""
     options: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     object_meta: ObjectMeta | None = None
-    locate: FieldLocator = field(default=_path_only, compare=False, repr=False)
+    locate: FieldLocator = field(default=format_field_path, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.job:
@@ -65,38 +58,38 @@ class Resource:
 
     @property
     def key(self) -> str:
-        """The resource among all: ``NAMESPACE/NAME``."""
+        """The unique key: ``NAMESPACE/NAME``."""
         return f"{self.namespace}/{self.name}"
 
     @property
     def display_name(self) -> str:
-        """The resource in a sentence."""
+        """The resource as a sentence names it."""
         return f"MasterJob {self.key}"
 
     def conflict_message(self, owner: "Resource") -> str:
-        """Say that the lock of this resource belongs to another one."""
+        """Return the error that the lock of this resource belongs to another one."""
         owner_location = "" if owner.object_meta is not None else f" ({owner.locate(())})"
         return (
             f"{self.locate(('spec', 'lockName'))}: Conflict: "
             f"lock {self.lock_name} belongs to {owner.key}{owner_location}; "
-            "this one switches nothing until that one is gone"
+            "this resource has no effect until that one is deleted"
         )
 
     def unknown_job_message(self, jobs: Iterable[str]) -> str:
-        """Say that the job of this resource is not among those that are known."""
+        """Return the error that the job of this resource is not one of ``jobs``."""
         field_name = "job" if self.job != self.lock_name else "lockName"
         known = ", ".join(sorted(jobs)) or "none"
         return f"{self.locate(('spec', field_name))}: no job {self.job!r} is known here (known: {known})"
 
 
 class ResourceSink(Protocol):
-    """Who does what resources say, by whatever way they come. No method blocks."""
+    """A consumer of resources from any source. No method blocks."""
 
     def apply(self, source: str, resource: Resource) -> None:
-        """Say what is wanted; ``source`` is ``file:NAMESPACE/NAME``, or an object's uid."""
+        """Apply a resource; ``source`` is ``file:NAMESPACE/NAME``, or the uid of an object."""
 
     def remove(self, source: str) -> None:
-        """Say that it is wanted no more."""
+        """Remove the resource of a source."""
 
     def resync(self) -> None:
-        """Have everything looked at again."""
+        """Check everything again."""

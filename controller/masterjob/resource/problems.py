@@ -1,4 +1,4 @@
-"""What of resources cannot be done: each problem said once in the log, and once that it is over."""
+"""Why resources cannot be applied: each problem is logged once, and its end too."""
 
 import logging
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ logger = logging.getLogger("masterjob")
 
 
 class ProblemReason(StrEnum):
-    """Why a resource is not done as it says."""
+    """Why a resource cannot be applied."""
 
     CONFLICT = "Conflict"
     INVALID = "Invalid"
@@ -18,33 +18,33 @@ class ProblemReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ResourceProblem:
-    """What of a resource cannot be done, in a sentence."""
+    """Why a resource cannot be applied, as a reason and a sentence."""
 
     reason: ProblemReason
     message: str
 
 
 class ProblemLog:
-    """The problem of each source that has one; may be used by any thread."""
+    """The current problem of each source. Any thread may use it."""
 
     def __init__(self) -> None:
         self._by_source: dict[str, ResourceProblem] = {}
 
     def get(self, source: str) -> ResourceProblem | None:
-        """Return what cannot be done; None where all is as it says."""
+        """Return the problem of a source, or None."""
         return self._by_source.get(source)
 
     def report(self, source: str, problem: ResourceProblem) -> None:
-        """Note what cannot be done, and say it if that is news."""
+        """Record a problem, and log it if it is new."""
         if self._by_source.get(source) != problem:
             logger.warning("%s", problem.message)
         self._by_source[source] = problem
 
     def resolve(self, source: str) -> None:
-        """Note that all is done as it says."""
+        """Record that the source has no problem any more."""
         if self._by_source.pop(source, None) is not None:
-            logger.info("%s is followed again", source)
+            logger.info("%s has no problem any more", source)
 
     def forget(self, source: str) -> None:
-        """The source is gone, and its problem with it."""
+        """Drop the problem of a source that was removed."""
         self._by_source.pop(source, None)

@@ -1,17 +1,24 @@
-"""Where to listen and who is let in: values, each from the option, the environment, the config file or a default.
-
-Every error is one sentence that says what is wrong and where it was written.
-"""
+"""Where the control API listens and who is let in: each value from option, environment, config file or default."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from masterjob.config.documents import FieldLocator, raise_if_unknown
+from masterjob.config.documents import FieldLocator
+from masterjob.config.fields import (
+    MAX_TEXT_LENGTH,
+    NOT_BLANK,
+    Field,
+    format_value,
+    one_of,
+    text,
+    whole_number,
+)
+from masterjob.config.settings import Parameter, Setting, resolve_parameters
 from masterjob.errors import SettingError
 
 CONTROL_API_SECTION = "controlApi"
@@ -19,29 +26,28 @@ CONTROL_API_SECTION = "controlApi"
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 3000
+MAX_ALLOWED_HOSTS = 10_000
 
 
 class AuthMode(StrEnum):
     """Who is let in.
 
-    ``loopback``: whoever is on this machine, without a token; nobody else. ``token``: a file of tokens.
-    ``kubernetes``: the cluster's users, by its own rules. ``none``: everybody.
+    ``loopback``: everyone on this machine, without a token; no one else. ``token``: the tokens of a file.
+    ``kubernetes``: the users of the cluster, by its own rules. ``none``: everyone.
     """
 
     LOOPBACK = "loopback"
-    TOKEN = "token"  # noqa: S105 - the name of a way, not a secret
+    TOKEN = "token"  # noqa: S105 - the name of a mode, not a secret
     KUBERNETES = "kubernetes"
     NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class ListenConfig:
-    """Where the control API and the probes listen, and who is let in. Port 0 is any free one, None is off.
+    """Where the control API and the probes listen, and who is let in. Port 0 is any free port; None is off.
 
     Raises:
-        SettingError: what is said cannot be, or would let in everybody without saying so.
-
-    Source: design section 6.5.
+        SettingError: the values contradict each other, or would let everyone in without ``auth none``.
     """
 
     host: str = DEFAULT_HOST
@@ -51,10 +57,10 @@ class ListenConfig:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     probe_host: str = ""
-    """Where the probes listen; every address where this is empty, as a kubelet comes from another one."""
+    """The address for the probes; empty for all addresses, because a kubelet connects from another machine."""
     probe_port: int | None = None
     allowed_hosts: tuple[str, ...] = field(default=())
-    """Names, beside its addresses, under which browsers may call this host where no token is demanded."""
+    """Host names that browsers may use, besides the addresses of this host, if no token is required."""
 
     def __post_init__(self) -> None:
         if self.port is not None and self.auth is AuthMode.LOOPBACK and not is_loopback(self.host):
@@ -63,32 +69,18 @@ class ListenConfig:
                 "auth none (--auth)"
             )
         if (self.auth is AuthMode.TOKEN) != (self.tokens is not None):
-            raise SettingError("auth token and a file of tokens belong together (--auth token --tokens FILE)")
+            raise SettingError("auth token and a token file belong together (--auth token --tokens FILE)")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise SettingError("TLS needs both a certificate and its key (--tls-cert, --tls-key)")
 
 
-@lru_cache(maxsize=256)  # each request asks it of the same few
+@lru_cache(maxsize=256)  # each request checks the same few addresses
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach this address; a name but ``localhost`` may be anything."""
+    """Return whether only this machine can reach this address. Of all names only ``localhost`` counts."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
-
-
-class _Option(NamedTuple):
-    """One value: its names as argument and in the file, and who reads it. Its variable is made of the first."""
-
-    argument: str
-    config_key: str
-    parse: Callable[[Any], Any]
-
-    @property
-    def environment_variable(
-        self,
-    ) -> str:  # no MASTERJOB_PORT: a cluster sets that for any service named masterjob
-        return f"MASTERJOB_LISTEN_{self.argument.upper()}"
 
 
 def resolve_listen_config(
@@ -100,87 +92,57 @@ def resolve_listen_config(
 ) -> ListenConfig:
     """Return where to listen; for each value by itself option > environment > config file > default.
 
-    ``options`` goes by argument name, None meaning "not given", and ``describe_argument`` says what errors
-    call one.
-    ``section`` is what the config file says under `CONTROL_API_SECTION`, and ``locate`` names the line of one
-    of its fields.
+    ``options`` goes by argument name; None means "not given". ``describe_argument`` returns an argument's name for
+    errors. ``section`` is `CONTROL_API_SECTION` of the config file, and ``locate`` returns the place of a field.
 
     Raises:
-        SettingError: a value or a name is wrong.
+        SettingError: a value is not valid, or a name is not known.
     """
-    section_values = {} if section is None else section
-    for key in section_values:
-        raise_if_unknown(key, [each.config_key for each in _OPTIONS], locate((key,)))
-    values = {}
-    for each in _OPTIONS:
-        levels = (
-            (describe_argument(each.argument), options.get(each.argument)),
-            (
-                f"environment {each.environment_variable}",
-                environ.get(each.environment_variable, "").strip() or None,
-            ),
-            (
-                locate((each.config_key,)) if each.config_key in section_values else "",
-                section_values.get(each.config_key),
-            ),
-        )
-        level_value = next(((source, value) for source, value in levels if value is not None), None)
-        if level_value is not None:
-            values[each.argument] = _parse_option(each, *level_value)
+    arguments = {name: Setting(value, describe_argument(name)) for name, value in options.items()}
+    settings = resolve_parameters(_PARAMETERS, arguments, environ, Field(section, (), locate))
+    values: dict[str, Any] = {argument: setting.value for argument, setting in settings.items()}
     return ListenConfig(**values)
 
 
-def _parse_option(option: _Option, origin: str, value: object) -> Any:
-    try:
-        return option.parse(value)
-    except SettingError as error:
-        raise SettingError(f"{origin}: {error}") from None
+_parse_text = text(MAX_TEXT_LENGTH, NOT_BLANK)
 
 
-def _parse_text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise SettingError("this must be a text that is not empty")
-    return value.strip()
+def _parse_name(field: Field) -> str:
+    return _parse_text(field).strip()
 
 
-def _parse_path(value: object) -> Path:
-    return value if isinstance(value, Path) else Path(_parse_text(value))
+def _parse_path(field: Field) -> Path:
+    return field.value if isinstance(field.value, Path) else Path(_parse_name(field))
 
 
-def _parse_port(value: object) -> int | None:
-    if value is False or (isinstance(value, str) and value.lower() in ("off", "none", "false")):
+def _parse_port(field: Field) -> int | None:
+    if field.value is False or (isinstance(field.value, str) and field.value.lower() in ("off", "none", "false")):
         return None
     try:
-        number = int(str(value)) if not isinstance(value, bool) else -1
-    except ValueError:
-        number = -1
-    if not 0 <= number <= 65535:
-        raise SettingError(f"{str(value)[:64]!r} is no port: 0 to 65535, or off")
-    return number
+        return whole_number(0, 65535)(field)
+    except SettingError:
+        raise field.error(f"must be a port from 0 to 65535 or off, not {format_value(field.value)}") from None
 
 
-def _parse_auth_mode(value: object) -> AuthMode:
-    try:
-        return AuthMode(str(value).lower())
-    except ValueError:
-        raise SettingError(f"{str(value)[:64]!r} must be {', '.join(AuthMode)}") from None
+def _parse_names(field: Field) -> tuple[str, ...]:
+    names = field.value.split(",") if isinstance(field.value, str) else field.value
+    items = replace(field, value=names).items(MAX_ALLOWED_HOSTS, "[jobs.example.org, jobs.internal]")
+    return tuple(_parse_name(item).lower() for item in items)
 
 
-def _parse_names(value: object) -> tuple[str, ...]:
-    names = value.split(",") if isinstance(value, str) else value
-    if not isinstance(names, list | tuple):
-        raise SettingError("this must be a list of names")
-    return tuple(_parse_text(name).lower() for name in names)
+def _parameter(argument: str, config_key: str, parse: Callable[[Field], Any]) -> Parameter:
+    # not MASTERJOB_PORT: a cluster sets that for any service named masterjob
+    return Parameter(argument, (config_key,), (f"MASTERJOB_LISTEN_{argument.upper()}",), parse)
 
 
-_OPTIONS = (
-    _Option("host", "host", _parse_text),
-    _Option("port", "port", _parse_port),
-    _Option("auth", "auth", _parse_auth_mode),
-    _Option("tokens", "tokens", _parse_path),
-    _Option("tls_cert", "tlsCert", _parse_path),
-    _Option("tls_key", "tlsKey", _parse_path),
-    _Option("probe_host", "probeHost", _parse_text),
-    _Option("probe_port", "probePort", _parse_port),
-    _Option("allowed_hosts", "allowedHosts", _parse_names),
+_PARAMETERS = (
+    _parameter("host", "host", _parse_name),
+    _parameter("port", "port", _parse_port),
+    _parameter("auth", "auth", one_of(AuthMode, ignore_case=True)),
+    _parameter("tokens", "tokens", _parse_path),
+    _parameter("tls_cert", "tlsCert", _parse_path),
+    _parameter("tls_key", "tlsKey", _parse_path),
+    _parameter("probe_host", "probeHost", _parse_name),
+    _parameter("probe_port", "probePort", _parse_port),
+    _parameter("allowed_hosts", "allowedHosts", _parse_names),
 )

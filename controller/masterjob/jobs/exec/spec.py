@@ -1,4 +1,4 @@
-"""A command as the config file names it.
+"""A command as the config file has it.
 
 nightly: {exec: {command: [sh, -c, "make report"], environment: {LANG: C}, directory: /srv/report}}
 """
@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from masterjob.concurrency.thread_pool import ThreadPool
-from masterjob.config.fields import Field
+from masterjob.config.fields import MAX_TEXT_LENGTH, NOT_EMPTY, PRINTABLE, Field, text
 from masterjob.election.ports import Job
 from masterjob.jobs.exec.command import RESERVED_VARIABLES, ExecCommand
 from masterjob.jobs.exec.job import ExecJob
 
 MAX_ITEMS = 256
 
+_COMMAND_EXAMPLE = '[sh, -c, "make report"]'
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
+_argument = text(MAX_TEXT_LENGTH, PRINTABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +36,34 @@ class ExecSpec:
 
 
 def parse_spec(field: Field) -> ExecSpec:
-    """Return what stands in the config file.
+    """Return the spec that the config file has.
 
     Raises:
-        SettingError: something of it cannot be.
+        SettingError: a field is not valid.
     """
-    fields = field.fields(["command", "environment", "directory"], required=["command"])
-    items = fields["command"].items(MAX_ITEMS, '[sh, -c, "make report"]')
-    argv = (items[0].nonempty_text(), *(item.text() for item in items[1:]))
-    environment = _parse_environment(fields["environment"]) if "environment" in fields else {}
-    directory = fields["directory"].nonempty_text(4096) if "directory" in fields else None
-    return ExecSpec(ExecCommand(argv, environment, directory))
+    field.check_names(["command", "environment", "directory"])
+    return ExecSpec(
+        ExecCommand(
+            argv=field["command"].required(_parse_command),
+            environment=field["environment"].optional(_parse_environment, {}),
+            directory=field["directory"].optional(text(4096, NOT_EMPTY, PRINTABLE), None),
+        )
+    )
+
+
+def _parse_command(field: Field) -> tuple[str, ...]:
+    items = field.items(MAX_ITEMS, _COMMAND_EXAMPLE)
+    if not items:
+        raise field.error(f"must be a list such as {_COMMAND_EXAMPLE}")
+    program = items[0].required(text(MAX_TEXT_LENGTH, NOT_EMPTY, PRINTABLE))
+    return program, *(_argument(item) for item in items[1:])
 
 
 def _parse_environment(field: Field) -> Mapping[str, str]:
-    values = field.entries(MAX_ITEMS, "variables of the command")
-    for name, value in values.items():
+    variables = field.entries(MAX_ITEMS, "variables of the command")
+    for name, variable in variables.items():
         if not _VARIABLE.fullmatch(name):
-            raise value.error("is no name of a variable: it needs letters, digits and _")
+            raise variable.error("is not a valid variable name: use letters, digits and _")
         if name in RESERVED_VARIABLES:
-            raise value.error("cannot be set: it is what the command learns its term from")
-    return {name: value.text() for name, value in values.items()}
+            raise variable.error("cannot be set: it tells the command its term")
+    return {name: _argument(variable) for name, variable in variables.items()}

@@ -1,4 +1,4 @@
-"""The headers of hooks: text of the config file, or read from a file or the environment at each call."""
+"""The headers of hooks: text in the config file, or read from a file or the environment at each call."""
 
 import os
 import re
@@ -6,50 +6,48 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from masterjob.config.fields import Field
+from masterjob.config.fields import NOT_EMPTY, PRINTABLE, Field, TextRule, text
 from masterjob.jobs.http.hooks import HeaderReader
 from masterjob.jobs.http.request import HookFailed
 
 MAX_HEADERS, HEADER_LIMIT = 64, 8192
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
-_HEADER_VALUE = re.compile(r"[ -~\t\xa0-\xff]*")
+_HEADER_VALUE = TextRule(r"[ -~\t\xa0-\xff]*", "has a character that is not allowed in a header")
 _RESERVED_HEADERS = frozenset({"connection", "content-length", "content-type", "expect", "host", "te"})
 _RESERVED_HEADERS |= {"transfer-encoding", "upgrade", "user-agent", "x-fencing-token"}
 
 
 def parse_headers(field: Field) -> Mapping[str, HeaderReader]:
-    """Return what stands in the config file; nothing of it is read from elsewhere yet.
+    """Return the readers of the headers in the config file. No file or variable is read yet.
 
     Raises:
-        SettingError: one of them cannot be.
+        SettingError: a header is not valid.
     """
     entries = field.entries(MAX_HEADERS, "headers")
     if len({name.lower() for name in entries}) != len(entries):
-        raise field.error("has a header twice: capitals make no difference")
+        raise field.error("has a header twice: upper and lower case are the same")
     return {name: _parse_header(name, entry) for name, entry in entries.items()}
 
 
 def _parse_header(name: str, field: Field) -> HeaderReader:
     if not _HEADER_NAME.fullmatch(name):
-        raise field.error("is no name of a header")
+        raise field.error("is not a valid header name")
     if name.lower() in _RESERVED_HEADERS:
-        raise field.error("cannot be set: it is ours, or the connection's")
+        raise field.error("cannot be set: masterjob or the connection sets it")
     if isinstance(field.value, Mapping):
         fields = field.fields(["file", "environment"])
         if len(fields) != 1:
             raise field.error("must be text, or have exactly one of file, environment")
         [(source, key)] = fields.items()
-        return _ExternalHeader(name, source, key.nonempty_text(4096))
-    text = field.text(HEADER_LIMIT)
-    if not _HEADER_VALUE.fullmatch(text):
-        raise field.error("has a character that a header cannot have")
-    return lambda: text
+        return _ExternalHeader(name, source, text(4096, NOT_EMPTY, PRINTABLE)(key))
+    value = text(HEADER_LIMIT, _HEADER_VALUE)(field)
+    return lambda: value
 
 
 @dataclass(frozen=True, slots=True)
 class _ExternalHeader:
-    """A header's value that is read anew for each call, and shown nowhere."""
+    """A header's value that is read again for each call and never displayed."""
 
     name: str
     source: str
@@ -57,14 +55,14 @@ class _ExternalHeader:
 
     def __call__(self) -> str:
         try:
-            text = self._read().strip("\r\n")
+            value = self._read().strip("\r\n")
         except (OSError, ValueError, KeyError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not there, or not text"
+            reason = error.strerror if isinstance(error, OSError) else "it does not exist or is not text"
             raise HookFailed(f"header {self.name}: {self.source} {self.key}: {reason}", retryable=False) from None
-        if not _HEADER_VALUE.fullmatch(text) or len(text) > HEADER_LIMIT:
-            reason = f"it is longer than {HEADER_LIMIT} characters or has one that a header cannot have"
+        if not re.fullmatch(_HEADER_VALUE.pattern, value) or len(value) > HEADER_LIMIT:
+            reason = f"it is longer than {HEADER_LIMIT} characters or has one that is not allowed in a header"
             raise HookFailed(f"header {self.name}: {self.source} {self.key}: {reason}", retryable=False)
-        return text
+        return value
 
     def _read(self) -> str:
         if self.source == "environment":

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from masterjob.election.term import LiveTerm
 from masterjob.jobs.http.request import HookAttempt, HookFailed, HookRequest
+from masterjob.lock_status import format_timestamp
 
 INITIAL_BACKOFF, MAX_BACKOFF = 0.1, 2.0
 """Seconds between attempts: doubled each time, up to the second."""
@@ -80,7 +81,7 @@ class HookCall:
             "lockName": term.lock_name,
             "term": term.number,
             "event": event,
-            "deadline": deadline.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "deadline": format_timestamp(deadline, "milliseconds"),
         }
         standard_headers = {
             "Content-Type": "application/json",

@@ -1,15 +1,14 @@
-"""Hooks as the config file names them.
+"""Hooks as the config file has them.
 
 remote: {http: {start: https://host/start, stop: https://host/stop, timeout: 5s, retries: 3,
                 headers: {Authorization: {file: /run/secrets/token}, X-Team: {environment: TEAM}}}}
 """
 
-import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from masterjob.concurrency.thread_pool import ThreadPool
-from masterjob.config.fields import Field
+from masterjob.config.fields import Field, TextRule, duration, text, whole_number
 from masterjob.election.ports import Job
 from masterjob.jobs.http.headers import parse_headers
 from masterjob.jobs.http.hooks import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Hooks
@@ -17,7 +16,7 @@ from masterjob.jobs.http.job import HttpJob
 
 URL_LIMIT = 2048
 
-_URL = re.compile(r"[!-~]+")  # no white space, nothing but ASCII
+_ASCII_URL = TextRule(r"[!-~]+", "must be a URL such as https://host/path, in ASCII characters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,34 +35,35 @@ class HttpSpec:
 
 
 def parse_spec(field: Field) -> HttpSpec:
-    """Return what stands in the config file.
+    """Return the spec that the config file has.
 
     Raises:
-        SettingError: something of it cannot be.
+        SettingError: a field is not valid.
     """
-    fields = field.fields(["start", "stop", "headers", "timeout", "retries"], required=["start"])
-    start = _parse_url(fields["start"])
-    stop = _parse_url(fields["stop"]) if "stop" in fields else None
-    headers = parse_headers(fields["headers"]) if "headers" in fields else {}
-    timeout = fields["timeout"].duration(0.01, 300) if "timeout" in fields else DEFAULT_TIMEOUT
-    retries = fields["retries"].count(10) if "retries" in fields else DEFAULT_RETRIES
-    return HttpSpec(Hooks(start, stop, headers, timeout, retries))
+    field.check_names(["start", "stop", "headers", "timeout", "retries"])
+    return HttpSpec(
+        Hooks(
+            start=field["start"].required(_parse_url),
+            stop=field["stop"].optional(_parse_url, None),
+            headers=field["headers"].optional(parse_headers, {}),
+            timeout=field["timeout"].optional(duration(0.01, 300), DEFAULT_TIMEOUT),
+            retries=field["retries"].optional(whole_number(0, 10), DEFAULT_RETRIES),
+        )
+    )
 
 
 def _parse_url(field: Field) -> str:
-    """Return a URL that can be called; it is not repeated in an error, since it may hold a password."""
-    text = field.nonempty_text(URL_LIMIT)
+    """Return a URL that can be called. Errors do not repeat it: it may hold a password."""
+    url = text(URL_LIMIT, _ASCII_URL)(field)
     try:
-        parts = urlsplit(text)
+        parts = urlsplit(url)
         is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_valid = False
-    if not is_valid or not _URL.fullmatch(text):
-        raise field.error("must be a URL such as https://host/path, in ASCII characters")
+    if not is_valid:
+        raise field.error(_ASCII_URL.problem)
     if "@" in parts.netloc:
-        raise field.error(
-            "has a user or password: write them as a header Authorization, from a file or environment"
-        )
+        raise field.error("has a user or password: use a header Authorization, from a file or the environment")
     if parts.fragment:
-        raise field.error("has a fragment (#), which no service would get")
-    return text
+        raise field.error("has a fragment (#), which is not sent to the service")
+    return url

@@ -1,4 +1,4 @@
-"""A Python object as the config file or an installed package names it: ``package.module:object``.
+"""A Python object as the config file or an entry point names it: ``package.module:object``.
 
 cleaner: {python: {entry: "shop.jobs:cleaner"}}
 """
@@ -8,12 +8,14 @@ import re
 from dataclasses import dataclass
 
 from masterjob.concurrency.thread_pool import ThreadPool
-from masterjob.config.fields import Field
+from masterjob.config.fields import Field, TextRule, text
 from masterjob.election.ports import Job
 from masterjob.errors import SettingError
 from masterjob.jobs.python.job import MasterJob, PythonJob
 
-_ENTRY = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+_ENTRY = TextRule(
+    r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*", "must be of the form package.module:object"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class PythonSpec:
             raise SettingError(f"{self.location}: {self.entry:.200} {error}") from error.__cause__
 
     def _import_object(self) -> object:
-        if not _ENTRY.fullmatch(self.entry):
+        if not re.fullmatch(_ENTRY.pattern, self.entry):  # an entry point is not checked before
             raise SettingError("is not of the form package.module:object")
         name, _, path = self.entry.partition(":")
         try:
@@ -64,7 +66,7 @@ class PythonSpec:
             try:
                 found = getattr(found, attribute)
             except AttributeError:
-                raise SettingError(f"cannot be had: there is no {attribute} in {name}") from None
+                raise SettingError(f"cannot be imported: {name} has no {attribute}") from None
         return found
 
 
@@ -72,24 +74,22 @@ def _as_master_job(found: object) -> MasterJob:
     if isinstance(found, MasterJob):
         return found
     if isinstance(found, type):
-        raise SettingError("is a class: name an object of it")
+        raise SettingError("is a class: name an instance of it")
     start, stop = getattr(found, "start", None), getattr(found, "stop", None)
     if start is None:
-        raise SettingError("is no job: it has no start")
+        raise SettingError("is not a job: it has no start")
     try:
         return MasterJob(start, stop)
     except SettingError as error:
-        raise SettingError(f"is no job: {error}") from None
+        raise SettingError(f"is not a job: {error}") from None
 
 
 def parse_spec(field: Field) -> PythonSpec:
-    """Return what stands in the config file; nothing is imported yet.
+    """Return the spec that the config file has. Nothing is imported yet.
 
     Raises:
-        SettingError: it cannot be an entry.
+        SettingError: the entry is not valid.
     """
-    entry = field.fields(["entry"], required=["entry"])["entry"]
-    text = entry.nonempty_text(512)
-    if not _ENTRY.fullmatch(text):
-        raise entry.error("must be of the form package.module:object")
-    return PythonSpec(text, entry.location)
+    field.check_names(["entry"])
+    entry = field["entry"].required(text(512, _ENTRY))
+    return PythonSpec(entry, field["entry"].location)

@@ -18,6 +18,7 @@ from masterjob.election.values import HistoryEntry, TransitionKind
 from masterjob.kube.api.errors import ApiRefused, ApiUnavailable
 from masterjob.kube.informer.object import ObservedResource
 from masterjob.kube.status.conditions import ConditionReason, ConditionType, find_condition
+from masterjob.lock_status import format_timestamp
 
 logger = logging.getLogger("masterjob")
 
@@ -63,7 +64,7 @@ class KubeEvent:
             "reason": self.reason,
             "action": "Election",
             "note": self.note.encode()[:_NOTE_BYTE_LIMIT].decode(errors="ignore"),
-            "eventTime": now.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "eventTime": format_timestamp(now, "microseconds"),
             "reportingController": CONTROLLER,
             "reportingInstance": instance[:128],
         }

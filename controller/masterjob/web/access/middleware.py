@@ -20,7 +20,7 @@ from typing import Any
 
 from aiohttp import web
 
-from masterjob.errors import MasterJobError, SettingError, StoreUnavailable
+from masterjob.errors import InvalidValue, MasterJobError, StoreUnavailable
 from masterjob.web.access.auth import RequestRejected
 from masterjob.web.access.rate_limit import RateLimiter
 from masterjob.web.config import is_loopback
@@ -160,7 +160,7 @@ def _domain_error_response(domain_error: MasterJobError) -> web.Response:
         case StoreUnavailable():
             logger.warning("the control API got no answer from the database: %s", domain_error)
             return error_response(503, "the database did not answer: try again")
-    return error_response(400 if isinstance(domain_error, SettingError) else 409, str(domain_error))
+    return error_response(400 if isinstance(domain_error, InvalidValue) else 409, str(domain_error))
 
 
 def add_default_headers(response: web.StreamResponse) -> None:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from masterjob.config.documents import Document, FieldLocator, raise_if_unknown, read_document
+from masterjob.config.documents import read_document
+from masterjob.config.fields import MAX_TEXT_LENGTH, NOT_BLANK, Field, TextRule, text, timestamp
 from masterjob.errors import SettingError
 from masterjob.web.access.changes import file_fingerprint
 from masterjob.web.interfaces import Actor, Verb
@@ -27,8 +28,9 @@ logger = logging.getLogger("masterjob")
 MIN_TOKEN_LENGTH = 16
 """Characters that a token has at least."""
 
-_ENTRY_KEYS = ("name", "role", "token", "sha256", "expires")
 _MAX_TOKENS = 1_000
+_ROLE = TextRule(r"read|write", "must be read or write")
+_TOKEN = TextRule(rf"[ -~]{{{MIN_TOKEN_LENGTH},}}", f"must have at least {MIN_TOKEN_LENGTH} ASCII characters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,70 +92,49 @@ def read_tokens(path: Path) -> Sequence[Token]:
     """Read the file.
 
     Raises:
-        SettingError: it cannot be read, or says what cannot be; no token is repeated in the message.
+        SettingError: it cannot be read, or is not valid; the message repeats no token.
     """
     document = read_document(path, f"token file {path}")
-    entries = _token_entries(document)
-    tokens = [_parse_token(each, document.field_locator("tokens", number)) for number, each in enumerate(entries)]
+    root = Field(document.data, (), document.locate)
+    root.check_names(["tokens"])
+    entries = root["tokens"].required(
+        lambda field: field.items(_MAX_TOKENS, "[{name: ann, role: read, token: …}]")
+    )
+    tokens = [_parse_token(each) for each in entries]
     for number, each in enumerate(tokens):
         if any(each.digest == other.digest for other in tokens[:number]):
-            raise SettingError(f"{document.locate(('tokens', number))} has the token of another one")
+            raise entries[number].error("has the token of another entry")
     return tokens
 
 
-def _token_entries(document: Document) -> list[object]:
-    data = document.data()
-    if not isinstance(data, dict) or set(data) != {"tokens"} or not isinstance(data["tokens"], list):
-        raise SettingError(f"{document.locate()} must hold a list of tokens, and nothing else")
-    if len(data["tokens"]) > _MAX_TOKENS:
-        raise SettingError(f"{document.locate(('tokens',))} are more than {_MAX_TOKENS}")
-    return data["tokens"]
-
-
-def _parse_token(entry: object, locate: FieldLocator) -> Token:
-    if not isinstance(entry, dict):
-        raise SettingError(f"{locate(())} must hold name, role and token")
-    for key in entry:
-        raise_if_unknown(key, _ENTRY_KEYS, locate((key,)))
-    name, role = entry.get("name"), entry.get("role")
-    if not isinstance(name, str) or not name.strip() or len(name) > 200 or not name.isprintable():
-        raise SettingError(f"{locate(('name',))} must be a text of 1 to 200 characters")
-    if role not in ("read", "write"):
-        raise SettingError(f"{locate(('role',))} must be read or write")
+def _parse_token(entry: Field) -> Token:
+    given = entry.fields(["name", "role", "token", "sha256", "expires"])
+    if ("token" in given) == ("sha256" in given):
+        raise entry.error("must have either token or sha256")
     return Token(
-        _parse_digest(entry, locate), name.strip(), role == "write", _parse_expiry(entry.get("expires"), locate)
+        digest=_parse_digest(given["sha256"]) if "sha256" in given else _token_digest(given["token"]),
+        name=entry["name"].required(_parse_name),
+        can_write=entry["role"].required(text(MAX_TEXT_LENGTH, _ROLE)) == "write",
+        expires_at=entry["expires"].optional(timestamp, None),
     )
 
 
-def _parse_digest(entry: dict[str, object], locate: FieldLocator) -> bytes:
-    token, hexadecimal = entry.get("token"), entry.get("sha256")
-    if (token is None) == (hexadecimal is None):
-        raise SettingError(f"{locate(())} must have either token or sha256")
-    if hexadecimal is not None:
-        try:
-            digest = bytes.fromhex(str(hexadecimal))
-        except ValueError:
-            digest = b""
-        if len(digest) != hashlib.sha256().digest_size:
-            raise SettingError(f"{locate(('sha256',))} must be 64 hexadecimal digits")
-        return digest
-    if (
-        not isinstance(token, str)
-        or len(token) < MIN_TOKEN_LENGTH
-        or not token.isascii()
-        or not token.isprintable()
-    ):
-        raise SettingError(f"{locate(('token',))} must be a text of at least {MIN_TOKEN_LENGTH} plain characters")
-    return hashlib.sha256(token.encode()).digest()
+def _parse_name(field: Field) -> str:
+    name = text(200, NOT_BLANK)(field)
+    if not name.isprintable():
+        raise field.error("has a character that cannot be printed")
+    return name.strip()
 
 
-def _parse_expiry(value: object, locate: FieldLocator) -> datetime | None:
-    if value is None:
-        return None
+def _token_digest(field: Field) -> bytes:
+    return hashlib.sha256(text(MAX_TEXT_LENGTH, _TOKEN)(field).encode()).digest()
+
+
+def _parse_digest(field: Field) -> bytes:
     try:
-        expires_at = datetime.fromisoformat(str(value))
+        digest = bytes.fromhex(str(field.value))
     except ValueError:
-        expires_at = None
-    if expires_at is None or expires_at.tzinfo is None:
-        raise SettingError(f"{locate(('expires',))} must be a time like 2030-01-31T12:00:00Z")
-    return expires_at
+        digest = b""
+    if len(digest) != hashlib.sha256().digest_size:
+        raise field.error("must be 64 hexadecimal digits")
+    return digest

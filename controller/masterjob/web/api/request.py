@@ -1,11 +1,10 @@
-"""What a request asks for: its fields from a form, JSON or the query, all bounded; and who asks.
+"""A request and its fields, from a form, JSON or the query, all bounded.
 
-Fields that nobody knows are ignored, as the clients of the existing system may send some.
+Fields that are not known are ignored, because clients of the existing system may send some.
 """
 
 import asyncio
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,8 +13,8 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from masterjob.election.values import validate_lock_name
-from masterjob.errors import SettingError
+from masterjob.config.fields import NOT_BLANK, Field, TextRule, lock_name, text, whole_number
+from masterjob.errors import InvalidValue
 from masterjob.web.access.auth import Authorizer, RequestRejected
 from masterjob.web.interfaces import Actor, Verb
 
@@ -23,66 +22,59 @@ FORM_CONTENT_TYPE = "application/x-www-form-urlencoded"
 JSON_CONTENT_TYPE = "application/json"
 
 MAX_BODY_BYTES = 16 * 1024
-"""Bytes that a request may have."""
+"""The limit of a request's body, in bytes."""
 
 BODY_TIMEOUT = 10.0
-"""How long a request may take to arrive."""
+"""Seconds within which the body must arrive."""
 
 _MAX_FORM_FIELDS = 50
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_RFC3339 = TextRule(
+    r"(?a)\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)",
+    "must be a time in RFC 3339, such as 2030-01-31T12:00:00Z",
+)
 
 
-@dataclass(frozen=True, slots=True)
-class InvalidField:
-    """What is wrong with a field; it matters only where that is asked for."""
+BodyFields = Mapping[str, object]
+"""The values by name. A value that is not valid is an error only when it is read."""
 
-    message: str
-
-
-_DUPLICATE_FIELD = InvalidField("is given twice")
-
-BodyFields = Mapping[str, str | InvalidField]
+_GIVEN_TWICE = object()
 
 
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
-    """A request that was let in, and who sent it. What it says wrong is a `SettingError`, which becomes a 400."""
+    """A request that was let in, and its actor. A value that is not valid raises `InvalidValue`: status 400."""
 
     http_request: web.Request
     actor: Actor
     authorizer: Authorizer
 
     async def authorize(self, verb: Verb, lock_name: str | None = None) -> None:
-        """Go on only if the actor may do this."""
+        """Raise if the actor may not do this."""
         await self.authorizer.authorize(self.actor, verb, lock_name)
 
     @property
     def lock_name(self) -> str:
-        """The lock that the path names."""
-        return validate_lock_name(self.http_request.match_info["lockName"])
+        """The name of the lock in the path."""
+        return required_lock_name(self.http_request.match_info)
 
     def integer_parameter(self, name: str, default: int, minimum: int, maximum: int) -> int:
-        """Return a number of the query."""
-        text = self.query_parameter(name)
-        if text is None:
-            return default
-        if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or not minimum <= int(text) <= maximum:
-            raise SettingError(f"{name} must be a whole number from {minimum} to {maximum}")
-        return int(text)
+        """Return a whole number of the query."""
+        return self._query_field(name).optional(whole_number(minimum, maximum), default)
 
     def query_parameter(self, name: str) -> str | None:
         """Return a parameter of the query, if it is there."""
+        return self._query_field(name).optional(text(), None)
+
+    def _query_field(self, name: str) -> Field:
         values = self.http_request.query.getall(name, [])
-        if len(values) > 1:
-            raise SettingError(f"{name} {_DUPLICATE_FIELD.message}")
-        return values[0] if values else None
+        return _field(_index_by_name((name, value) for value in values), name)
 
     async def read_fields(self) -> BodyFields:
-        """Return what the body says, text by name.
+        """Return the values of the body by name.
 
         Raises:
-            RequestRejected: 408, 413 or 415, where it comes too slowly, is too large, or is neither a form nor
-            JSON.
+            RequestRejected: 408, 413 or 415: it arrives too slowly, is too large, or is neither a form nor JSON.
+            InvalidValue: it cannot be decoded.
         """
         content_type = self.http_request.content_type
         if content_type not in (FORM_CONTENT_TYPE, JSON_CONTENT_TYPE):
@@ -95,7 +87,7 @@ class ApiRequest:
         except TimeoutError:
             raise RequestRejected(408, f"the body did not arrive within {BODY_TIMEOUT:g} s") from None
         except UnicodeDecodeError:
-            raise SettingError("the body is not UTF-8") from None
+            raise InvalidValue("the body is not UTF-8") from None
         return _parse_form(body) if content_type == FORM_CONTENT_TYPE else _parse_json(body)
 
     async def _read_body(self) -> bytes:
@@ -107,76 +99,77 @@ class ApiRequest:
                 body += chunk
                 if len(body) > MAX_BODY_BYTES:
                     raise _body_too_large()
-        except (web.RequestPayloadError, ValueError, ConnectionError):  # the last: who sent it has gone away
-            raise SettingError("the body is broken") from None
+        except (web.RequestPayloadError, ValueError, ConnectionError):  # the last: the client has gone away
+            raise InvalidValue("the body is broken") from None
         return bytes(body)
 
 
 def _body_too_large() -> RequestRejected:
-    return RequestRejected(413, f"the body may have {MAX_BODY_BYTES // 1024} KiB")
+    return RequestRejected(413, f"the body has more than {MAX_BODY_BYTES // 1024} KiB")
 
 
-def _parse_form(text: str) -> BodyFields:
+def _parse_form(body: str) -> BodyFields:
     try:
-        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MAX_FORM_FIELDS)
+        pairs = parse_qsl(body, keep_blank_values=True, errors="strict", max_num_fields=_MAX_FORM_FIELDS)
     except UnicodeDecodeError:
-        raise SettingError("the form is not UTF-8") from None
+        raise InvalidValue("the form is not UTF-8") from None
     except ValueError:
-        raise SettingError(f"the form may have {_MAX_FORM_FIELDS} fields") from None
+        raise InvalidValue(f"the form has more than {_MAX_FORM_FIELDS} fields") from None
     return _index_by_name(pairs)
 
 
-def _parse_json(text: str) -> BodyFields:
+def _parse_json(body: str) -> BodyFields:
     try:
-        parsed: Any = json.loads(text, object_pairs_hook=tuple)  # a list is an array then, and a tuple an object
+        parsed: Any = json.loads(body, object_pairs_hook=tuple)  # a list is an array then, and a tuple an object
     except (ValueError, RecursionError):
-        raise SettingError("the body is not JSON") from None
+        raise InvalidValue("the body is not JSON") from None
     if not isinstance(parsed, tuple):
-        raise SettingError("the body must be a JSON object")
-    return _index_by_name(
-        (name, value if isinstance(value, str) else InvalidField("must be a text")) for name, value in parsed
-    )
+        raise InvalidValue("the body must be a JSON object")
+    return _index_by_name(parsed)
 
 
-def _index_by_name(pairs: Iterable[tuple[str, str | InvalidField]]) -> BodyFields:
-    fields: dict[str, str | InvalidField] = {}
+def _index_by_name(pairs: Iterable[tuple[str, object]]) -> BodyFields:
+    fields: dict[str, object] = {}
     for name, value in pairs:
-        fields[name] = _DUPLICATE_FIELD if name in fields else value
+        fields[name] = _GIVEN_TWICE if name in fields else value
     return fields
 
 
+def _field(fields: BodyFields, name: str) -> Field:
+    field = Field(fields.get(name), (name,), error_type=InvalidValue)
+    if field.value is _GIVEN_TWICE:
+        raise field.error("is given twice")
+    return field
+
+
 def required_text(fields: BodyFields, name: str) -> str:
-    """Return a field that has to be there.
+    """Return a text of the body that is not blank.
 
     Raises:
-        SettingError: it is missing, empty, or no text.
+        InvalidValue: it is missing, blank or not text.
     """
-    value = fields.get(name)
-    if isinstance(value, InvalidField):
-        raise SettingError(f"{name} {value.message}")
-    if value is None or not value.strip():
-        raise SettingError(f"{name} is missing: it must be a text that is not empty")
-    return value
+    return _field(fields, name).required(text(MAX_BODY_BYTES, NOT_BLANK))
 
 
 def required_lock_name(fields: BodyFields) -> str:
     """Return the lock that the body names."""
-    return validate_lock_name(required_text(fields, "lockName"))
+    return _field(fields, "lockName").required(lock_name)
 
 
 def optional_until(fields: BodyFields) -> datetime | None:
-    """Return when a disable ends by itself, if it does.
+    """Return the end of a disable, if it has one.
 
     Raises:
-        SettingError: it is no time in RFC 3339.
+        InvalidValue: it is not a time in RFC 3339.
     """
-    if not fields.get("until", ""):
+    if fields.get("until", "") == "":
         return None
-    text = required_text(fields, "until")
+    return _field(fields, "until").required(_parse_until)
+
+
+def _parse_until(field: Field) -> datetime:
+    written = text(MAX_BODY_BYTES, _RFC3339)(field).upper()
     try:
-        until = datetime.fromisoformat(text.upper()).astimezone(UTC) if _RFC3339.fullmatch(text) else None
-    except (ValueError, OverflowError):  # as on the 32nd, or at the end of time elsewhere
-        until = None
-    if until is None:
-        raise SettingError("until must be a time in RFC 3339, like 2030-01-31T12:00:00Z")
-    return until
+        return datetime.fromisoformat(written).astimezone(UTC)
+    except (ValueError, OverflowError):  # such as the 32nd, or the end of time elsewhere
+        raise field.error(_RFC3339.problem) from None
