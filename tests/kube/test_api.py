@@ -1,4 +1,4 @@
-"""What the API server is asked, and what its answers mean, on a stub that does wrong; and where it is."""
+"""Requests to a faulty stub of the API server, the errors that follow, and how the config is found."""
 
 import base64
 import threading
@@ -26,7 +26,7 @@ def stub() -> Iterator[StubApiServer]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The files of a service account."""
+    """A folder with the files of a service account."""
     (tmp_path / "token").write_text("first\n")
     (tmp_path / "ca.crt").write_text("an authority\n")
     (tmp_path / "namespace").write_text("home")
@@ -113,13 +113,13 @@ def test_a_status_for_another_version_is_not_written(stub: StubApiServer, api: K
         api.patch_status("default", "a", version, {"term": 1})
 
 
-# --- what may go wrong
+# --- errors
 
 
 @pytest.mark.parametrize("status", [401, 408, 429, 500, 503, 504])
 def test_an_answer_that_decides_nothing_is_unavailable(stub: StubApiServer, api: KubeApi, status: int) -> None:
     stub.fail_next("LIST", respond_with(status, "not now"))
-    with pytest.raises(ApiUnavailable, match=f"the API server says: not now \\({status}\\)") as caught:
+    with pytest.raises(ApiUnavailable, match=f"the API server answered: not now \\({status}\\)") as caught:
         api.list(None)
     assert caught.value.retry_after is None
 
@@ -134,14 +134,14 @@ def test_the_retry_after_header_is_kept(stub: StubApiServer, api: KubeApi) -> No
 @pytest.mark.parametrize("status", [400, 403, 422])
 def test_a_refusal_has_its_status_and_message(stub: StubApiServer, api: KubeApi, status: int) -> None:
     stub.fail_next("PATCH", respond_with(status, "you may not"))
-    with pytest.raises(ApiRefused, match="the API server says: you may not") as caught:
+    with pytest.raises(ApiRefused, match="the API server answered: you may not") as caught:
         api.patch_status("default", "a", "1", {})
     assert caught.value.status == status
 
 
 def test_a_connection_that_breaks_is_unavailable(stub: StubApiServer, api: KubeApi) -> None:
     stub.fail_next("LIST", reset)
-    with pytest.raises(ApiUnavailable, match=rf"{stub.url} gives no answer"):
+    with pytest.raises(ApiUnavailable, match=rf"{stub.url} does not answer"):
         api.list(None)
     stub.stop()
     with pytest.raises(ApiUnavailable, match="refused"):
@@ -176,7 +176,7 @@ def test_a_thread_that_waits_for_an_answer_can_be_cancelled(stub: StubApiServer,
         except ApiUnavailable as error:
             caught.append(error)
 
-    api.list(None)  # so that the connection is not a new one
+    api.list(None)  # the next request reuses this connection
     stub.fail_next("LIST", hang)
     thread = threading.Thread(target=list_objects)
     thread.start()
@@ -231,7 +231,7 @@ def test_the_clusters_rights_decide_who_may_do_what(stub: StubApiServer, api: Ku
     assert not api.subject_access_review(ann, "patch", "default", "report", "status")
 
 
-# --- the way there
+# --- configuration
 
 
 def test_a_token_that_the_kubelet_replaces_is_read_again(stub: StubApiServer, api: KubeApi, folder: Path) -> None:
@@ -298,13 +298,14 @@ def test_everybody_in_a_cluster_has_the_same_cluster_id(folder: Path, tmp_path: 
     here, without_ca = config_module.load_kubeconfig(str(path)), config_module.load_kubeconfig(str(path), "there")
     assert config_module.load_service_account("https://10.0.0.1", folder).cluster_id == here.cluster_id
     assert len(here.cluster_id) == 12
-    assert without_ca.cluster_id == ""  # it names no authority: only people can say which cluster it is
+    assert without_ca.cluster_id == ""  # without a certificate authority, the cluster is not identified
 
 
 def test_a_missing_config_is_reported_in_a_sentence(tmp_path: Path) -> None:
     missing = tmp_path / "config"
     with pytest.raises(
-        SettingError, match=r"no cluster is named and this is no pod: kubeconfig .* does not exist"
+        SettingError,
+        match=r"no cluster is given, and this process does not run in a pod: kubeconfig .* does not exist",
     ):
         config_module.load_config(None, None, {"KUBECONFIG": str(missing)}, tmp_path)
     with pytest.raises(SettingError, match=r"^kubeconfig .* does not exist"):

@@ -1,4 +1,4 @@
-"""The status that follows from what the database has and from what this instance does."""
+"""The status computed from the database and from the job of this instance."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from masterjob.kube.informer.object import ObservedResource
-from masterjob.kube.status.build import build_status, can_report, is_database_behind, is_left_to_master
+from masterjob.kube.status.build import build_status
 from masterjob.kube.status.conditions import (
     ALLOWED_REASONS,
     Condition,
@@ -16,7 +16,8 @@ from masterjob.kube.status.conditions import (
     find_condition,
 )
 from masterjob.kube.status.event_recorder import events_for_status
-from masterjob.kube.status.inputs import JobPhase, JobState, StatusInputs, StatusProblem
+from masterjob.kube.status.inputs import StatusInputs, StatusProblem
+from masterjob.kube.status.job_tracker import JobPhase, JobState
 from masterjob.lock_status import DisabledStatus, LockStatus, MasterStatus
 from masterjob.resource.masterjob import ObjectMeta, Resource
 
@@ -85,7 +86,7 @@ def test_an_elected_lock_is_ready_and_names_its_master() -> None:
     assert status_and_reason(ELECTED, ConditionType.RECONCILING) == ("absent", "absent")
 
 
-def test_a_vacant_lock_is_not_ready_and_on_its_way() -> None:
+def test_a_vacant_lock_is_not_ready_and_reconciling() -> None:
     assert status_and_reason(VACANT, ConditionType.READY) == ("False", "Vacant")
     assert status_and_reason(VACANT, ConditionType.ELECTED) == ("False", "Vacant")
     assert status_and_reason(VACANT, ConditionType.JOB_RUNNING) == ("False", "NotElected")
@@ -149,7 +150,7 @@ def test_a_silent_master_is_reported_without_numbers_that_change() -> None:
     assert build_status(silent, NOW) == build_status(later, NOW)
 
 
-def test_of_the_job_of_a_silent_master_nobody_knows_more_than_that() -> None:
+def test_the_job_of_a_silent_master_is_unknown() -> None:
     before = build_status(ELECTED, NOW)
     silent = StatusInputs(observed(before), lock(replace(MASTER, alive=False)))
     assert find_condition(before, ConditionType.JOB_RUNNING)["status"] == "True"
@@ -186,7 +187,7 @@ def test_the_time_of_a_condition_stays_while_its_status_does() -> None:
     assert times["Enabled"] == "2026-01-01T12:00:00Z"
 
 
-def test_nothing_new_changes_nothing() -> None:
+def test_the_same_inputs_give_the_same_status() -> None:
     for inputs in (VACANT, ELECTED, DISABLED):
         status = build_status(inputs, THEN)
         unchanged = replace(inputs, observed=replace(inputs.observed, status=status))
@@ -210,7 +211,7 @@ def test_a_conflict_is_stalled_and_reports_nothing_of_the_others_lock() -> None:
     assert status_and_reason(inputs, ConditionType.ELECTED) == ("False", "Conflict")
     assert "master" not in status
     assert status["term"] == 0
-    assert status["observedGeneration"] == 1  # it is answered: tools that wait see that it has failed
+    assert status["observedGeneration"] == 1  # so that tools that wait see the failure
 
 
 def test_an_invalid_resource_has_its_reason_while_its_job_runs_on() -> None:
@@ -220,7 +221,7 @@ def test_an_invalid_resource_has_its_reason_while_its_job_runs_on() -> None:
     assert status_and_reason(inputs, ConditionType.JOB_RUNNING) == ("True", "Running")
 
 
-def test_a_job_that_this_pod_does_not_know_counts_only_where_nobody_is_master() -> None:
+def test_a_job_that_this_pod_does_not_know_counts_only_if_there_is_no_master() -> None:
     problem = StatusProblem(ConditionReason.UNKNOWN_JOB, "no job 'x' is known here")
     assert status_and_reason(replace(VACANT, problem=problem), ConditionType.READY) == ("False", "UnknownJob")
     assert status_and_reason(StatusInputs(observed(), lock(MASTER), problem=problem), ConditionType.READY) == (
@@ -237,7 +238,7 @@ def test_without_the_database_the_master_that_stopped_reports_it() -> None:
     before = build_status(ELECTED, THEN)
     inputs = StatusInputs(observed(before), None, "no answer", job_state=JobState(5, JobPhase.STOPPED))
     status = build_status(inputs, NOW)
-    assert can_report(inputs)
+    assert inputs.is_reportable
     assert status_and_reason(inputs, ConditionType.READY) == ("Unknown", "DatabaseUnavailable")
     assert status_and_reason(inputs, ConditionType.JOB_RUNNING) == ("False", "NotElected")
     assert "master" not in status
@@ -247,8 +248,8 @@ def test_without_the_database_the_master_that_stopped_reports_it() -> None:
 
 def test_an_instance_that_alone_lost_the_database_reports_it_only_if_there_is_no_status_yet() -> None:
     for before in (build_status(ELECTED, THEN), build_status(VACANT, THEN), build_status(DISABLED, THEN)):
-        assert not can_report(StatusInputs(observed(before), None, "no answer"))
-    assert can_report(StatusInputs(observed(), None, "no answer"))
+        assert not StatusInputs(observed(before), None, "no answer").is_reportable
+    assert StatusInputs(observed(), None, "no answer").is_reportable
 
 
 def test_the_error_of_the_database_driver_is_not_published() -> None:
@@ -258,19 +259,19 @@ def test_the_error_of_the_database_driver_is_not_published() -> None:
 
 
 def test_a_database_with_a_lower_term_is_behind() -> None:
-    assert is_database_behind(StatusInputs(observed(build_status(ELECTED, THEN)), lock(term=4)))
-    assert is_database_behind(StatusInputs(observed(build_status(ELECTED, THEN)), None))
-    assert not is_database_behind(StatusInputs(observed(build_status(ELECTED, THEN)), lock(term=5)))
-    assert not is_database_behind(StatusInputs(observed(build_status(ELECTED, THEN)), None, "no answer"))
+    assert StatusInputs(observed(build_status(ELECTED, THEN)), lock(term=4)).is_database_behind
+    assert StatusInputs(observed(build_status(ELECTED, THEN)), None).is_database_behind
+    assert not StatusInputs(observed(build_status(ELECTED, THEN)), lock(term=5)).is_database_behind
+    assert not StatusInputs(observed(build_status(ELECTED, THEN)), None, "no answer").is_database_behind
 
 
 def test_an_election_is_left_to_the_new_master_to_report_for_a_moment() -> None:
     another = StatusInputs(observed(), lock(MASTER))
-    assert is_left_to_master(another, THEN + timedelta(seconds=1))
-    assert not is_left_to_master(another, NOW)
-    assert not is_left_to_master(another, THEN - timedelta(hours=1)), "our clock is slow, and nothing is known"
-    assert not is_left_to_master(ELECTED, THEN)
-    assert not is_left_to_master(VACANT, THEN)
+    assert another.is_left_to_master(THEN + timedelta(seconds=1))
+    assert not another.is_left_to_master(NOW)
+    assert not another.is_left_to_master(THEN - timedelta(hours=1)), "our clock is slow, and nothing is known"
+    assert not ELECTED.is_left_to_master(THEN)
+    assert not VACANT.is_left_to_master(THEN)
 
 
 def test_a_generation_is_observed_once_its_switch_is_in_the_database() -> None:
@@ -287,7 +288,7 @@ def test_a_generation_is_observed_once_its_switch_is_in_the_database() -> None:
     assert observed_generation(applied_generation=0, previous_generation=3) == 3
 
 
-def test_a_disable_that_the_database_does_not_have_is_no_good_state() -> None:
+def test_a_disable_that_the_database_does_not_have_is_not_ready() -> None:
     pending = StatusInputs(observed(enabled=False), lock(MASTER), job_state=JobState(5, JobPhase.RUNNING))
     assert pending.is_disable_pending
     assert status_and_reason(pending, ConditionType.READY) == ("False", "Stopping")
@@ -297,14 +298,14 @@ def test_a_disable_that_the_database_does_not_have_is_no_good_state() -> None:
     assert not ELECTED.is_disable_pending
 
 
-def test_a_disable_is_an_event_once_the_database_has_it_whatever_the_status_was() -> None:
+def test_a_disable_is_an_event_once_the_database_has_it() -> None:
     pending = StatusInputs(observed(enabled=False), lock(MASTER), job_state=JobState(5, JobPhase.RUNNING))
     (event,) = events_for_status(observed(build_status(pending, THEN)), build_status(DISABLED, NOW))
     assert event.reason == "Disabled"
     assert events_for_status(observed(build_status(DISABLED, THEN)), build_status(DISABLED, NOW)) == []
 
 
-def test_a_reason_of_another_version_is_left_behind() -> None:
+def test_a_reason_of_another_version_is_not_kept() -> None:
     before = build_status(ELECTED, NOW)
     for condition in before["conditions"]:
         condition["reason"] = "Rehearsing"
@@ -324,6 +325,6 @@ def test_a_job_whose_start_failed_elsewhere_is_not_unknown() -> None:
 
 
 def test_every_condition_has_a_closed_list_of_reasons() -> None:
-    with pytest.raises(ValueError, match="Conflict is no reason of JobRunning"):
+    with pytest.raises(ValueError, match="Conflict is not a reason of JobRunning"):
         Condition(ConditionType.JOB_RUNNING, "True", ConditionReason.CONFLICT, "")
     assert set(ALLOWED_REASONS) == set(ConditionType)

@@ -1,6 +1,7 @@
-"""The status writer: only what differs, by whoever knows it, and an API server that fails delays nobody else."""
+"""The status writer: it writes only what differs, and an API server that fails delays nothing else."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -16,8 +17,8 @@ from masterjob.errors import StoreUnavailable
 from masterjob.kube.api.errors import ApiConflict, ApiRefused, ApiUnavailable
 from masterjob.kube.informer.object import ObservedResource
 from masterjob.kube.status import reconciler
-from masterjob.kube.status.reconciler import ControllerState, StatusTimings
-from masterjob.kube.status.writer import StatusWriter
+from masterjob.kube.status.reconciler import ControllerState
+from masterjob.kube.status.writer import StatusTimings, StatusWriter
 from masterjob.lock_status import DisabledStatus, LockStatus, MasterStatus
 from tests.kube.test_build import observed
 from tests.library.conftest import wait_until
@@ -29,11 +30,11 @@ TERM = Term("JOB", 5)
 
 @dataclass
 class FakeServer:
-    """One resource at an API server, and the picture that an instance has of it."""
+    """One resource at an API server, and the informer of an instance."""
 
     current: ObservedResource = field(default_factory=observed)
     cached: ObservedResource | None = None
-    """What the picture has, where that is older."""
+    """The cached resource, if it is older."""
     written: list[Mapping[str, Any]] = field(default_factory=list)
     events: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     failures: list[Exception] = field(default_factory=list)
@@ -49,7 +50,7 @@ class FakeServer:
         if self.failures:
             raise self.failures.pop(0)
         if resource_version != self.current.resource_version:
-            raise ApiConflict("somebody was faster")
+            raise ApiConflict("the object has changed")
         self.written.append(status)
         self.current = replace(self.current, status=status, resource_version=f"{int(resource_version) + 1}")
         return {"resourceVersion": self.current.resource_version}
@@ -74,7 +75,7 @@ class FakeServer:
 
 @dataclass
 class FakeDatabase:
-    """What the database has of the lock, or that it is silent."""
+    """The lock in the database, which may be down."""
 
     lock: LockStatus = field(
         default_factory=lambda: LockStatus("JOB", enabled=True, disabled=None, master=None, term=0)
@@ -98,7 +99,7 @@ TIMINGS = StatusTimings(
     min_backoff=0.01,
     max_backoff=0.02,
 )
-"""A whole story takes a moment."""
+"""So that tests are fast."""
 
 
 @dataclass
@@ -108,7 +109,14 @@ class StatusWriterHarness:
 
     def __post_init__(self) -> None:
         self.requeued: list[str] = []
-        self.writer = StatusWriter(self.server, self.server, self.database.read, self, "pod-a", TIMINGS)
+        self.outcomes: Counter[str] = Counter()
+        server: Any = self.server  # stands in for the API client and for the informer
+        self.writer = StatusWriter(
+            server, server, self.database.read, self, "pod-a", on_outcome=self.count_outcome, timings=TIMINGS
+        )
+
+    def count_outcome(self, outcome: str) -> None:
+        self.outcomes[outcome] += 1
 
     def state_of(self, _: ObservedResource) -> ControllerState:
         return ControllerState(None, None, applied_generation=1)
@@ -149,13 +157,13 @@ def test_an_election_is_one_write_and_one_event(harness: StatusWriterHarness) ->
     assert next(iter(harness.server.events.values()))["note"] == "pod-a became master of JOB"
 
 
-def test_what_is_as_it_was_is_not_written(harness: StatusWriterHarness) -> None:
+def test_an_unchanged_status_is_not_written(harness: StatusWriterHarness) -> None:
     harness.elect()
     wait_until(lambda: harness.ready_reason() == "Elected")
     for _ in range(3):
         harness.writer.enqueue_all()
-        before = harness.writer.outcome_counts["unchanged"]
-        wait_until(lambda before=before: harness.writer.outcome_counts["unchanged"] > before)  # type: ignore[misc]
+        before = harness.outcomes["unchanged"]
+        wait_until(lambda before=before: harness.outcomes["unchanged"] > before)  # type: ignore[misc]
     assert len(harness.server.written) == 1
 
 
@@ -181,19 +189,19 @@ def test_a_conflicting_writer_checks_again_and_keeps_a_status_that_is_right(harn
     other.writer.close(5.0)
     harness.server.current = other.server.current
     harness.writer.enqueue("JOB")
-    wait_until(lambda: harness.writer.outcome_counts["unchanged"] == 1)
-    assert harness.writer.outcome_counts["overtaken"] == 1
+    wait_until(lambda: harness.outcomes["unchanged"] == 1)
+    assert harness.outcomes["overtaken"] == 1
     assert harness.server.written == []
 
 
 @pytest.mark.parametrize("failure", [ApiUnavailable("refused"), ApiUnavailable("slow down", retry_after=0.01)])
-def test_what_an_api_server_did_not_accept_is_written_once_it_is_back(
+def test_a_failed_write_is_retried_once_the_api_server_is_back(
     harness: StatusWriterHarness, failure: Exception
 ) -> None:
     harness.server.failures = [failure, failure, failure]
     harness.elect()
     wait_until(lambda: harness.ready_reason() == "Elected" and harness.server.event_reasons() == ["Elected"])
-    assert harness.writer.outcome_counts["unavailable"] == 3
+    assert harness.outcomes["unavailable"] == 3
 
 
 def test_a_refused_status_is_logged_once_and_written_once_allowed(
@@ -202,7 +210,7 @@ def test_a_refused_status_is_logged_once_and_written_once_allowed(
     harness.server.failures = [ApiRefused(403, "no"), ApiRefused(403, "no")]
     harness.elect()
     wait_until(lambda: harness.ready_reason() == "Elected" and harness.server.event_reasons() == ["Elected"])
-    assert harness.writer.outcome_counts["refused"] == 2
+    assert harness.outcomes["refused"] == 2
     assert [record.message for record in caplog.records] == [
         "the status of MasterJob ns/job cannot be written: no"
     ]
@@ -233,7 +241,7 @@ def test_the_status_of_an_election_elsewhere_is_left_to_its_master(
     wait_until(lambda: harness.ready_reason() == "Elected")
 
 
-def test_the_same_transition_is_one_event_whoever_records_it(harness: StatusWriterHarness) -> None:
+def test_the_same_transition_is_one_event(harness: StatusWriterHarness) -> None:
     entry = HistoryEntry("JOB", 5, TransitionKind.EVICTED, "pod-b was evicted")
     harness.publish_step(Tick(), RecordTransition(entry))
     harness.publish_step(Tick(), RecordTransition(entry))
@@ -248,7 +256,7 @@ def test_closing_writes_pending_statuses() -> None:
     assert harness.ready_reason() == "Elected"
 
 
-def test_the_end_does_not_wait_for_an_api_server_that_is_gone() -> None:
+def test_the_end_does_not_wait_for_an_api_server_that_is_down() -> None:
     harness = StatusWriterHarness()
     harness.server.failures = [ApiUnavailable("refused")] * 100
     harness.writer.start()
@@ -257,7 +265,7 @@ def test_the_end_does_not_wait_for_an_api_server_that_is_gone() -> None:
     assert harness.server.patch_count <= 3
 
 
-def test_a_slow_api_server_holds_up_no_step_of_the_election(harness: StatusWriterHarness) -> None:
+def test_a_slow_api_server_does_not_delay_the_election(harness: StatusWriterHarness) -> None:
     go_on, hangs = threading.Event(), threading.Event()
     real_patch: Callable[..., Any] = harness.server.patch_status
 
@@ -275,7 +283,7 @@ def test_a_slow_api_server_holds_up_no_step_of_the_election(harness: StatusWrite
     wait_until(lambda: harness.ready_reason() == "Elected")
 
 
-def test_an_object_that_cannot_be_written_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_object_that_cannot_be_written_delays_no_other(caplog: pytest.LogCaptureFixture) -> None:
     bad, good = FakeServer(), StatusWriterHarness()
     bad.current = replace(bad.current, uid="bad", name="bad")
     real_patch, real_by_lock = good.server.patch_status, good.server.by_lock
@@ -293,7 +301,7 @@ def test_an_object_that_cannot_be_written_holds_up_no_other(caplog: pytest.LogCa
     good.writer.close(5.0)
 
 
-def test_a_defect_with_one_object_is_logged_and_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_defect_with_one_object_is_logged_and_delays_no_other(caplog: pytest.LogCaptureFixture) -> None:
     harness = StatusWriterHarness()
     odd = replace(harness.server.current, name="odd", status={"conditions": [None]})
     real_by_lock = harness.server.by_lock
@@ -347,7 +355,7 @@ def test_a_long_note_of_any_script_fits_into_an_event(harness: StatusWriterHarne
     assert len(next(iter(harness.server.events.values()))["note"].encode()) <= 1_000
 
 
-def test_an_event_that_never_gets_an_answer_is_given_up_and_holds_up_no_status(
+def test_an_event_that_never_gets_an_answer_is_dropped_and_delays_no_status(
     harness: StatusWriterHarness,
 ) -> None:
     def unanswered(namespace: str, body: Mapping[str, Any]) -> bool:
