@@ -11,9 +11,8 @@ import pytest
 
 from masterjob.concurrency import thread_pool
 from masterjob.concurrency.thread_pool import ThreadPool
-from masterjob.jobs.python.job import PythonJob
 from masterjob.jobs.python.loops import shared_loop
-from tests.jobs.fixtures import WAIT_TIMEOUT
+from tests.jobs.fixtures import WAIT_TIMEOUT, python_job
 
 
 class LimitedThreads:
@@ -129,7 +128,7 @@ def test_a_thread_is_kept_idle_beside_those_that_are_busy() -> None:
 
 def test_a_job_has_its_thread_before_it_needs_it() -> None:
     pool = CountingThreadPool("pool-early", idle_timeout=60.0)
-    PythonJob(shared_loop, None, pool, None)
+    python_job(shared_loop, None, pool)
     assert pool.threads_started == 1
 
 
@@ -198,7 +197,7 @@ AT_EXIT = """
     from masterjob.election.term import LiveTerm
     from masterjob.election.values import Term
     from masterjob.concurrency.thread_pool import ThreadPool
-    from masterjob.jobs.python.job import PythonJob
+    from masterjob.jobs.python.job import CallableSpec, MasterJob
 
     class Report:
         def __init__(self): self.begun, self.over = threading.Event(), threading.Event()
@@ -222,7 +221,7 @@ AT_EXIT = """
     async def stop_on_a_loop():
         stop()
 
-    job = PythonJob({start}, {stop}, ThreadPool(), None)
+    job = CallableSpec(MasterJob({start}, {stop})).create_job(ThreadPool(), 1.0)
     job.start(LiveTerm(Term("lock", 1), lambda: 60.0, None), report)
     running.wait(20)
 

@@ -5,8 +5,10 @@ import threading
 from collections.abc import Callable
 
 from masterjob.concurrency.thread_pool import ThreadPool
+from masterjob.election.ports import Job
 from masterjob.election.term import LiveTerm
 from masterjob.election.values import Term
+from masterjob.jobs.python.job import CallableSpec, MasterJob
 
 WAIT_TIMEOUT = 20.0  # seconds that a test waits for what must come; nothing here waits for what must not
 
@@ -16,6 +18,15 @@ def live_term(trust: float = 60.0) -> LiveTerm:
         raise AssertionError("nobody guards here")
 
     return LiveTerm(Term("the lock", 7), lambda: trust, refuse_guard)
+
+
+def python_job(
+    start: Callable[..., object],
+    stop: Callable[..., object] | None,
+    pool: ThreadPool,
+    loop: asyncio.AbstractEventLoop | None = None,
+) -> Job:
+    return CallableSpec(MasterJob(start, stop), loop).create_job(pool, 1.0)
 
 
 class RecordingReport:

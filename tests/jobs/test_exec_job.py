@@ -11,10 +11,10 @@ from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.election.ports import Job
 from masterjob.jobs.exec import run as exec_run
 from masterjob.jobs.exec.command import ExecCommand
-from masterjob.jobs.exec.job import ExecJob
 from masterjob.jobs.exec.run import CommandFailed
 from masterjob.jobs.exec.shim import LaunchRequest
 from masterjob.jobs.exec.shim_client import ShimClient
+from masterjob.jobs.exec.spec import ExecSpec
 from tests.jobs.fixtures import WAIT_TIMEOUT, ManualThreadPool, RecordingReport, live_term
 from tests.jobs.process_checks import LogCapture, ProcessPipe
 
@@ -24,14 +24,14 @@ LOOP_FOREVER = "while :; do sleep 0.1; done"  # short: a shell looks at its trap
 
 def start_job(
     *argv: str, stop_timeout: float = WAIT_TIMEOUT, directory: str | None = None
-) -> tuple[ExecJob, RecordingReport]:
-    job, report = ExecJob(ExecCommand(argv, {}, directory), POOL, stop_timeout), RecordingReport()
+) -> tuple[Job, RecordingReport]:
+    job, report = ExecSpec(ExecCommand(argv, {}, directory)).create_job(POOL, stop_timeout), RecordingReport()
     job.start(live_term(), report)
     return job, report
 
 
 def test_it_fits_the_port() -> None:
-    job: Job = ExecJob(ExecCommand(("true",)), ManualThreadPool(), 1.0)
+    job: Job = ExecSpec(ExecCommand(("true",))).create_job(ManualThreadPool(), 1.0)
     job.stop()
 
 
@@ -50,7 +50,7 @@ def test_it_learns_lock_term_and_lease_beside_our_environment_and_its_own(
     monkeypatch.setenv("CHANGED", "ours")
     words = "$MASTERJOB_LOCK_NAME|$MASTERJOB_TERM|$MASTERJOB_LEASE_ENDS|$OURS|$CHANGED|$(pwd -P)|$(cat)"
     command = ExecCommand(("sh", "-c", f'echo "{words}"'), {"CHANGED": "its own"}, str(tmp_path))
-    job, report = ExecJob(command, POOL, 1.0), RecordingReport()
+    job, report = ExecSpec(command).create_job(POOL, 1.0), RecordingReport()
     job.start(live_term(trust=12.5), report)
     log.wait_for("INFO", f"the lock: the lock|7|12.500|ours|its own|{tmp_path.resolve()}|")
     job.stop()
@@ -261,7 +261,7 @@ def test_a_command_that_is_held_still_can_be_stopped(process_pipe: ProcessPipe) 
 
 def test_a_stop_before_anything_was_started_starts_nothing() -> None:
     pool, report = ManualThreadPool(), RecordingReport()
-    job = ExecJob(ExecCommand(("false",)), pool, 1.0)
+    job = ExecSpec(ExecCommand(("false",))).create_job(pool, 1.0)
     job.start(live_term(), report)
     job.stop()
     assert report.events == ["stopped"]
@@ -271,7 +271,7 @@ def test_a_stop_before_anything_was_started_starts_nothing() -> None:
 
 def test_a_lost_term_starts_nothing() -> None:
     pool, report = ManualThreadPool(), RecordingReport()
-    job = ExecJob(ExecCommand(("false",)), pool, 1.0)
+    job = ExecSpec(ExecCommand(("false",))).create_job(pool, 1.0)
     job.start(live_term(trust=0.0), report)
     pool.run_all()
     job.stop()
@@ -298,7 +298,7 @@ def test_a_stop_while_the_shim_is_being_started_is_not_lost(
 
 
 def test_a_stop_right_after_the_launch_request_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
-    start_command, jobs = ShimClient.start_command, list[ExecJob]()
+    start_command, jobs = ShimClient.start_command, list[Job]()
 
     def start_then_stop(shim_client: ShimClient, request: LaunchRequest) -> None:
         start_command(shim_client, request)
@@ -306,7 +306,7 @@ def test_a_stop_right_after_the_launch_request_is_obeyed(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(ShimClient, "start_command", start_then_stop)
     pool, report = ManualThreadPool(), RecordingReport()
-    jobs.append(ExecJob(ExecCommand(("sleep", "600")), pool, WAIT_TIMEOUT))
+    jobs.append(ExecSpec(ExecCommand(("sleep", "600"))).create_job(pool, WAIT_TIMEOUT))
     jobs[0].start(live_term(), report)
     pool.run_all()
     assert report.events == ["stopped"]

@@ -13,7 +13,6 @@ from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.election.ports import Job
 from masterjob.jobs.http import hooks as hooks_module
 from masterjob.jobs.http.hooks import Hooks
-from masterjob.jobs.http.job import HttpJob
 from masterjob.jobs.http.request import BODY_LIMIT
 from masterjob.jobs.http.spec import HttpSpec
 from masterjob.jobs.registry import parse_jobs
@@ -42,8 +41,8 @@ def make_hooks(service: FakeService) -> Hooks:
 
 def start_job(
     hooks: Hooks, stop_timeout: float = WAIT_TIMEOUT, trust: float = 60.0
-) -> tuple[HttpJob, RecordingReport]:
-    job, report = HttpJob(hooks, POOL, stop_timeout), RecordingReport()
+) -> tuple[Job, RecordingReport]:
+    job, report = HttpSpec(hooks).create_job(POOL, stop_timeout), RecordingReport()
     job.start(live_term(trust), report)
     return job, report
 
@@ -58,7 +57,7 @@ def start_error(hooks: Hooks) -> str:
 
 
 def test_it_fits_the_port(service: FakeService) -> None:
-    job: Job = HttpJob(make_hooks(service), ManualThreadPool(), 1.0)
+    job: Job = HttpSpec(make_hooks(service)).create_job(ManualThreadPool(), 1.0)
     job.stop()
 
 
@@ -228,7 +227,7 @@ def test_without_a_stop_nothing_more_is_posted(service: FakeService) -> None:
 @pytest.mark.parametrize("trust", [0.0, 60.0])
 def test_a_run_that_has_not_begun_posts_nothing(service: FakeService, trust: float) -> None:
     pool, report = ManualThreadPool(), RecordingReport()
-    job = HttpJob(make_hooks(service), pool, 1.0)
+    job = HttpSpec(make_hooks(service)).create_job(pool, 1.0)
     job.start(live_term(trust), report)
     if trust:
         job.stop()

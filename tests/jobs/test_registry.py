@@ -8,15 +8,12 @@ from typing import Any
 
 import pytest
 
-from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.errors import SettingError
-from masterjob.jobs import entries
+from masterjob.jobs import registry
 from masterjob.jobs.exec.command import ExecCommand
-from masterjob.jobs.exec.job import ExecJob
 from masterjob.jobs.exec.spec import ExecSpec
-from masterjob.jobs.http.job import HttpJob
 from masterjob.jobs.http.spec import HttpSpec
-from masterjob.jobs.python.job import PythonJob
+from masterjob.jobs.python.spec import PythonSpec
 from masterjob.jobs.registry import JobSpec, discover_jobs, parse_jobs
 from tests.jobs import example_jobs
 from tests.jobs.fixtures import ManualThreadPool, RecordingReport, live_term
@@ -54,10 +51,12 @@ def test_each_kind_makes_a_fresh_job_of_its_own() -> None:
         locate,
     )
     pool = ManualThreadPool()
-    made = {name: (spec.kind, type(spec.create_job(pool, 2.0))) for name, spec in specs.items()}
-    assert made == {"nightly": ("exec", ExecJob), "cleaner": ("python", PythonJob), "remote": ("http", HttpJob)}
+    assert {name: type(spec) for name, spec in specs.items()} == {
+        "nightly": ExecSpec,
+        "cleaner": PythonSpec,
+        "remote": HttpSpec,
+    }
     for spec in specs.values():
-        spec.check()
         assert spec.create_job(pool, 2.0) is not spec.create_job(pool, 2.0)
 
 
@@ -173,7 +172,7 @@ def test_what_is_wrong_is_said_with_its_place(job: object, sentence: str) -> Non
 
 @pytest.mark.parametrize("name", ["", " x", "x" * 201, "a\nb"])
 def test_a_name_follows_the_rules_of_a_lock_s(name: str) -> None:
-    with pytest.raises(SettingError, match="is no name: it needs 1 to 200 characters"):
+    with pytest.raises(SettingError, match="is not a valid job name: use 1 to 200 characters"):
         parse_jobs({name: {"exec": EXEC}}, locate)
 
 
@@ -199,7 +198,7 @@ def test_an_entry_is_called(entry: str, calls: list[str]) -> None:
 
 
 def test_an_entry_may_lie_deeper_in_its_module() -> None:
-    parse_one({"python": {"entry": "tests.jobs.test_registry:Holder.held"}}).check()
+    parse_one({"python": {"entry": "tests.jobs.test_registry:Holder.held"}}).create_job(ManualThreadPool(), 1.0)
 
 
 class Holder:
@@ -219,19 +218,18 @@ class Holder:
 )
 def test_what_is_no_job_is_said_before_anything_is_started(entry: str, sentence: str) -> None:
     spec = parse_one({"python": {"entry": entry}})
-    for attempt in (spec.check, lambda: spec.create_job(ThreadPool(), 1.0)):
-        with pytest.raises(SettingError) as caught:
-            attempt()
-        assert str(caught.value).startswith(f"config file x: jobs.it.python.entry (line 3): {entry} ")
-        assert sentence in str(caught.value)
+    with pytest.raises(SettingError) as caught:
+        spec.create_job(ManualThreadPool(), 1.0)
+    assert str(caught.value).startswith(f"config file x: jobs.it.python.entry (line 3): {entry} ")
+    assert sentence in str(caught.value)
 
 
 def install_entry_points(monkeypatch: pytest.MonkeyPatch, **points: Any) -> None:
     entry_points = [
-        EntryPoint(name, value, entries.ENTRY_POINT_GROUP) for name, values in points.items() for value in values
+        EntryPoint(name, value, registry.ENTRY_POINT_GROUP) for name, values in points.items() for value in values
     ]
     monkeypatch.setattr(
-        entries, "entry_points", lambda group: [each for each in entry_points if each.group == group]
+        registry, "entry_points", lambda group: [each for each in entry_points if each.group == group]
     )
 
 
@@ -244,18 +242,18 @@ def test_installed_packages_offer_jobs_that_are_imported_only_when_asked_for(
         monkeypatch, nightly=["offered_for_test:start"], good=["tests.jobs.example_jobs:both"] * 2
     )
     specs = discover_jobs()
-    assert {name: spec.kind for name, spec in specs.items()} == {"nightly": "python", "good": "python"}
+    assert {name: type(spec) for name, spec in specs.items()} == {"nightly": PythonSpec, "good": PythonSpec}
     assert "offered_for_test" not in sys.modules
-    specs["good"].check()
+    specs["good"].create_job(ManualThreadPool(), 1.0)
     with pytest.raises(
         SettingError, match=r"entry point nightly of the group masterjob\.jobs: offered_for_test:start"
     ):
-        specs["nightly"].check()
+        specs["nightly"].create_job(ManualThreadPool(), 1.0)
 
 
 def test_two_packages_cannot_offer_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
     install_entry_points(monkeypatch, nightly=["a:b", "c:d"])
-    with pytest.raises(SettingError, match=r"nightly of the group masterjob\.jobs is c:d and a:b"):
+    with pytest.raises(SettingError, match=r"nightly of the group masterjob\.jobs is both c:d and a:b"):
         discover_jobs()
 
 

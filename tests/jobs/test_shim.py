@@ -15,12 +15,13 @@ import pytest
 import masterjob
 from masterjob.concurrency.clock import clock
 from masterjob.concurrency.thread_pool import ThreadPool
+from masterjob.election.ports import Job
 from masterjob.election.term import LiveTerm
 from masterjob.election.values import Term
 from masterjob.jobs.exec.command import ExecCommand
-from masterjob.jobs.exec.job import ExecJob
 from masterjob.jobs.exec.shim import LaunchRequest
 from masterjob.jobs.exec.shim_client import ShimClient
+from masterjob.jobs.exec.spec import ExecSpec
 from tests.jobs.fixtures import WAIT_TIMEOUT, RecordingReport
 from tests.jobs.process_checks import LogCapture, ProcessPipe
 
@@ -36,7 +37,7 @@ CONTROLLER = """
     from masterjob.election.values import Term
     from masterjob.jobs.exec.command import ExecCommand
     from masterjob.concurrency.thread_pool import ThreadPool
-    from masterjob.jobs.exec.job import ExecJob
+    from masterjob.jobs.exec.spec import ExecSpec
 
     class Report:
         def started(self): pass
@@ -44,7 +45,7 @@ CONTROLLER = """
         def stopped(self): pass
 
     trust, stop_timeout, *argv = sys.argv[1:]
-    job = ExecJob(ExecCommand(tuple(argv)), ThreadPool(), float(stop_timeout))
+    job = ExecSpec(ExecCommand(tuple(argv))).create_job(ThreadPool(), float(stop_timeout))
     job.start(LiveTerm(Term("the lock", 7), lambda: float(trust), None), Report())
     {then}
     threading.Event().wait()
@@ -139,9 +140,9 @@ def test_a_frozen_controller_s_command_is_killed_within_trust_and_stop_timeout(
 
 def test_a_command_lives_as_long_as_the_trust_is_prolonged(process_pipe: ProcessPipe) -> None:
     trust, report = AdjustableTrust(0.6), RecordingReport()
-    job = ExecJob(
-        ExecCommand(process_pipe.shell_argv("echo up >&9; sleep 1.5; echo still >&9; sleep 600")), POOL, 1.0
-    )
+    job = ExecSpec(
+        ExecCommand(process_pipe.shell_argv("echo up >&9; sleep 1.5; echo still >&9; sleep 600"))
+    ).create_job(POOL, 1.0)
     job.start(trust.term, report)
     process_pipe.wait_for("up")
     first, trust.ends_at = trust.ends_at, clock() + 60
@@ -154,7 +155,7 @@ def test_a_command_lives_as_long_as_the_trust_is_prolonged(process_pipe: Process
 
 def test_trust_that_becomes_shorter_is_believed_too(process_pipe: ProcessPipe) -> None:
     trust, report = AdjustableTrust(60.0), RecordingReport()
-    job = ExecJob(ExecCommand(process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}")), POOL, 1.0)
+    job = ExecSpec(ExecCommand(process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}"))).create_job(POOL, 1.0)
     job.start(trust.term, report)
     process_pipe.wait_for("up")
     trust.ends_at = clock() + 0.6
@@ -167,11 +168,9 @@ def test_the_end_of_the_trust_ends_the_command_without_being_asked_and_is_no_fai
     process_pipe: ProcessPipe, log: LogCapture
 ) -> None:
     trust, report = AdjustableTrust(0.4), RecordingReport()
-    job = ExecJob(
-        ExecCommand(process_pipe.shell_argv(f"trap 'echo asked >&9; exit 1' TERM; echo up >&9; {LOOP_FOREVER}")),
-        POOL,
-        1.0,
-    )
+    job = ExecSpec(
+        ExecCommand(process_pipe.shell_argv(f"trap 'echo asked >&9; exit 1' TERM; echo up >&9; {LOOP_FOREVER}"))
+    ).create_job(POOL, 1.0)
     job.start(trust.term, report)
     process_pipe.wait_until_gone()
     process_pipe.wait_for("asked")
@@ -190,7 +189,7 @@ def test_a_shim_that_was_not_told_in_time_says_so(
 
     monkeypatch.setattr(ShimClient, "extend_trust", never_extend)
     trust, report = AdjustableTrust(0.6), RecordingReport()
-    job = ExecJob(ExecCommand(process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}")), POOL, 1.0)
+    job = ExecSpec(ExecCommand(process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}"))).create_job(POOL, 1.0)
     job.start(trust.term, report)
     process_pipe.wait_for("up")
     trust.ends_at += 60
@@ -212,11 +211,9 @@ def test_a_shim_that_is_killed_takes_the_command_along_and_is_a_failure(
 
     monkeypatch.setattr("masterjob.jobs.exec.shim_client.subprocess.Popen", recording_popen)
     trust, report = AdjustableTrust(60.0), RecordingReport()
-    job = ExecJob(
-        ExecCommand(process_pipe.shell_argv(f"(trap '' TERM; {LOOP_FOREVER}) & echo up >&9; {LOOP_FOREVER}")),
-        POOL,
-        1.0,
-    )
+    job = ExecSpec(
+        ExecCommand(process_pipe.shell_argv(f"(trap '' TERM; {LOOP_FOREVER}) & echo up >&9; {LOOP_FOREVER}"))
+    ).create_job(POOL, 1.0)
     job.start(trust.term, report)
     process_pipe.wait_for("up")
     shims[0].kill()
@@ -230,7 +227,7 @@ def test_a_shim_that_is_killed_takes_the_command_along_and_is_a_failure(
 def test_a_command_that_is_due_before_it_could_start_is_not_started(log: LogCapture, tmp_path: Path) -> None:
     marker = tmp_path / "started"
     trust, report = AdjustableTrust(60.0), RecordingReport()
-    job = ExecJob(ExecCommand(("touch", str(marker))), POOL, 1.0)
+    job = ExecSpec(ExecCommand(("touch", str(marker)))).create_job(POOL, 1.0)
     launch_request = ExecCommand.launch_request
 
     def expired_launch_request(
@@ -248,9 +245,9 @@ def test_a_command_that_is_due_before_it_could_start_is_not_started(log: LogCapt
 
 
 def test_many_commands_share_one_trust_feed_thread(tmp_path: Path) -> None:
-    trust, reports, jobs = AdjustableTrust(60.0), [RecordingReport() for _ in range(20)], list[ExecJob]()
+    trust, reports, jobs = AdjustableTrust(60.0), [RecordingReport() for _ in range(20)], list[Job]()
     for report in reports:
-        jobs.append(ExecJob(ExecCommand(("true",)), POOL, WAIT_TIMEOUT))
+        jobs.append(ExecSpec(ExecCommand(("true",))).create_job(POOL, WAIT_TIMEOUT))
         jobs[-1].start(trust.term, report)
     for report in reports:
         report.wait_for("started")

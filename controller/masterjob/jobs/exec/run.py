@@ -39,17 +39,24 @@ class CommandFailed(MasterJobError):
 class ExecRun(Run):
     """One run of the command. `stop` may be called from any thread and never blocks."""
 
-    def __init__(self, command: ExecCommand, stop_timeout: float, term: LiveTerm, report: Report) -> None:
+    def __init__(
+        self, command: ExecCommand, pool: ThreadPool, term: LiveTerm, report: Report, stop_timeout: float
+    ) -> None:
         super().__init__(term, report)
         self._command = command
+        self._pool = pool
         self._grace_period = _compute_grace_period(stop_timeout)
         self._reported_started = False
         self._reported_failure = False
         self._trust_expired = False
         self._shim_client: ShimClient | None = None
 
+    def begin(self) -> None:
+        """Start the command from a thread of the pool."""
+        self._pool.submit(self._supervise)
+
     def set_stop_timeout(self, stop_timeout: float) -> None:
-        """Have the command killed so long after it was asked to end; one that was asked has what it had."""
+        """Change how long a later stop may take, in seconds. A stop under way keeps its own timeout."""
         with self._lock:
             self._grace_period = _compute_grace_period(stop_timeout)
             if self._shim_client is not None and not self._stopping:
@@ -63,8 +70,7 @@ class ExecRun(Run):
 
     # --- on a thread of the pool, for as long as the command runs
 
-    def supervise(self, pool: ThreadPool) -> None:
-        """Have the command run, and stay until nothing of it does."""
+    def _supervise(self) -> None:
         if not self._try_begin():
             return
         try:
@@ -74,7 +80,7 @@ class ExecRun(Run):
             self._mark_ended()
             return
         output = CommandOutput(self._term.lock_name, shim_client.outputs)
-        pool.submit(output.run)
+        self._pool.submit(output.run)
         try:
             self._run_command(shim_client, output)
         except Exception as error:

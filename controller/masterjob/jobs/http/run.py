@@ -18,7 +18,7 @@ class HttpRun(Run):
     """One run. `stop` may be called from any thread and never blocks."""
 
     def __init__(
-        self, hooks: Hooks, pool: ThreadPool, stop_timeout: float, term: LiveTerm, report: Report
+        self, hooks: Hooks, pool: ThreadPool, term: LiveTerm, report: Report, stop_timeout: float
     ) -> None:
         super().__init__(term, report)
         self._hooks = hooks
@@ -27,7 +27,10 @@ class HttpRun(Run):
         self._start_call = HookCall(hooks, lambda: term.trust_left)
 
     def begin(self) -> None:
-        """Post the start, unless the run is stopped or its term lost before that. On the pool."""
+        """Post the start from a thread of the pool."""
+        self._pool.submit(self._post_start)
+
+    def _post_start(self) -> None:
         if not self._try_begin():
             return
         done = threading.Event()
@@ -43,7 +46,7 @@ class HttpRun(Run):
                 self._report.start_failed(error)
 
     def set_stop_timeout(self, stop_timeout: float) -> None:
-        """Wait for the answer to a stop that is still to come no longer than that."""
+        """Change how long a later stop call may take, in seconds."""
         with self._lock:
             self._stop_timeout = stop_timeout
 
