@@ -62,7 +62,7 @@ def threads_named(name: str) -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == name]
 
 
-def test_functions_that_never_return_hold_up_nobody() -> None:
+def test_functions_that_never_return_delay_no_other() -> None:
     pool, for_ever, done = ThreadPool(), threading.Event(), threading.Event()
     for _ in range(50):
         pool.submit(wait_for_each(for_ever.wait))
@@ -132,7 +132,7 @@ def test_a_job_has_its_thread_before_it_needs_it() -> None:
     assert pool.threads_started == 1
 
 
-def test_a_pool_with_an_idle_thread_works_where_no_thread_can_be_started_any_more(
+def test_a_pool_with_an_idle_thread_works_if_no_thread_can_be_started_any_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     LimitedThreads(monkeypatch, "pool-stands-by", 1)
@@ -156,10 +156,10 @@ def test_a_function_that_raises_costs_no_thread(
         pool.submit(leave)
     pool.submit(done.set)
     assert done.wait(WAIT_TIMEOUT)
-    assert "a function of the pool raised" in caplog.text
+    assert "a function on the thread pool raised" in caplog.text
 
 
-def test_where_no_thread_can_be_started_the_work_waits_for_an_idle_one(
+def test_if_no_thread_can_be_started_the_work_waits_for_an_idle_one(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     LimitedThreads(monkeypatch, "pool-few", 2)

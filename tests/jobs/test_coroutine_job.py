@@ -100,7 +100,7 @@ def test_a_start_that_stays_is_cancelled_and_awaited_before_the_one_stop(
     assert report.events == ["stopped"]
 
 
-def test_a_start_that_takes_its_time_to_be_cancelled_is_waited_for(loop: asyncio.AbstractEventLoop) -> None:
+def test_a_start_that_is_slow_to_be_cancelled_is_awaited(loop: asyncio.AbstractEventLoop) -> None:
     calls, report, tidy = RecordedCalls(), RecordingReport(), asyncio.Event()
 
     async def start() -> None:
@@ -121,7 +121,7 @@ def test_a_start_that_takes_its_time_to_be_cancelled_is_waited_for(loop: asyncio
     assert (calls, report.events) == (["tidied", "stop"], ["stopped"])
 
 
-def test_a_start_that_stays_is_cancelled_where_there_is_no_stop(loop: asyncio.AbstractEventLoop) -> None:
+def test_a_start_that_stays_is_cancelled_if_there_is_no_stop(loop: asyncio.AbstractEventLoop) -> None:
     calls, report = RecordedCalls(), RecordingReport()
     job = python_job(calls.run_until_cancelled, None, ManualThreadPool(), loop)
     job.start(live_term(), report)
@@ -132,7 +132,7 @@ def test_a_start_that_stays_is_cancelled_where_there_is_no_stop(loop: asyncio.Ab
 
 
 @pytest.mark.parametrize("moment", ["stopped", "lost"])
-def test_a_term_that_ends_before_the_loop_comes_round_starts_nothing(
+def test_a_term_that_ends_before_the_loop_runs_starts_nothing(
     moment: str, loop: asyncio.AbstractEventLoop
 ) -> None:
     calls, report, term = RecordedCalls(), RecordingReport(), live_term()
@@ -180,7 +180,7 @@ def test_a_stop_that_raises_counts_as_returned(
     assert "ValueError: cannot" in caplog.text
 
 
-def test_a_start_that_somebody_else_cancels_has_failed(loop: asyncio.AbstractEventLoop) -> None:
+def test_a_start_that_other_code_cancels_has_failed(loop: asyncio.AbstractEventLoop) -> None:
     calls, report = RecordedCalls(), RecordingReport()
     job = python_job(calls.run_until_cancelled, None, ManualThreadPool(), loop)
     job.start(live_term(), report)
@@ -263,7 +263,7 @@ def test_a_loop_that_was_closed_after_the_start_counts_as_stopped(loop: asyncio.
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # never awaited: the loop was closed over its head
 @pytest.mark.parametrize("iterations", [0, 1, 10])
-def test_a_loop_that_is_closed_over_a_start_ends_it(iterations: int, loop: asyncio.AbstractEventLoop) -> None:
+def test_a_loop_that_is_closed_during_a_start_ends_it(iterations: int, loop: asyncio.AbstractEventLoop) -> None:
     calls, report = RecordedCalls(), RecordingReport()
     job = python_job(calls.run_until_cancelled, calls.stop, ManualThreadPool(), loop)
     job.start(live_term(), report)
@@ -276,7 +276,7 @@ def test_a_loop_that_is_closed_over_a_start_ends_it(iterations: int, loop: async
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("iterations", [0, 1, 10])
-def test_a_loop_that_is_closed_over_a_stop_ends_it(iterations: int, loop: asyncio.AbstractEventLoop) -> None:
+def test_a_loop_that_is_closed_during_a_stop_ends_it(iterations: int, loop: asyncio.AbstractEventLoop) -> None:
     report = RecordingReport()
     job = python_job(RecordedCalls().start, RecordedCalls().run_until_cancelled, ManualThreadPool(), loop)
     job.start(live_term(), report)
@@ -347,7 +347,7 @@ def test_nothing_is_left_on_the_loop_by_a_run_that_is_over(loop: asyncio.Abstrac
     assert [handle for handle in loop._scheduled if not handle.cancelled()] == []  # type: ignore[attr-defined]
 
 
-def test_an_application_that_ends_its_loop_under_a_job_ends_the_job() -> None:
+def test_an_application_that_closes_its_loop_ends_the_job() -> None:
     calls, report = RecordedCalls(), RecordingReport()
 
     async def application() -> None:

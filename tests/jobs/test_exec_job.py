@@ -43,7 +43,7 @@ def test_what_it_writes_goes_into_the_log_with_the_name_of_the_lock(log: LogCapt
     report.wait_for("stopped")
 
 
-def test_it_learns_lock_term_and_lease_beside_our_environment_and_its_own(
+def test_its_environment_has_lock_term_and_lease_beside_ours_and_its_own(
     log: LogCapture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("OURS", "ours")
@@ -57,7 +57,7 @@ def test_it_learns_lock_term_and_lease_beside_our_environment_and_its_own(
     report.wait_for("stopped")
 
 
-def test_a_command_finds_no_signal_ignored_or_blocked_and_no_file_of_ours_open(
+def test_a_command_inherits_no_ignored_or_blocked_signal_and_no_open_file(
     process_pipe: ProcessPipe, log: LogCapture
 ) -> None:
     script = "grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status; ls /proc/self/fd"
@@ -87,11 +87,14 @@ def test_exit_code_0_keeps_the_lock_until_it_is_stopped(log: LogCapture) -> None
     ("script", "sentence"),
     [
         ("exit 3", "the command ended with exit code 3"),
-        ("echo first >&2; echo last >&2; echo >&2; exit 1", "exit code 1; it said last: last"),
+        (
+            "echo first >&2; echo last >&2; echo >&2; exit 1",
+            "exit code 1; last error line: last",
+        ),
         ("kill -USR1 $$", "the command ended with signal SIGUSR1"),
     ],
 )
-def test_any_other_end_fails_with_how_and_the_last_words(script: str, sentence: str) -> None:
+def test_any_other_end_is_a_failure_with_the_exit_and_the_last_error_line(script: str, sentence: str) -> None:
     job, report = start_job("sh", "-c", script)
     report.wait_for("start failed")
     assert isinstance(report.errors[0], CommandFailed)
@@ -137,7 +140,7 @@ def test_a_command_counts_as_started_when_it_has_lasted(
     assert report.events == ["started", "stopped"]
 
 
-def test_a_command_that_fails_later_than_that_fails_all_the_same(
+def test_a_command_that_fails_after_it_counted_as_started_is_still_a_failure(
     process_pipe: ProcessPipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(exec_run, "STARTED_AFTER", 0.1)
@@ -152,7 +155,7 @@ def test_a_command_that_fails_later_than_that_fails_all_the_same(
     assert report.events == ["started", "start failed", "stopped"]
 
 
-def test_stop_asks_the_whole_group_and_waits_until_it_is_gone(process_pipe: ProcessPipe) -> None:
+def test_a_stop_signals_the_whole_group_and_waits_until_it_is_gone(process_pipe: ProcessPipe) -> None:
     child = "sh -c 'trap \"echo child >&9; exit\" TERM; echo up >&9; while :; do sleep 0.05; done'"
     job, report = start_job(*process_pipe.shell_argv(f"trap 'wait; echo parent >&9; exit' TERM; {child} & wait"))
     process_pipe.wait_for("up")
@@ -164,7 +167,7 @@ def test_stop_asks_the_whole_group_and_waits_until_it_is_gone(process_pipe: Proc
     assert report.events == ["stopped"]
 
 
-def test_who_ignores_sigterm_is_killed_with_its_children_before_the_stop_timeout_is_over(
+def test_a_command_that_ignores_sigterm_is_killed_with_its_children_before_the_stop_timeout_is_over(
     process_pipe: ProcessPipe,
 ) -> None:
     job, report = start_job(
@@ -249,7 +252,7 @@ def test_what_a_failed_command_leaves_running_is_ended(process_pipe: ProcessPipe
     report.wait_for("stopped")
 
 
-def test_a_command_that_is_held_still_can_be_stopped(process_pipe: ProcessPipe) -> None:
+def test_a_suspended_command_can_be_stopped(process_pipe: ProcessPipe) -> None:
     job, report = start_job(
         *process_pipe.shell_argv(f"trap 'echo asked >&9; exit' TERM; echo up >&9; kill -STOP $$; {LOOP_FOREVER}")
     )
@@ -297,7 +300,7 @@ def test_a_stop_while_the_shim_is_being_started_is_not_lost(
     assert report.events == ["stopped"]
 
 
-def test_a_stop_right_after_the_launch_request_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_right_after_the_launch_request_takes_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     start_command, jobs = ShimClient.start_command, list[Job]()
 
     def start_then_stop(shim_client: ShimClient, request: LaunchRequest) -> None:

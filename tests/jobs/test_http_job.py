@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from masterjob.concurrency.backoff import Backoff
 from masterjob.concurrency.clock import clock
 from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.election.ports import Job
@@ -32,7 +33,7 @@ def service() -> Iterator[FakeService]:
 
 @pytest.fixture(autouse=True)
 def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hooks_module, "INITIAL_BACKOFF", 0.001)
+    monkeypatch.setattr(hooks_module, "BACKOFF", Backoff(0.001, 2.0))
 
 
 def make_hooks(service: FakeService) -> Hooks:
@@ -87,7 +88,7 @@ def test_any_2xx_is_done(service: FakeService, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 500])
-def test_any_other_answer_is_a_failure_with_its_first_words_and_no_retry(
+def test_any_other_answer_is_a_failure_with_the_start_of_its_body_and_no_retry(
     service: FakeService, status: int
 ) -> None:
     service.answers = [(status, b"no\x1b[2J " + b"y" * 5000, {})]
@@ -105,7 +106,7 @@ def test_a_redirect_is_not_followed(service: FakeService) -> None:
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-def test_what_is_not_there_yet_is_asked_again(service: FakeService, status: int) -> None:
+def test_a_service_that_is_not_there_yet_is_called_again(service: FakeService, status: int) -> None:
     service.answers = [(status, b"", {}), (status, b"", {}), (200, b"", {})]
     job, report = start_job(make_hooks(service))
     report.wait_for("started")
@@ -116,13 +117,13 @@ def test_what_is_not_there_yet_is_asked_again(service: FakeService, status: int)
     assert service.events == ["start"] * 3 + ["stop"] * 2
 
 
-def test_it_is_asked_again_only_as_often_as_configured(service: FakeService) -> None:
+def test_it_is_called_again_only_as_often_as_configured(service: FakeService) -> None:
     service.answers = [(503, b"busy", {})]
     assert "answered 503: busy" in start_error(make_hooks(service))
     assert service.events == ["start"] * 3 + ["stop"] * 3
 
 
-def test_who_cannot_be_reached_is_named(service: FakeService) -> None:
+def test_a_service_that_cannot_be_reached_is_named(service: FakeService) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}/"
@@ -132,7 +133,7 @@ def test_who_cannot_be_reached_is_named(service: FakeService) -> None:
     assert "object at 0x" not in error
 
 
-def test_who_does_not_speak_tls_or_has_no_name_is_named(service: FakeService) -> None:
+def test_a_service_without_tls_or_without_a_dns_name_is_named(service: FakeService) -> None:
     url = f"https://127.0.0.1:{service.port}/"
     assert start_error(replace(make_hooks(service), start=url)).startswith(f"{url} cannot be reached: ")
     assert start_error(replace(make_hooks(service), start="http://no.such.invalid/")).startswith(
@@ -146,11 +147,11 @@ def test_a_start_that_takes_too_long_is_a_failure_and_still_stopped(service: Fak
     assert service.events == ["start", "stop"]
 
 
-def test_a_start_that_is_answered_a_byte_at_a_time_ends_too(
+def test_a_start_that_is_answered_a_byte_at_a_time_is_cancelled(
     service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service.hang("start")
-    monkeypatch.setattr(hooks_module, "MAX_BACKOFF", 0.3 - WAIT_TIMEOUT)
+    monkeypatch.setattr(hooks_module, "BACKOFF", Backoff(0.001, 0.3 - WAIT_TIMEOUT))
     assert "the call was cancelled" in start_error(replace(make_hooks(service), retries=0))
 
 
@@ -167,7 +168,7 @@ def test_a_stop_does_not_wait_for_a_start_that_hangs(service: FakeService) -> No
 def test_a_start_that_is_tried_again_ends_with_the_stop(
     service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hooks_module, "INITIAL_BACKOFF", 30.0)
+    monkeypatch.setattr(hooks_module, "BACKOFF", Backoff(30.0, 30.0))
     service.answers = [(503, b"", {}), (204, b"", {})]
     job, report = start_job(make_hooks(service))
     service.wait_for("start")
@@ -270,11 +271,13 @@ def test_a_header_that_cannot_be_read_is_a_failure_that_names_it_without_its_val
     hooks = parse_hooks(service, {"X-Key": {"file": str(secret)}})
     assert start_error(hooks) == f"header X-Key: file {secret}: No such file or directory"
     secret.write_text("s3cret\r\nInjected: yes")
-    assert "has one that a header cannot have" in start_error(hooks)
+    assert "has a character that is not valid in a header" in start_error(hooks)
     assert "s3cret" not in start_error(hooks)
     secret.write_bytes(b"\xff\xfe")
     assert "not text" in start_error(hooks)
     secret.write_text("s" * 9000)
     assert "longer than" in start_error(hooks)
-    assert "environment NO_SUCH" in start_error(parse_hooks(service, {"X-Key": {"environment": "NO_SUCH"}}))
+    assert "environment NO_SUCH: it is not set" in start_error(
+        parse_hooks(service, {"X-Key": {"environment": "NO_SUCH"}})
+    )
     assert service.requests == []

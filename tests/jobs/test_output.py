@@ -46,7 +46,7 @@ def test_lines_are_logged_as_they_come(log: LogCapture) -> None:
     assert pipes.output.drained.is_set()
 
 
-def test_what_is_no_text_is_shown_and_moves_no_cursor(log: LogCapture) -> None:
+def test_bytes_that_are_not_text_are_escaped(log: LogCapture) -> None:
     read_output(b"a\xff\x1b[31m\tb\x00\n")
     assert log.lines == [("INFO", "lock: a\ufffd\\x1b[31m\tb\\x00")]
 
@@ -76,7 +76,10 @@ def test_a_flood_is_read_to_its_end_and_counted(log: LogCapture, monkeypatch: py
     reader.join(WAIT_TIMEOUT)
     assert not reader.is_alive()
     assert log.lines.count(("INFO", "lock: y")) + log.lines.count(("WARNING", "lock: why")) == LINES_PER_WINDOW
-    assert log.lines[-1] == ("WARNING", f"lock: {lines + 1 - LINES_PER_WINDOW} lines of its output were left out")
+    assert log.lines[-1] == (
+        "WARNING",
+        f"lock: {lines + 1 - LINES_PER_WINDOW} lines of the command's output were dropped",
+    )
     assert pipes.output.last_error_line == "why"
 
 
@@ -92,7 +95,7 @@ def test_in_the_next_window_lines_are_logged_again(log: LogCapture, monkeypatch:
     pipes.output.run()
     assert [line for _, line in log.lines] == [
         "lock: one",
-        "lock: 2 lines of its output were left out",
+        "lock: 2 lines of the command's output were dropped",
         "lock: four",
     ]
 

@@ -54,7 +54,7 @@ def test_a_lost_term_starts_nothing() -> None:
     assert (calls, report.events) == ([], ["stopped"])
 
 
-def test_the_trust_is_looked_at_right_before_start_not_when_it_was_ordered() -> None:
+def test_the_trust_is_checked_right_before_start_not_when_it_was_submitted() -> None:
     pool, report, calls = ManualThreadPool(), RecordingReport(), list[str]()
     job, term = python_job(lambda: calls.append("start"), None, pool), live_term()
     job.start(term, report)

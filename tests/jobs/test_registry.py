@@ -36,7 +36,7 @@ def parse_error(job: object) -> str:
     return message.removeprefix("config file x: jobs.")
 
 
-def test_nothing_is_no_jobs() -> None:
+def test_an_empty_section_has_no_jobs() -> None:
     assert parse_jobs(None, locate) == {}
     assert parse_jobs({}, locate) == {}
 
@@ -164,19 +164,19 @@ HTTP = {"start": "http://h"}
         ({"http": HTTP | {"headers": {"A": {"file": ""}}}}, "it.http.headers.A.file (line 5) must not be empty"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(job: object, sentence: str) -> None:
+def test_an_error_names_the_place_and_the_problem(job: object, sentence: str) -> None:
     message = parse_error(job)
     assert sentence in message
     assert "s3cret" not in message
 
 
 @pytest.mark.parametrize("name", ["", " x", "x" * 201, "a\nb"])
-def test_a_name_follows_the_rules_of_a_lock_s(name: str) -> None:
+def test_a_job_s_name_follows_the_rules_of_a_lock_s(name: str) -> None:
     with pytest.raises(SettingError, match="is not a valid job name: use 1 to 200 characters"):
         parse_jobs({name: {"exec": EXEC}}, locate)
 
 
-def test_there_is_a_most_of_jobs() -> None:
+def test_the_number_of_jobs_is_limited() -> None:
     with pytest.raises(SettingError, match="has 10001 entries: 10000 are the most"):
         parse_jobs({str(number): {"exec": EXEC} for number in range(10_001)}, locate)
 
@@ -210,13 +210,13 @@ class Holder:
     [
         ("no.such:thing", "no.such:thing cannot be imported: ModuleNotFoundError: No module named 'no'"),
         ("tests.jobs.broken_jobs:x", "cannot be imported: RuntimeError: broken on purpose"),
-        ("tests.jobs.example_jobs:nobody", "cannot be had: there is no nobody in tests.jobs.example_jobs"),
-        ("tests.jobs.example_jobs:nothing", "is no job: it has no start"),
-        ("tests.jobs.example_jobs:Both", "is a class: name an object of it"),
-        ("tests.jobs.example_jobs:greedy", "is no job: masterJob.start needs one, two"),
+        ("tests.jobs.example_jobs:missing", "does not exist: tests.jobs.example_jobs has no missing"),
+        ("tests.jobs.example_jobs:nothing", "is not a job: it has no start"),
+        ("tests.jobs.example_jobs:Both", "is a class: name an instance of it"),
+        ("tests.jobs.example_jobs:greedy", "is not a job: masterJob.start needs one, two"),
     ],
 )
-def test_what_is_no_job_is_said_before_anything_is_started(entry: str, sentence: str) -> None:
+def test_an_entry_that_is_not_a_job_is_an_error_before_anything_is_started(entry: str, sentence: str) -> None:
     spec = parse_one({"python": {"entry": entry}})
     with pytest.raises(SettingError) as caught:
         spec.create_job(ManualThreadPool(), 1.0)

@@ -92,7 +92,7 @@ def _refuse_guard(connection: object, term: Term) -> None:
 
 
 @pytest.mark.parametrize("script", [STUBBORN, LEFT_THE_GROUP], ids=["who ignores SIGTERM", "who left the group"])
-def test_a_controller_that_is_killed_takes_all_of_its_command_along(
+def test_the_command_of_a_controller_that_is_killed_is_killed_with_all_its_processes(
     process_pipe: ProcessPipe, script: str
 ) -> None:
     with run_controller(process_pipe.shell_argv(script), stop_timeout=600.0) as process:
@@ -101,7 +101,7 @@ def test_a_controller_that_is_killed_takes_all_of_its_command_along(
         process_pipe.wait_until_gone()
 
 
-def test_a_fork_of_the_controller_that_holds_the_pipe_open_saves_nothing(
+def test_it_is_killed_even_if_a_fork_of_the_controller_holds_the_pipe_open(
     process_pipe: ProcessPipe, tmp_path: Path
 ) -> None:
     go, forked = tmp_path / "go", tmp_path / "forked"
@@ -117,7 +117,7 @@ def test_a_fork_of_the_controller_that_holds_the_pipe_open_saves_nothing(
             process_pipe.wait_until_gone()
 
 
-def test_a_controller_that_is_frozen_loses_its_command_when_the_trust_ends(process_pipe: ProcessPipe) -> None:
+def test_the_command_of_a_frozen_controller_is_stopped_when_the_trust_ends(process_pipe: ProcessPipe) -> None:
     with run_controller(
         process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}"), trust=1.0, stop_timeout=600.0
     ) as process:
@@ -138,7 +138,7 @@ def test_a_frozen_controller_s_command_is_killed_within_trust_and_stop_timeout(
         process.send_signal(signal.SIGCONT)
 
 
-def test_a_command_lives_as_long_as_the_trust_is_prolonged(process_pipe: ProcessPipe) -> None:
+def test_a_command_runs_as_long_as_the_trust_is_extended(process_pipe: ProcessPipe) -> None:
     trust, report = AdjustableTrust(0.6), RecordingReport()
     job = ExecSpec(
         ExecCommand(process_pipe.shell_argv("echo up >&9; sleep 1.5; echo still >&9; sleep 600"))
@@ -153,7 +153,7 @@ def test_a_command_lives_as_long_as_the_trust_is_prolonged(process_pipe: Process
     assert report.events == ["stopped"]
 
 
-def test_trust_that_becomes_shorter_is_believed_too(process_pipe: ProcessPipe) -> None:
+def test_a_trust_that_becomes_shorter_counts_too(process_pipe: ProcessPipe) -> None:
     trust, report = AdjustableTrust(60.0), RecordingReport()
     job = ExecSpec(ExecCommand(process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}"))).create_job(POOL, 1.0)
     job.start(trust.term, report)
@@ -164,7 +164,7 @@ def test_trust_that_becomes_shorter_is_believed_too(process_pipe: ProcessPipe) -
     report.wait_for("stopped")
 
 
-def test_the_end_of_the_trust_ends_the_command_without_being_asked_and_is_no_failure(
+def test_the_end_of_the_trust_stops_the_command_without_a_request_and_is_no_failure(
     process_pipe: ProcessPipe, log: LogCapture
 ) -> None:
     trust, report = AdjustableTrust(0.4), RecordingReport()
@@ -174,14 +174,14 @@ def test_the_end_of_the_trust_ends_the_command_without_being_asked_and_is_no_fai
     job.start(trust.term, report)
     process_pipe.wait_until_gone()
     process_pipe.wait_for("asked")
-    log.wait_for("WARNING", "the lock: the trust has ended, so does the command")
+    log.wait_for("WARNING", "the lock: the trust has ended; the command is stopped")
     log.wait_for("INFO", "the lock: the command has ended with exit code 1")
     job.stop()
     report.wait_for("stopped")
     assert report.events == ["stopped"]
 
 
-def test_a_shim_that_was_not_told_in_time_says_so(
+def test_a_shim_that_gets_no_new_end_in_time_is_a_failure_that_says_so(
     process_pipe: ProcessPipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never_extend(_shim_client: ShimClient, trust_left: Callable[[], float]) -> float:
@@ -194,12 +194,12 @@ def test_a_shim_that_was_not_told_in_time_says_so(
     process_pipe.wait_for("up")
     trust.ends_at += 60
     report.wait_for("start failed")
-    assert "was not told in time that the trust goes on" in str(report.errors[0])
+    assert "got no new end of the trust in time" in str(report.errors[0])
     job.stop()
     report.wait_for("stopped")
 
 
-def test_a_shim_that_is_killed_takes_the_command_along_and_is_a_failure(
+def test_a_shim_that_is_killed_ends_the_command_and_is_a_failure(
     process_pipe: ProcessPipe, log: LogCapture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shims = list[subprocess.Popen[bytes]]()
@@ -238,7 +238,7 @@ def test_a_command_that_is_due_before_it_could_start_is_not_started(log: LogCapt
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ExecCommand, "launch_request", expired_launch_request)
         job.start(trust.term, report)
-        log.wait_for("WARNING", "the lock: the trust has ended, so does the command")
+        log.wait_for("WARNING", "the lock: the trust has ended; the command is stopped")
     job.stop()
     report.wait_for("stopped")
     assert not marker.exists()
@@ -251,7 +251,7 @@ def test_many_commands_share_one_trust_feed_thread(tmp_path: Path) -> None:
         jobs[-1].start(trust.term, report)
     for report in reports:
         report.wait_for("started")
-    assert [thread.name for thread in threading.enumerate()].count("masterjob trust feed") == 1
+    assert [thread.name for thread in threading.enumerate()].count("masterjob-trust-feed") == 1
     for job, report in zip(jobs, reports, strict=True):
         job.stop()
         report.wait_for("stopped")

@@ -27,9 +27,7 @@ class ExecCommand:
     directory: str | None = None
 
     def launch_request(self, term: LiveTerm, now: float, trust_left: float, grace_period: float) -> LaunchRequest:
-        """Return the request to run it while the trust lasts: ``trust_left`` seconds from ``now`` on, unless the
-        shim is told otherwise.
-        """
+        """Return the request to run it for ``trust_left`` seconds from ``now`` on, the trust known so far."""
         term_values = (term.lock_name, str(term.number), f"{trust_left:.3f}")
         environment = {**os.environ, **self.environment, **dict(zip(RESERVED_VARIABLES, term_values, strict=True))}
         return LaunchRequest(

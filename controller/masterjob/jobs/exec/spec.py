@@ -32,10 +32,10 @@ class ExecSpec:
 
 
 def parse_spec(field: Field) -> ExecSpec:
-    """Return what stands in the config file.
+    """Return the command of a config file entry.
 
     Raises:
-        SettingError: something of it cannot be.
+        SettingError: a field is missing or not valid.
     """
     fields = field.fields(["command", "environment", "directory"], required=["command"])
     items = fields["command"].items(MAX_ITEMS, '[sh, -c, "make report"]')

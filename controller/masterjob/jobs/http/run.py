@@ -1,4 +1,4 @@
-"""One run of hooks: the start posted, then the stop, neither waited for longer than it may take."""
+"""One run of HTTP hooks: the start call, then the stop call, each with a deadline."""
 
 import logging
 import threading
@@ -11,11 +11,11 @@ from masterjob.jobs.http.hooks import HookCall, Hooks
 from masterjob.jobs.http.request import HookFailed
 from masterjob.jobs.run import Run
 
-_log = logging.getLogger("masterjob.jobs.http")
+logger = logging.getLogger("masterjob.jobs.http")
 
 
 class HttpRun(Run):
-    """One run. `stop` may be called from any thread and never blocks."""
+    """One run of HTTP hooks."""
 
     def __init__(
         self, hooks: Hooks, pool: ThreadPool, term: LiveTerm, report: Report, stop_timeout: float
@@ -63,7 +63,7 @@ class HttpRun(Run):
         self._pool.submit(lambda: self._enforce_stop_deadline(call, done, seconds))
 
     def _enforce_start_deadline(self, done: threading.Event) -> None:
-        """Do not hear out a service that answers a byte at a time."""
+        """Cancel the call if the service answers a byte at a time."""
         if not done.wait(self._hooks.max_duration):
             self._start_call.cancel()
 
@@ -73,20 +73,20 @@ class HttpRun(Run):
         except HookFailed as error:
             return error
         except Exception as error:
-            _log.exception("%s: a defect in the call of its %s", self._term.lock_name, event)
+            logger.exception("%s: the call of the %s hook raised", self._term.lock_name, event)
             return error
         return None
 
     def _post_stop(self, call: HookCall, url: str, done: threading.Event) -> None:
         error = self._post(call, url, "stop")
         if error is not None:
-            _log.error("%s: the stop was not confirmed: %s", self._term.lock_name, error)
+            logger.error("%s: the stop was not confirmed: %s", self._term.lock_name, error)
         done.set()
         with self._lock:
             self._finish()
 
     def _enforce_stop_deadline(self, call: HookCall, done: threading.Event, seconds: float) -> None:
-        """Wait no longer than the stop timeout, whatever the other side does."""
+        """End the run when the stop timeout is over, whatever the service does."""
         if not done.wait(seconds):
             call.cancel()
             with self._lock:

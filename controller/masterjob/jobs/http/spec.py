@@ -35,10 +35,10 @@ class HttpSpec:
 
 
 def parse_spec(field: Field) -> HttpSpec:
-    """Return what stands in the config file.
+    """Return the hooks of a config file entry.
 
     Raises:
-        SettingError: something of it cannot be.
+        SettingError: a field is missing or not valid.
     """
     fields = field.fields(["start", "stop", "headers", "timeout", "retries"], required=["start"])
     start = _parse_url(fields["start"])

@@ -14,15 +14,16 @@ from masterjob.jobs.run import JobRunner
 
 @dataclass(frozen=True, slots=True)
 class MasterJob:
-    """What the master runs: ``start`` when it is elected, ``stop`` when it must end (None: nothing to call).
+    """The job of a lock: ``start`` is called when this instance becomes master, ``stop`` when it must end.
 
-    Each may be a function or a coroutine function, with one argument, the term, or with none. ``start`` may
-    return once all is running, or stay until the term ends (``term.wait()``). ``stop`` is called even while
-    ``start`` has not returned yet, and then once more after it has; a coroutine ``start`` is cancelled
-    instead, and awaited, before ``stop`` is called.
+    Each is a function or a coroutine function that takes one positional argument, the term (`Term`), or none.
+    ``stop`` may be None. ``start`` may return when everything is running, or block until the term ends
+    (``term.wait()``). If ``start`` has not returned when the job is stopped, ``stop`` is called at once, and again
+    after ``start`` has returned. A coroutine ``start`` is cancelled and awaited instead, and then ``stop`` is
+    called.
 
     Raises:
-        SettingError: ``start`` or ``stop`` is no such function.
+        SettingError: ``start`` or ``stop`` cannot be called like this.
     """
 
     start: Callable[..., object]

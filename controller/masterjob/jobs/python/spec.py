@@ -53,7 +53,7 @@ class PythonSpec:
             try:
                 found = getattr(found, attribute)
             except AttributeError:
-                raise SettingError(f"cannot be had: there is no {attribute} in {name}") from None
+                raise SettingError(f"does not exist: {name} has no {attribute}") from None
         return found
 
 
@@ -61,21 +61,21 @@ def _as_master_job(found: object) -> MasterJob:
     if isinstance(found, MasterJob):
         return found
     if isinstance(found, type):
-        raise SettingError("is a class: name an object of it")
+        raise SettingError("is a class: name an instance of it")
     start, stop = getattr(found, "start", None), getattr(found, "stop", None)
     if start is None:
-        raise SettingError("is no job: it has no start")
+        raise SettingError("is not a job: it has no start")
     try:
         return MasterJob(start, stop)
     except SettingError as error:
-        raise SettingError(f"is no job: {error}") from None
+        raise SettingError(f"is not a job: {error}") from None
 
 
 def parse_spec(field: Field) -> PythonSpec:
-    """Return what stands in the config file; nothing is imported yet.
+    """Return the entry of a config file. This does not import it.
 
     Raises:
-        SettingError: it cannot be an entry.
+        SettingError: a field is missing or not valid.
     """
     entry = field.fields(["entry"], required=["entry"])["entry"]
     text = entry.nonempty_text(512)
