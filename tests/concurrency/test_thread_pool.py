@@ -1,4 +1,4 @@
-"""The pool: nobody is held up by somebody who blocks, and nothing is left over afterwards."""
+"""The pool: a function that blocks delays no other, and no thread is left over afterwards."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from tests.jobs.fixtures import WAIT_TIMEOUT, python_job
 
 
 class LimitedThreads:
-    """A system that has only so many threads for a pool of this name."""
+    """A system that can start at most ``limit`` threads for a pool of this name."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, thread_name: str, limit: int) -> None:
         self.threads_left = limit
@@ -209,7 +209,7 @@ AT_EXIT = """
 
     def start_for_as_long_as_it_lasts():
         running.set()
-        stop_called.wait()    # nothing but stop ends it, and stop needs a thread of its own
+        stop_called.wait()    # only stop ends it, and stop needs another thread
 
     async def start_on_a_loop():
         running.set()

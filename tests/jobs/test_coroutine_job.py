@@ -1,4 +1,4 @@
-"""A job of coroutine functions: the loop is the test's own, and moves when the test turns it."""
+"""A job of coroutine functions, on a loop that only the test runs."""
 
 import asyncio
 import functools
@@ -22,11 +22,11 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     if not loop.is_closed():
         spin_loop(loop)
         loop.close()
-    gc.collect()  # what a closed loop left behind complains in the test that closed it, not in a later one
+    gc.collect()  # the warnings about a closed loop belong to the test that closed it
 
 
 class RecordedCalls(list[str]):
-    """Coroutine functions that say what happens to them."""
+    """Coroutine functions that record what happens to them."""
 
     async def start(self) -> None:
         self.append("start")
@@ -261,7 +261,7 @@ def test_a_loop_that_was_closed_after_the_start_counts_as_stopped(loop: asyncio.
     assert (calls, report.events) == (["start"], ["started", "stopped"])
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # never awaited: the loop was closed over its head
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # never awaited: its loop was closed
 @pytest.mark.parametrize("iterations", [0, 1, 10])
 def test_a_loop_that_is_closed_during_a_start_ends_it(iterations: int, loop: asyncio.AbstractEventLoop) -> None:
     calls, report = RecordedCalls(), RecordingReport()

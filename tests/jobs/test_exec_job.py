@@ -1,4 +1,4 @@
-"""A command as a job, with real processes: what it is given, and how its end is reported."""
+"""A command as a job, with real processes: its environment, and how its end is reported."""
 
 import os
 import threading
@@ -19,7 +19,7 @@ from tests.jobs.fixtures import WAIT_TIMEOUT, ManualThreadPool, RecordingReport,
 from tests.jobs.process_checks import LogCapture, ProcessPipe
 
 POOL = ThreadPool("test-commands")
-LOOP_FOREVER = "while :; do sleep 0.1; done"  # short: a shell looks at its traps only between two commands
+LOOP_FOREVER = "while :; do sleep 0.1; done"  # short: a shell runs its traps only between two commands
 
 
 def start_job(
@@ -65,7 +65,7 @@ def test_a_command_inherits_no_ignored_or_blocked_signal_and_no_open_file(
     log.wait_for("INFO", "the lock: the command is done; the lock is kept")
     log.wait_until(lambda: sum("Sig" in line for _, line in log.lines) == 3)
     masks = [int(line.split()[-1], 16) for _, line in log.lines if "SigBlk" in line or "SigIgn" in line]
-    threading_library = 1 << 31 | 1 << 32  # signals 32 and 33 are the C library's own: nobody else can set them
+    threading_library = 1 << 31 | 1 << 32  # signals 32 and 33 belong to the C library, and no program can set them
     assert [mask & ~threading_library for mask in masks] == [0, 0]
     log.wait_until(lambda: ("INFO", "the lock: 3") in log.lines)  # what ls itself has opened
     assert ("INFO", "the lock: 4") not in log.lines
@@ -340,7 +340,7 @@ def test_fifty_runs_leave_no_process_and_no_file_behind(log: LogCapture) -> None
         run_once([("true",), ("false",), ("sleep", "600"), ("no-such-command",), ("echo", "word")][number % 5])
     pause, deadline = threading.Event(), clock() + WAIT_TIMEOUT
     while count_open_files() > open_before and clock() < deadline:
-        pause.wait(0.01)  # the last output is closed by a thread of its own
+        pause.wait(0.01)  # another thread closes the last output
     assert count_open_files() <= open_before
     assert not list_zombies()
 

@@ -1,4 +1,4 @@
-"""HTTP hooks as a job, with a real service: what it is sent, what counts as done, and what never hangs."""
+"""HTTP hooks as a job, with a real service: what it receives, what counts as done, and what never hangs."""
 
 import socket
 from collections.abc import Iterator
@@ -124,9 +124,9 @@ def test_it_is_called_again_only_as_often_as_configured(service: FakeService) ->
 
 
 def test_a_service_that_cannot_be_reached_is_named(service: FakeService) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{nobody.getsockname()[1]}/"
+    with socket.socket() as closed_port:
+        closed_port.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed_port.getsockname()[1]}/"
         error = start_error(replace(make_hooks(service), start=url))
     assert error.startswith(f"{url} cannot be reached: ")
     assert "Connection refused" in error

@@ -1,4 +1,4 @@
-"""The event loop of our own, which all coroutine jobs of a process share."""
+"""Our own event loop, which all coroutine jobs of a process share."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What a command writes: cut into lines, bounded, and never holding it up."""
+"""The output of a command: split into lines, bounded, and read without delaying the command."""
 
 import os
 import threading
@@ -13,7 +13,7 @@ from tests.jobs.process_checks import LogCapture
 
 
 class CommandPipes:
-    """Both outputs of a command that the test itself writes."""
+    """The two outputs of a command, written by the test."""
 
     def __init__(self) -> None:
         (out, self.stdout), (error, self.stderr) = os.pipe(), os.pipe()
@@ -110,5 +110,5 @@ def test_a_pipe_that_is_held_open_is_given_up_after_the_end(
     pipes.output.run()
     assert log.lines == [("INFO", "lock: last")]
     with pytest.raises(BrokenPipeError):
-        os.write(pipes.stdout, b"to nobody\n")
+        os.write(pipes.stdout, b"unread\n")
     pipes.close()

@@ -1,4 +1,4 @@
-"""A job of functions: when they are called, and what is reported. Most tests run the threads by hand."""
+"""A job of functions: when they are called, and what is reported. Most tests run the pool themselves."""
 
 import threading
 from collections.abc import Callable

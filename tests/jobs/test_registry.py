@@ -1,4 +1,4 @@
-"""Jobs by name: what the config file may say, and the one sentence about what it may not."""
+"""Jobs by name: what the config file may contain, and the one-sentence errors about the rest."""
 
 import sys
 from collections.abc import Sequence

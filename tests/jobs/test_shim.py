@@ -1,4 +1,4 @@
-"""The shim: a command never outlives its master, whatever becomes of the controller. Real processes."""
+"""The shim, with real processes: a command never outlives its master, whatever happens to the controller."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ from tests.jobs.fixtures import WAIT_TIMEOUT, RecordingReport
 from tests.jobs.process_checks import LogCapture, ProcessPipe
 
 POOL = ThreadPool("test-shims")
-LOOP_FOREVER = "while :; do sleep 0.1; done"  # short: a shell looks at its traps only between two commands
+LOOP_FOREVER = "while :; do sleep 0.1; done"  # short: a shell runs its traps only between two commands
 STUBBORN = f"trap '' TERM; sleep 600 & echo up >&9; {LOOP_FOREVER}"
 LEFT_THE_GROUP = f"setsid sh -c 'echo up >&9; {LOOP_FOREVER}' & {LOOP_FOREVER}"
 
@@ -65,7 +65,7 @@ if not os.fork():
 def run_controller(
     argv: tuple[str, ...], trust: float = 60.0, stop_timeout: float = 1.0, then: str = ""
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a controller that always has ``trust_left`` seconds left, as long as it runs itself."""
+    """Run a controller that always has ``trust`` seconds of trust left, as long as it runs itself."""
     program = textwrap.dedent(CONTROLLER).replace("{then}", then)
     source_root = str(Path(str(masterjob.__file__)).parents[1])
     process = subprocess.Popen(
@@ -80,7 +80,7 @@ def run_controller(
 
 
 class AdjustableTrust:
-    """The trust of a term, as the test sets it."""
+    """A term whose trust the test sets."""
 
     def __init__(self, seconds: float) -> None:
         self.ends_at = clock() + seconds
@@ -88,10 +88,10 @@ class AdjustableTrust:
 
 
 def _refuse_guard(connection: object, term: Term) -> None:
-    raise AssertionError("nobody guards here")
+    raise AssertionError("this term has no guard")
 
 
-@pytest.mark.parametrize("script", [STUBBORN, LEFT_THE_GROUP], ids=["who ignores SIGTERM", "who left the group"])
+@pytest.mark.parametrize("script", [STUBBORN, LEFT_THE_GROUP], ids=["ignores SIGTERM", "left the group"])
 def test_the_command_of_a_controller_that_is_killed_is_killed_with_all_its_processes(
     process_pipe: ProcessPipe, script: str
 ) -> None:
@@ -111,7 +111,7 @@ def test_it_is_killed_even_if_a_fork_of_the_controller_holds_the_pipe_open(
         process_pipe.shell_argv(STUBBORN), stop_timeout=600.0, then=FORK.format(go=str(go), forked=str(forked))
     ) as process:
         process_pipe.wait_for("up")
-        with go.open("w"):  # both wait for the other; when this is closed again, the fork ends
+        with go.open("w"):  # each waits for the other; when this is closed, the fork ends
             forked.read_text()
             process.kill()
             process_pipe.wait_until_gone()
@@ -127,7 +127,7 @@ def test_the_command_of_a_frozen_controller_is_stopped_when_the_trust_ends(proce
         process.send_signal(signal.SIGCONT)
 
 
-@pytest.mark.parametrize("script", [STUBBORN, LEFT_THE_GROUP], ids=["who ignores SIGTERM", "who left the group"])
+@pytest.mark.parametrize("script", [STUBBORN, LEFT_THE_GROUP], ids=["ignores SIGTERM", "left the group"])
 def test_a_frozen_controller_s_command_is_killed_within_trust_and_stop_timeout(
     process_pipe: ProcessPipe, script: str
 ) -> None:
@@ -206,7 +206,7 @@ def test_a_shim_that_is_killed_ends_the_command_and_is_a_failure(
     popen = subprocess.Popen
 
     def recording_popen(*arguments: object, **options: object) -> subprocess.Popen[bytes]:
-        shims.append(popen(*arguments, **options))  # type: ignore[call-overload]  # passed on as it is
+        shims.append(popen(*arguments, **options))  # type: ignore[call-overload]  # passed on unchanged
         return shims[-1]
 
     monkeypatch.setattr("masterjob.jobs.exec.shim_client.subprocess.Popen", recording_popen)

@@ -1,4 +1,4 @@
-"""Which functions can be a job's, and what they are called with."""
+"""Which functions can be a job, and what they are called with."""
 
 import functools
 import threading
