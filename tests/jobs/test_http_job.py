@@ -271,13 +271,11 @@ def test_a_header_that_cannot_be_read_is_a_failure_that_names_it_without_its_val
     hooks = parse_hooks(service, {"X-Key": {"file": str(secret)}})
     assert start_error(hooks) == f"header X-Key: file {secret}: No such file or directory"
     secret.write_text("s3cret\r\nInjected: yes")
-    assert "has a character that is not valid in a header" in start_error(hooks)
+    assert "has one that a header cannot have" in start_error(hooks)
     assert "s3cret" not in start_error(hooks)
     secret.write_bytes(b"\xff\xfe")
     assert "not text" in start_error(hooks)
     secret.write_text("s" * 9000)
     assert "longer than" in start_error(hooks)
-    assert "environment NO_SUCH: it is not set" in start_error(
-        parse_hooks(service, {"X-Key": {"environment": "NO_SUCH"}})
-    )
+    assert "environment NO_SUCH" in start_error(parse_hooks(service, {"X-Key": {"environment": "NO_SUCH"}}))
     assert service.requests == []

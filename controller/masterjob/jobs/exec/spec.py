@@ -32,10 +32,10 @@ class ExecSpec:
 
 
 def parse_spec(field: Field) -> ExecSpec:
-    """Return the command of a config file entry.
+    """Return what stands in the config file.
 
     Raises:
-        SettingError: a field is missing or not valid.
+        SettingError: something of it cannot be.
     """
     fields = field.fields(["command", "environment", "directory"], required=["command"])
     items = fields["command"].items(MAX_ITEMS, '[sh, -c, "make report"]')

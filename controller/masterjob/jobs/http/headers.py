@@ -1,4 +1,4 @@
-"""The headers of hooks: text in the config file, or a file or environment variable that is read at each call."""
+"""The headers of hooks: text of the config file, or read from a file or the environment at each call."""
 
 import os
 import re
@@ -49,7 +49,7 @@ def _parse_header(name: str, field: Field) -> HeaderReader:
 
 @dataclass(frozen=True, slots=True)
 class _ExternalHeader:
-    """A header whose value is read again for each call. The value appears in no log and no error."""
+    """A header's value that is read anew for each call, and shown nowhere."""
 
     name: str
     source: str
@@ -59,13 +59,10 @@ class _ExternalHeader:
         try:
             text = self._read().strip("\r\n")
         except (OSError, ValueError, KeyError) as error:
-            reason = "it is not set" if isinstance(error, KeyError) else "it is not text"
-            reason = str(error.strerror) if isinstance(error, OSError) else reason
+            reason = error.strerror if isinstance(error, OSError) else "it is not there, or not text"
             raise HookFailed(f"header {self.name}: {self.source} {self.key}: {reason}", retryable=False) from None
         if not _HEADER_VALUE.fullmatch(text) or len(text) > HEADER_LIMIT:
-            reason = (
-                f"it is longer than {HEADER_LIMIT} characters, or has a character that is not valid in a header"
-            )
+            reason = f"it is longer than {HEADER_LIMIT} characters or has one that a header cannot have"
             raise HookFailed(f"header {self.name}: {self.source} {self.key}: {reason}", retryable=False)
         return text
 

@@ -35,10 +35,10 @@ class HttpSpec:
 
 
 def parse_spec(field: Field) -> HttpSpec:
-    """Return the hooks of a config file entry.
+    """Return what stands in the config file.
 
     Raises:
-        SettingError: a field is missing or not valid.
+        SettingError: something of it cannot be.
     """
     fields = field.fields(["start", "stop", "headers", "timeout", "retries"], required=["start"])
     start = _parse_url(fields["start"])

@@ -53,7 +53,7 @@ class PythonSpec:
             try:
                 found = getattr(found, attribute)
             except AttributeError:
-                raise SettingError(f"does not exist: {name} has no {attribute}") from None
+                raise SettingError(f"cannot be imported: {name} has no {attribute}") from None
         return found
 
 
@@ -72,10 +72,10 @@ def _as_master_job(found: object) -> MasterJob:
 
 
 def parse_spec(field: Field) -> PythonSpec:
-    """Return the entry of a config file. This does not import it.
+    """Return what stands in the config file; nothing is imported yet.
 
     Raises:
-        SettingError: a field is missing or not valid.
+        SettingError: it cannot be an entry.
     """
     entry = field.fields(["entry"], required=["entry"])["entry"]
     text = entry.nonempty_text(512)
