@@ -24,7 +24,7 @@ _URL = re.compile(r"[!-~]+")  # no white space, nothing but ASCII
 
 @dataclass(frozen=True, slots=True)
 class HttpSpec:
-    """Two hooks. The files and variables of their headers are read at each call: a secret may change."""
+    """Two hooks. Headers from files and variables are read at each call: secrets may come late, and change."""
 
     hooks: Hooks
 
