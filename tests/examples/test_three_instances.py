@@ -105,7 +105,7 @@ def test_a_port_that_somebody_listens_on_is_passed_over() -> None:
 
 @pytest.mark.usefixtures("run_lock")
 def test_a_second_run_is_refused_and_says_who_runs(tmp_path: Path) -> None:
-    message = rf"^make run is running already \(pid {os.getpid()}\): end it with Ctrl-C$"
+    message = rf"^make run is already running \(pid {os.getpid()}\): end it with Ctrl-C$"
     with pytest.raises(SystemExit, match=message):
         demonstration.RunLock("make run", tmp_path / "lock")
 
@@ -117,7 +117,7 @@ def test_what_a_killed_run_has_left_keeps_the_next_one_out(tmp_path: Path) -> No
         orphan = subprocess.Popen(["sleep", "600"], pass_fds=[run_lock.descriptor])
     (tmp_path / "lock").write_text(f"{exited_process.pid} {orphan.pid}")
     with orphan:
-        with pytest.raises(SystemExit, match=f"^make run was killed, .* end that with kill {orphan.pid}$"):
+        with pytest.raises(SystemExit, match=f"^make run was killed, .* end them with kill {orphan.pid}$"):
             demonstration.RunLock("make run", tmp_path / "lock")
         orphan.kill()
     with demonstration.RunLock("make run", tmp_path / "lock"):
@@ -129,10 +129,10 @@ def test_what_a_killed_run_has_left_keeps_the_next_one_out(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_has_the_master_step_down_and_says_so(start: StartExample, clone: Path, signum: int) -> None:
-    run = start("examples.three_instances", folder=clone)
+    run = start("examples.three_instances", directory=clone)
     run.wait_for_line("master of TICKER")
-    second = start("examples.three_instances", folder=clone)
-    second.wait_for_line(f"make run is running already (pid {run.pid}): end it with Ctrl-C")
+    second = start("examples.three_instances", directory=clone)
+    second.wait_for_line(f"make run is already running (pid {run.pid}): end it with Ctrl-C")
     assert second.wait() == 1
     run.send_signal(signum)
     run.wait_for_line("stepped down from TICKER: SIGTERM")
@@ -142,7 +142,7 @@ def test_ctrl_c_has_the_master_step_down_and_says_so(start: StartExample, clone:
 
 
 def test_ctrl_c_at_the_start_ends_it_without_a_traceback(start: StartExample, clone: Path) -> None:
-    run = start("examples.three_instances", folder=clone)
+    run = start("examples.three_instances", directory=clone)
     run.wait_for_line("Three controllers compete")
     run.send_signal(signal.SIGINT)
     assert "Traceback" not in "\n".join(run.remaining_lines())
@@ -150,7 +150,7 @@ def test_ctrl_c_at_the_start_ends_it_without_a_traceback(start: StartExample, cl
 
 
 def test_it_ends_by_itself(start: StartExample, clone: Path) -> None:
-    run = start("examples.three_instances", "--for", "10ms", folder=clone)
+    run = start("examples.three_instances", "--for", "10ms", directory=clone)
     run.wait_for_line("master of TICKER")
     run.wait_for_line("stepped down from TICKER: SIGTERM")
     assert run.wait() == 0
