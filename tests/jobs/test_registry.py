@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from masterjob.config.documents import read_document
 from masterjob.errors import SettingError
 from masterjob.jobs import registry
 from masterjob.jobs.exec.command import ExecCommand
 from masterjob.jobs.exec.spec import ExecSpec
 from masterjob.jobs.http.spec import HttpSpec
 from masterjob.jobs.python.spec import PythonSpec
-from masterjob.jobs.registry import JobSpec, discover_jobs, parse_jobs
+from masterjob.jobs.registry import JobSpec, discover_jobs, known_jobs, load_jobs, parse_jobs
 from tests.jobs import example_jobs
 from tests.jobs.fixtures import ManualThreadPool, RecordingReport, live_term
 
@@ -259,3 +260,18 @@ def test_two_packages_cannot_offer_one_name(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_without_such_packages_there_are_none() -> None:
     assert isinstance(discover_jobs(), dict)
+
+
+def test_a_job_of_the_config_file_replaces_a_package_s_and_an_invalid_one_affects_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    install_entry_points(monkeypatch, nightly=["a:b"], offered=["c:d"])
+    config = tmp_path / "config.yaml"
+    config.write_text("jobs: {wrong: {exec: {}}, nightly: {exec: {command: [x]}}}")
+    document = read_document(config, "config file x")
+    jobs, errors = load_jobs(document)
+    assert {name: type(spec) for name, spec in jobs.items()} == {"nightly": ExecSpec, "offered": PythonSpec}
+    assert list(errors) == ["wrong"]
+    assert known_jobs(document) == jobs
+    assert str(errors["wrong"]) in caplog.text
+    assert load_jobs(None) == (discover_jobs(), {})
