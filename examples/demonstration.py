@@ -1,4 +1,4 @@
-"""What `make run` and `make run-kube` have in common: processes that run until Ctrl-C, replaced when they die."""
+"""The common part of `make run` and `make run-kube`: processes that run until Ctrl-C, replaced when they die."""
 
 import argparse
 import contextlib
@@ -29,14 +29,14 @@ FIRST_PORT = 3000
 Process = subprocess.Popen[bytes]
 
 
-# --- when it ends
+# --- the end
 
 
 class ShutdownSignals:
-    """Ctrl-C, SIGTERM and a closed terminal: each asks for the end.
+    """Ctrl-C, SIGTERM and a closed terminal: each requests the end.
 
-    They are only noted. An exception could come anywhere, also in the middle of the end, and Python loses one that
-    is raised where nobody can catch it, as in a callback of its garbage collector.
+    The handler only sets a flag. An exception could be raised anywhere, even during the shutdown, and Python drops
+    an exception that nothing can catch, as in a callback of the garbage collector.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class ShutdownSignals:
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Have them break off what is done meanwhile, by KeyboardInterrupt."""
+        """Let a signal interrupt the body with KeyboardInterrupt."""
         try:
             self._is_interruptible = True
             self._interrupt_if_requested()
@@ -64,30 +64,30 @@ class ShutdownSignals:
         except Exception:
             if not self.requested:
                 raise
-            raise KeyboardInterrupt from None  # Ctrl-C has also ended what was waited for, like kubectl
+            raise KeyboardInterrupt from None  # Ctrl-C also ended a child process, such as kubectl
         finally:
             self._is_interruptible = False
 
 
 def parse_seconds(text: str) -> float:
-    """Return the seconds to run. A bare number would be milliseconds, which nobody means here.
+    """Return the seconds to run. A number without a unit would mean milliseconds, which is never intended here.
 
     Raises:
-        SettingError: it has no unit, or is no duration.
+        SettingError: ``text`` has no unit, or is not a valid duration.
     """
     if text.strip().replace(".", "", 1).isdecimal():
         raise SettingError(f"FOR={text} has no unit: write FOR={text}s for seconds, or FOR={text}m for minutes")
     return parse_duration(text)
 
 
-# --- one at a time
+# --- one run at a time
 
 
 class RunLock:
-    """The only run of its kind in this clone: a locked file.
+    """A locked file that allows one run of its kind in this clone.
 
-    The processes of the run inherit the lock. So it is held until the last of them has ended, also where whoever
-    started them was killed; a second run beside them would be a second election about the same lock.
+    The processes of the run inherit the lock. So it is held until the last of them has ended, even if the process
+    that started them was killed; a second run beside them would be a second election for the same lock.
     """
 
     def __init__(self, name: str, path: Path) -> None:
@@ -111,7 +111,7 @@ class RunLock:
         return self._file.fileno()
 
     def record_pids(self, pids: Sequence[int]) -> None:
-        """Write down who holds it, for the next run to say."""
+        """Write the pids of the holders, which a second run prints."""
         self._file.truncate(0)
         self._file.write(" ".join(map(str, (os.getpid(), *pids))))
         self._file.flush()
@@ -119,9 +119,9 @@ class RunLock:
 
 def _describe_conflict(name: str, pids: Sequence[int]) -> str:
     if not pids or _is_alive(pids[0]):
-        return f"{name} is running already{f' (pid {pids[0]})' if pids else ''}: end it with Ctrl-C"
+        return f"{name} is already running{f' (pid {pids[0]})' if pids else ''}: end it with Ctrl-C"
     live_pids = " ".join(str(pid) for pid in pids[1:] if _is_alive(pid))
-    return f"{name} was killed, and what it had started still runs: end that with kill {live_pids}"
+    return f"{name} was killed, but processes that it started still run: end them with kill {live_pids}"
 
 
 def _is_alive(pid: int) -> bool:
@@ -135,7 +135,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def free_ports(count: int, first: int = FIRST_PORT) -> list[int]:
-    """Return the first ports that nobody listens on."""
+    """Return the first free ports."""
     ports: list[int] = []
     port = first
     while len(ports) < count:
@@ -147,7 +147,7 @@ def free_ports(count: int, first: int = FIRST_PORT) -> list[int]:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: old connections count not
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # ignore old connections, as servers do
         try:
             listener.bind(("127.0.0.1", port))
         except OSError:
@@ -155,26 +155,26 @@ def _is_free(port: int) -> bool:
     return True
 
 
-# --- what runs
+# --- the processes
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """What to start, and what it finds in its environment beside ours."""
+    """A command, and its environment in addition to ours."""
 
     argv: Sequence[str]
     environment: Mapping[str, str]
 
 
 class MasterPrinter:
-    """Says who became master, at every election."""
+    """Prints the new master at every election."""
 
     def __init__(self, url: str, *locks: str) -> None:
         self._admin = Database(url).lock_admin()
         self._printed_terms = dict.fromkeys(locks, 0)
 
     def print_new_masters(self) -> bool:
-        """Say who became master since the last time; return whether there was ever one."""
+        """Print the masters elected since the last call. Return whether there has been any."""
         for lock in self._printed_terms:
             for history_event in reversed(self._history(lock)):
                 if (
@@ -192,13 +192,11 @@ class MasterPrinter:
         try:
             return self._admin.history(lock)
         except StoreUnavailable:
-            return []  # there are no tables yet; or it is busy: next time
+            return []  # there are no tables yet, or the database is busy: try again later
 
 
 class ProcessSupervisor:
-    """Processes by name, each replaced some time after it has died. ``exit_message`` says that it has, to
-    people.
-    """
+    """Processes by name, each replaced some time after it has died. ``exit_message`` is printed then."""
 
     def __init__(self, run_lock: RunLock, process_spec: Callable[[str], ProcessSpec], exit_message: str) -> None:
         self._run_lock = run_lock
@@ -210,8 +208,9 @@ class ProcessSupervisor:
     def run(
         self, names: Sequence[str], seconds: float, signals: ShutdownSignals, has_had_master: Callable[[], bool]
     ) -> None:
-        """Have them run for so many seconds from the first master on, which ``has_had_master`` sees; 0 is
-        until Ctrl-C.
+        """Run the processes for ``seconds`` from the first master on, which ``has_had_master`` detects.
+
+        0 means until Ctrl-C.
         """
         first_master_deadline, ends_at = time.monotonic() + FIRST_MASTER_TIMEOUT, float("inf")
         try:
@@ -240,7 +239,7 @@ class ProcessSupervisor:
             self._start(name)
 
     def _start(self, name: str) -> None:
-        """In a process group of its own: the terminal's Ctrl-C is for us, and a second signal would be deadly."""
+        """Start a process in its own group, so that Ctrl-C reaches only us: a second signal would kill it."""
         spec = self._process_spec(name)
         self._processes[name] = Process(
             spec.argv,
@@ -265,7 +264,7 @@ class ProcessSupervisor:
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """What `set_up_demonstration` has found out and set up."""
+    """The context of a run, made by `set_up_demonstration`."""
 
     run_lock: RunLock
     signals: ShutdownSignals
@@ -278,7 +277,7 @@ class Demonstration:
         exit_message: str,
         master_printer: MasterPrinter,
     ) -> None:
-        """Have these run for as long as it shall last."""
+        """Run these processes for the requested time."""
         ProcessSupervisor(self.run_lock, process_spec, exit_message).run(
             names, self.seconds, self.signals, master_printer.print_new_masters
         )
@@ -286,9 +285,9 @@ class Demonstration:
 
 @contextlib.contextmanager
 def set_up_demonstration(name: str, description: str | None, directory: Path) -> Iterator[Demonstration]:
-    """Set up the only run of this name, with a folder that begins empty and ends with it."""
+    """Set up the only run of this name, with an empty directory that is removed at the end."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--for", dest="seconds", default="0s", help="end by itself, like 20s")
+    parser.add_argument("--for", dest="seconds", default="0s", help="end after this time, such as 20s")
     arguments = parser.parse_args()
     try:
         seconds = parse_seconds(arguments.seconds)

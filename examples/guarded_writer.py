@@ -1,4 +1,4 @@
-"""Writes that a former master cannot make, however long its process was frozen.
+"""Database writes that a former master cannot commit, no matter how long its process was frozen.
 
 MASTERJOB_DATABASE_URL=sqlite:////tmp/demo.sqlite3 python examples/guarded_writer.py
 """
@@ -17,11 +17,11 @@ DRIVERS = {
     "mysql": "mysql+pymysql",
     "mariadb": "mysql+pymysql",
 }
-"""The drivers that MasterJob brings along; SQLAlchemy would take others, or know no database of that name."""
+"""The drivers that MasterJob installs. SQLAlchemy would use others, or does not know the name."""
 
 
 def with_driver(text: str) -> URL:
-    """Return the URL as SQLAlchemy wants it, where MasterJob understands it as it is."""
+    """Return MasterJob's database URL in the form that SQLAlchemy needs."""
     url = make_url(text)
     return url.set(drivername=DRIVERS.get(url.drivername, url.drivername))
 
@@ -50,5 +50,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C: the job is stopped and the lock released on the way out
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C: the job is stopped and the lock released at exit
         main()

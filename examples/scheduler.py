@@ -1,4 +1,4 @@
-"""A small scheduler that runs on one of many instances: every ten seconds a report, and a clean end of the term.
+"""A small scheduler that runs on one of many instances: a report every ten seconds, and a clean end of the term.
 
 MASTERJOB_DATABASE_URL=sqlite:////tmp/demo.sqlite3 python examples/scheduler.py [SECONDS BETWEEN]
 """
@@ -18,15 +18,15 @@ def report(number: int) -> None:
 
 
 def schedule(term: Term) -> None:
-    """Be on time for as long as the term lasts: between the reports it waits for the term's end, not for sleep."""
+    """Write reports on time while the term lasts. Between them, wait for the term's end instead of sleeping."""
     number, due = 0, time.monotonic()
     while not term.wait(max(0.0, due - time.monotonic())):
         number, due = number + 1, due + INTERVAL
         report(number)
-        term.raise_if_lost()  # before each further step that must not come from a former master
+        term.raise_if_lost()  # before each step that a former master must not take
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C: the job is stopped and the lock released on the way out
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C: the job is stopped and the lock released at exit
         start_master(lock_name="SCHEDULER", master_job=MasterJob(start=schedule), init_delay="100ms")
         threading.Event().wait()

@@ -1,8 +1,8 @@
-"""What `make run` starts: three controllers on the manifests of examples/, each replaced when it dies."""
+"""`make run`: three controllers on the manifests of examples/, each replaced when it dies."""
 
 import signal
 
-if __name__ == "__main__":  # as long as nothing is begun there is nothing to end: no traceback of an import
+if __name__ == "__main__":  # nothing has started yet: exit without a traceback
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import sys
@@ -19,7 +19,7 @@ GUIDE = """
 Three controllers compete for the lock {lock} of examples/manifests/ticker.yaml. One is master; the others wait.
 
   kill -9 PID     kill the master: another takes over when its lease of 3 s has passed
-  kill PID        end it properly: another takes over within milliseconds
+  kill PID        stop it cleanly: another takes over within milliseconds
 
 Or edit the manifest: enabled: false stops the job. Or, in another terminal:
 
@@ -32,9 +32,9 @@ Or over HTTP, at any of the three (ports {ports}):
 
   curl -d 'lockName={lock}&reason=trying it out' http://localhost:{first}/api/MasterControls/disable
   curl -d 'lockName={lock}' http://localhost:{second}/api/MasterControls/enable
-  http://localhost:{first}/explorer     all calls, to be tried in a browser; /metrics, /healthz, /readyz
+  http://localhost:{first}/explorer     all calls, in a browser; also /metrics, /healthz, /readyz
 
-Ctrl-C ends all.
+Ctrl-C ends everything.
 """
 
 

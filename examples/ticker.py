@@ -1,4 +1,4 @@
-"""A job for the examples: counts, once a second, on whichever instance is master.
+"""A job for the examples: it counts once a second, on the instance that is master.
 
 Run it in as many processes as you like: MASTERJOB_DATABASE_URL=sqlite:///demo.sqlite3 python examples/ticker.py
 """
@@ -11,12 +11,12 @@ from masterjob import Master, MasterJob, Term, start_master
 
 
 def tick(term: Term) -> None:
-    """Stay as long as the term lasts; a start that returns at once, and a stop, would do as well."""
+    """Count until the term ends. A start that returns at once, together with a stop, would work too."""
     print(f"master of {term.lock_name}: {master.instance} (pid {os.getpid()})", flush=True)
-    beats = 0
+    ticks = 0
     while not term.wait(1.0):
-        beats += 1
-    print(f"   {os.getpid()} stopped after {beats} ticks", flush=True)
+        ticks += 1
+    print(f"   {os.getpid()} stopped after {ticks} ticks", flush=True)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""MasterJob beside an aiohttp application: the job is a coroutine on the application's own loop.
+"""MasterJob in an aiohttp application: the job is a coroutine on the application's own loop.
 
 MASTERJOB_DATABASE_URL=sqlite:////tmp/demo.sqlite3 python examples/with_aiohttp.py [PORT]
 """
@@ -15,7 +15,7 @@ master_key = web.AppKey("master", Master)
 
 
 async def tick(term: Term) -> None:
-    """Cancelled when the term ends; no stop is needed."""
+    """Print once a second until cancelled, which happens when the term ends. No stop is needed."""
     while True:
         await asyncio.sleep(1)
         print(f"tick in term {term.number}", flush=True)
@@ -29,7 +29,7 @@ async def run_election(app: web.Application) -> AsyncIterator[None]:
 
 async def show_status(request: web.Request) -> web.Response:
     master = request.app[master_key]
-    why = await asyncio.to_thread(lambda: master.why)  # it may ask the database
+    why = await asyncio.to_thread(lambda: master.why)  # `why` may query the database
     return web.json_response({"isMaster": master.is_master, "why": why})
 
 

@@ -1,8 +1,8 @@
-"""MasterJob beside a Django application, all in one file: the election is started where the server is.
+"""MasterJob in a Django application, all in one file: the election starts with the server.
 
 MASTERJOB_DATABASE_URL=sqlite:////tmp/demo.sqlite3 python examples/with_django.py [PORT]
 
-In a project of your own, call `start_master` where the server's worker process begins (`post_fork` in gunicorn's
+In your own project, call `start_master` where the server's worker process starts (`post_fork` in gunicorn's
 configuration, or the end of `wsgi.py`) rather than in `AppConfig.ready`, which every management command runs too.
 """
 
@@ -41,7 +41,7 @@ def main() -> None:
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 8080
     with make_server("127.0.0.1", port, get_wsgi_application()) as server:
         master = start_master(lock_name="TICK", master_job=MasterJob(start=tick))
-        with contextlib.suppress(KeyboardInterrupt):  # the job is stopped and the lock released on the way out
+        with contextlib.suppress(KeyboardInterrupt):  # the job is stopped and the lock released at exit
             server.serve_forever()
 
 

@@ -1,4 +1,4 @@
-"""MasterJob beside a FastAPI application, over its lifespan.
+"""MasterJob in a FastAPI application, started and closed by its lifespan.
 
 MASTERJOB_DATABASE_URL=sqlite:////tmp/demo.sqlite3 python examples/with_fastapi.py [PORT]
 """
@@ -15,7 +15,7 @@ from masterjob import MasterJob, Term, start_master
 
 
 async def tick(term: Term) -> None:
-    """Cancelled when the term ends; no stop is needed."""
+    """Print once a second until cancelled, which happens when the term ends. No stop is needed."""
     while True:
         await asyncio.sleep(1)
         print(f"tick in term {term.number}", flush=True)
@@ -32,7 +32,7 @@ app = FastAPI(lifespan=lifespan)
 
 
 @app.get("/")
-def show_status(request: Request) -> dict[str, object]:  # a plain function, since asking why may ask the database
+def show_status(request: Request) -> dict[str, object]:  # not a coroutine: `why` may query the database
     master = request.app.state.master
     return {"isMaster": master.is_master, "why": master.why}
 

@@ -1,15 +1,15 @@
-// A job in another language: an application that is told over HTTP when it is master.
+// A job in another language: an application that learns over HTTP when it is master.
 // node server.mjs [PORT]
 
 import { createServer } from "node:http";
 
 const port = Number(process.argv[2] ?? 8099);
 let timer = null;
-let newest = 0; // the highest term that was seen; where it must outlive this process, keep it in a database
+let newest = 0; // the highest term seen; if it must outlive this process, keep it in a database
 
 function start({ lockName, term }) {
-  let beats = 0;
-  timer = setInterval(() => console.log(`${lockName}: tick ${++beats} in term ${term}`), 200);
+  let ticks = 0;
+  timer = setInterval(() => console.log(`${lockName}: tick ${++ticks} in term ${term}`), 200);
   console.log(`${lockName}: started in term ${term}`);
 }
 
@@ -19,16 +19,16 @@ function stop({ lockName, term }) {
   console.log(`${lockName}: stopped in term ${term}`);
 }
 
-// Asked twice, both do no harm: an answer can be lost on its way, and the question is then asked again.
+// Both are idempotent: if an answer is lost, the call is repeated.
 const hooks = {
   "/start": (payload) => timer === null && start(payload),
   "/stop": (payload) => timer !== null && stop(payload),
 };
 
-// A smaller term is that of a former master, which was frozen and has not noticed: it changes nothing any more.
+// A smaller term comes from a former master that was frozen and has not noticed it: refuse the call.
 function handle(hook, payload) {
   if (payload.term < newest) return [409, `term ${payload.term} is over: term ${newest} was seen\n`];
-  if (payload.term > newest && timer !== null) stop({ ...payload, term: newest }); // its own stop never came
+  if (payload.term > newest && timer !== null) stop({ ...payload, term: newest }); // its stop call never came
   newest = payload.term;
   hook(payload);
   return [204];
@@ -39,9 +39,9 @@ const server = createServer(async (request, response) => {
   if (!hook) return response.writeHead(404).end();
   let body = "";
   for await (const part of request) body += part;
-  const [status, words] = handle(hook, JSON.parse(body));
-  if (status === 409) console.log(`refused: ${words.trim()}`);
-  response.writeHead(status).end(words);
+  const [status, message] = handle(hook, JSON.parse(body));
+  if (status === 409) console.log(`refused: ${message.trim()}`);
+  response.writeHead(status).end(message);
 });
 
-server.listen(port, "127.0.0.1", () => console.log(`listens on ${port}`));
+server.listen(port, "127.0.0.1", () => console.log(`listening on ${port}`));

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from masterjob.config.settings import load_config_document, resolve_settings
-from masterjob.controller.catalogue import known_jobs
+from masterjob.jobs.registry import known_jobs
 from tests.chart.helm import ROOT, Helm, Manifest, Values, find_only, kinds
 from tests.envtest.control_plane import ControlPlane
 

@@ -1,4 +1,4 @@
-"""The pool: nobody is held up by somebody who blocks, and nothing is left over afterwards."""
+"""The pool: a function that blocks delays no other, and no thread is left over afterwards."""
 
 import subprocess
 import sys
@@ -11,13 +11,12 @@ import pytest
 
 from masterjob.concurrency import thread_pool
 from masterjob.concurrency.thread_pool import ThreadPool
-from masterjob.jobs.python.job import PythonJob
 from masterjob.jobs.python.loops import shared_loop
-from tests.jobs.fixtures import WAIT_TIMEOUT
+from tests.jobs.fixtures import WAIT_TIMEOUT, python_job
 
 
 class LimitedThreads:
-    """A system that has only so many threads for a pool of this name."""
+    """A system that can start at most ``limit`` threads for a pool of this name."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, thread_name: str, limit: int) -> None:
         self.threads_left = limit
@@ -63,7 +62,7 @@ def threads_named(name: str) -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == name]
 
 
-def test_functions_that_never_return_hold_up_nobody() -> None:
+def test_functions_that_never_return_delay_no_other() -> None:
     pool, for_ever, done = ThreadPool(), threading.Event(), threading.Event()
     for _ in range(50):
         pool.submit(wait_for_each(for_ever.wait))
@@ -129,11 +128,11 @@ def test_a_thread_is_kept_idle_beside_those_that_are_busy() -> None:
 
 def test_a_job_has_its_thread_before_it_needs_it() -> None:
     pool = CountingThreadPool("pool-early", idle_timeout=60.0)
-    PythonJob(shared_loop, None, pool, None)
+    python_job(shared_loop, None, pool)
     assert pool.threads_started == 1
 
 
-def test_a_pool_with_an_idle_thread_works_where_no_thread_can_be_started_any_more(
+def test_a_pool_with_an_idle_thread_works_if_no_thread_can_be_started_any_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     LimitedThreads(monkeypatch, "pool-stands-by", 1)
@@ -157,10 +156,10 @@ def test_a_function_that_raises_costs_no_thread(
         pool.submit(leave)
     pool.submit(done.set)
     assert done.wait(WAIT_TIMEOUT)
-    assert "a function of the pool raised" in caplog.text
+    assert "a function on the thread pool raised" in caplog.text
 
 
-def test_where_no_thread_can_be_started_the_work_waits_for_an_idle_one(
+def test_if_no_thread_can_be_started_the_work_waits_for_an_idle_one(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     LimitedThreads(monkeypatch, "pool-few", 2)
@@ -198,7 +197,7 @@ AT_EXIT = """
     from masterjob.election.term import LiveTerm
     from masterjob.election.values import Term
     from masterjob.concurrency.thread_pool import ThreadPool
-    from masterjob.jobs.python.job import PythonJob
+    from masterjob.jobs.python.job import CallableSpec, MasterJob
 
     class Report:
         def __init__(self): self.begun, self.over = threading.Event(), threading.Event()
@@ -210,7 +209,7 @@ AT_EXIT = """
 
     def start_for_as_long_as_it_lasts():
         running.set()
-        stop_called.wait()    # nothing but stop ends it, and stop needs a thread of its own
+        stop_called.wait()    # only stop ends it, and stop needs another thread
 
     async def start_on_a_loop():
         running.set()
@@ -222,7 +221,7 @@ AT_EXIT = """
     async def stop_on_a_loop():
         stop()
 
-    job = PythonJob({start}, {stop}, ThreadPool(), None)
+    job = CallableSpec(MasterJob({start}, {stop})).create_job(ThreadPool(), 1.0)
     job.start(LiveTerm(Term("lock", 1), lambda: 60.0, None), report)
     running.wait(20)
 

@@ -71,10 +71,6 @@ class FakeJobSpec:
     name: str
     log: JobLog
     error: str = ""
-    kind: str = "fake"
-
-    def check(self) -> None:
-        """Nothing to find."""
 
     def create_job(self, pool: ThreadPool, stop_timeout: float) -> Job:
         if self.error:

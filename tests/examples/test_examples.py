@@ -108,7 +108,7 @@ def test_a_job_in_another_language_is_started_and_stopped_over_http(
     config = tmp_path / "config.yaml"
     config.write_text((EXAMPLES / "http_job" / "config.yaml").read_text().replace("8099", str(port)))
     server = start("http_job/server.mjs", str(port))
-    server.wait_for_line("listens on")
+    server.wait_for_line("listening on")
     controller = start(
         "masterjob", "run", str(EXAMPLES / "http_job" / "job.yaml"), "--config", str(config), "--database", url
     )
@@ -122,7 +122,7 @@ def test_a_job_in_another_language_is_started_and_stopped_over_http(
 def test_a_job_in_another_language_refuses_who_was_master_before(start: StartExample) -> None:
     port = free_port()
     server = start("http_job/server.mjs", str(port))
-    server.wait_for_line("listens on")
+    server.wait_for_line("listening on")
     assert _post_hook(port, "start", 2) == (204, "")
     assert _post_hook(port, "start", 1) == (409, "term 1 is over: term 2 was seen\n")
     assert _post_hook(port, "stop", 1) == (409, "term 1 is over: term 2 was seen\n")

@@ -105,7 +105,7 @@ def test_a_port_that_somebody_listens_on_is_passed_over() -> None:
 
 @pytest.mark.usefixtures("run_lock")
 def test_a_second_run_is_refused_and_says_who_runs(tmp_path: Path) -> None:
-    message = rf"^make run is running already \(pid {os.getpid()}\): end it with Ctrl-C$"
+    message = rf"^make run is already running \(pid {os.getpid()}\): end it with Ctrl-C$"
     with pytest.raises(SystemExit, match=message):
         demonstration.RunLock("make run", tmp_path / "lock")
 
@@ -117,7 +117,7 @@ def test_what_a_killed_run_has_left_keeps_the_next_one_out(tmp_path: Path) -> No
         orphan = subprocess.Popen(["sleep", "600"], pass_fds=[run_lock.descriptor])
     (tmp_path / "lock").write_text(f"{exited_process.pid} {orphan.pid}")
     with orphan:
-        with pytest.raises(SystemExit, match=f"^make run was killed, .* end that with kill {orphan.pid}$"):
+        with pytest.raises(SystemExit, match=f"^make run was killed, .* end them with kill {orphan.pid}$"):
             demonstration.RunLock("make run", tmp_path / "lock")
         orphan.kill()
     with demonstration.RunLock("make run", tmp_path / "lock"):
@@ -132,7 +132,7 @@ def test_ctrl_c_has_the_master_step_down_and_says_so(start: StartExample, clone:
     run = start("examples.three_instances", directory=clone)
     run.wait_for_line("master of TICKER")
     second = start("examples.three_instances", directory=clone)
-    second.wait_for_line(f"make run is running already (pid {run.pid}): end it with Ctrl-C")
+    second.wait_for_line(f"make run is already running (pid {run.pid}): end it with Ctrl-C")
     assert second.wait() == 1
     run.send_signal(signum)
     run.wait_for_line("stepped down from TICKER: SIGTERM")

@@ -1,4 +1,4 @@
-"""Fixtures of the commands' tests."""
+"""Fixtures for the tests of commands."""
 
 import logging
 from collections.abc import Iterator

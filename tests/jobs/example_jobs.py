@@ -1,4 +1,4 @@
-"""What the entries of the tests name."""
+"""The objects that entries in the tests name."""
 
 from masterjob.jobs.python.job import MasterJob
 

@@ -1,25 +1,36 @@
-"""What a job meets on stage: a term, somebody to report to, threads and loops that do as they are told."""
+"""The surroundings of a job in tests: a term, a report, and threads and loops that the test controls."""
 
 import asyncio
 import threading
 from collections.abc import Callable
 
 from masterjob.concurrency.thread_pool import ThreadPool
+from masterjob.election.ports import Job
 from masterjob.election.term import LiveTerm
 from masterjob.election.values import Term
+from masterjob.jobs.python.job import CallableSpec, MasterJob
 
-WAIT_TIMEOUT = 20.0  # seconds that a test waits for what must come; nothing here waits for what must not
+WAIT_TIMEOUT = 20.0  # seconds to wait for what must happen; nothing here waits for what must not
 
 
 def live_term(trust: float = 60.0) -> LiveTerm:
     def refuse_guard(connection: object, term: Term) -> None:
-        raise AssertionError("nobody guards here")
+        raise AssertionError("this term has no guard")
 
     return LiveTerm(Term("the lock", 7), lambda: trust, refuse_guard)
 
 
+def python_job(
+    start: Callable[..., object],
+    stop: Callable[..., object] | None,
+    pool: ThreadPool,
+    loop: asyncio.AbstractEventLoop | None = None,
+) -> Job:
+    return CallableSpec(MasterJob(start, stop), loop).create_job(pool, 1.0)
+
+
 class RecordingReport:
-    """A report that remembers what it was told, in order."""
+    """A report that records its events in order."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -44,12 +55,12 @@ class RecordingReport:
     def wait_for(self, event: str) -> None:
         with self._changed:
             assert self._changed.wait_for(lambda: event in self.events, WAIT_TIMEOUT), (
-                f"{event} never came: {self.events}"
+                f"no {event}, only {self.events}"
             )
 
 
 class ManualThreadPool(ThreadPool):
-    """A pool without threads: what is handed in is called when the test says so, in the test's own thread."""
+    """A pool without threads: the test itself runs the submitted functions, in its own thread."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +80,7 @@ class ManualThreadPool(ThreadPool):
 
 
 def spin_loop(loop: asyncio.AbstractEventLoop, iterations: int = 10) -> None:
-    """Let a loop that the test holds still do what it has to do by now."""
+    """Run what is due on a loop that only the test runs."""
     for _ in range(iterations):
         loop.call_soon(loop.stop)
         loop.run_forever()

@@ -1,4 +1,4 @@
-"""What the tests of commands watch: whether anything of a command runs, and what was logged of it."""
+"""What the tests of commands observe: whether any process of a command runs, and what was logged."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from tests.jobs.fixtures import WAIT_TIMEOUT
 
 
 class ProcessPipe:
-    """A pipe that a command and all that it starts hold open: its end is the end of the last of them."""
+    """A pipe that a command and all its processes hold open: it ends when the last of them ends."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "life"
@@ -21,15 +21,15 @@ class ProcessPipe:
         self._received = b""
 
     def shell_argv(self, script: str) -> tuple[str, ...]:
-        """Return a command that runs ``script`` in a shell, where ``>&9`` is heard here."""
+        """Return a command that runs ``script`` in a shell, where ``>&9`` writes to this pipe."""
         return ("sh", "-c", f"exec 9>'{self._path}'; {script}")
 
     def wait_for(self, word: str) -> None:
         while word.encode() not in self._received:
-            assert self._read_more(), f"{word} never came: {self._received!r}"
+            assert self._read_more(), f"no {word}, only {self._received!r}"
 
     def wait_until_gone(self) -> float:
-        """Return the local time at which nothing of the command ran any more."""
+        """Return the local time at which no process of the command ran any more."""
         while self._read_more():
             pass
         return clock()
@@ -37,7 +37,7 @@ class ProcessPipe:
     def _read_more(self) -> bool:
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
-        assert poll.poll(WAIT_TIMEOUT * 1000), f"neither a word nor an end came after {self._received!r}"
+        assert poll.poll(WAIT_TIMEOUT * 1000), f"neither data nor an end after {self._received!r}"
         data = os.read(self._fd, 4096)
         self._received += data
         return bool(data)
@@ -47,7 +47,7 @@ class ProcessPipe:
 
 
 class LogCapture(logging.Handler):
-    """What was logged, line by line."""
+    """The lines that were logged."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A service on loopback that answers as the test says, and remembers what it was asked."""
+"""A service on loopback with answers that the test sets. It records its requests."""
 
 import http.server
 import json
@@ -16,13 +16,13 @@ class ReceivedRequest(NamedTuple):
 
 
 class FakeService:
-    """Each request gets the next of ``answers``, and the last one for good: a status, a body and headers."""
+    """Each request gets the next of ``answers`` (status, body, headers); the last one repeats."""
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, bytes, dict[str, str]]] = [(204, b"", {})]
         self.requests: list[ReceivedRequest] = []
         self.before_answer: dict[str, Callable[[], object]] = {}
-        """What is waited for before the answer of an event is given."""
+        """What to call before the answer to an event."""
         self.closing = threading.Event()
         self._changed = threading.Condition()
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler_class())
@@ -44,7 +44,7 @@ class FakeService:
     def wait_for(self, event: str) -> ReceivedRequest:
         with self._changed:
             assert self._changed.wait_for(lambda: event in self.events, WAIT_TIMEOUT), (
-                f"{event} never came: {self.events}"
+                f"no {event}, only {self.events}"
             )
             return next(request for request in self.requests if request.content["event"] == event)
 

@@ -1,4 +1,4 @@
-"""A job of coroutine functions: the loop is the test's own, and moves when the test turns it."""
+"""A job of coroutine functions, on a loop that only the test runs."""
 
 import asyncio
 import functools
@@ -11,9 +11,8 @@ import pytest
 from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.election.term import LiveTerm
 from masterjob.jobs.python import loops
-from masterjob.jobs.python.job import PythonJob
 from masterjob.jobs.python.loops import shared_loop
-from tests.jobs.fixtures import WAIT_TIMEOUT, ManualThreadPool, RecordingReport, live_term, spin_loop
+from tests.jobs.fixtures import WAIT_TIMEOUT, ManualThreadPool, RecordingReport, live_term, python_job, spin_loop
 
 
 @pytest.fixture
@@ -23,11 +22,11 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     if not loop.is_closed():
         spin_loop(loop)
         loop.close()
-    gc.collect()  # what a closed loop left behind complains in the test that closed it, not in a later one
+    gc.collect()  # the warnings about a closed loop belong to the test that closed it
 
 
 class RecordedCalls(list[str]):
-    """Coroutine functions that say what happens to them."""
+    """Coroutine functions that record what happens to them."""
 
     async def start(self) -> None:
         self.append("start")
@@ -59,7 +58,7 @@ def stop_shared_loop() -> None:
 
 def test_coroutines_run_on_the_loop_that_was_given(loop: asyncio.AbstractEventLoop) -> None:
     calls, report = RecordedCalls(), RecordingReport()
-    job = PythonJob(calls.start, calls.stop, ManualThreadPool(), loop)
+    job = python_job(calls.start, calls.stop, ManualThreadPool(), loop)
     job.start(live_term(), report)
     assert calls == []
     spin_loop(loop)
@@ -79,7 +78,7 @@ def test_coroutines_get_the_term_too(loop: asyncio.AbstractEventLoop) -> None:
     async def stop(name: str, term: LiveTerm) -> None:
         received.append((name, term))
 
-    job = PythonJob(start, functools.partial(stop, "mine"), ManualThreadPool(), loop)
+    job = python_job(start, functools.partial(stop, "mine"), ManualThreadPool(), loop)
     job.start(term, RecordingReport())
     spin_loop(loop)
     job.stop()
@@ -91,7 +90,7 @@ def test_a_start_that_stays_is_cancelled_and_awaited_before_the_one_stop(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
     calls, report = RecordedCalls(), RecordingReport()
-    job = PythonJob(calls.run_until_cancelled, calls.stop, ManualThreadPool(), loop)
+    job = python_job(calls.run_until_cancelled, calls.stop, ManualThreadPool(), loop)
     job.start(live_term(), report)
     spin_loop(loop)
     assert report.events == []
@@ -101,7 +100,7 @@ def test_a_start_that_stays_is_cancelled_and_awaited_before_the_one_stop(
     assert report.events == ["stopped"]
 
 
-def test_a_start_that_takes_its_time_to_be_cancelled_is_waited_for(loop: asyncio.AbstractEventLoop) -> None:
+def test_a_start_that_is_slow_to_be_cancelled_is_awaited(loop: asyncio.AbstractEventLoop) -> None:
     calls, report, tidy = RecordedCalls(), RecordingReport(), asyncio.Event()
 
     async def start() -> None:
@@ -111,7 +110,7 @@ def test_a_start_that_takes_its_time_to_be_cancelled_is_waited_for(loop: asyncio
             await tidy.wait()
             calls.append("tidied")
 
-    job = PythonJob(start, calls.stop, ManualThreadPool(), loop)
+    job = python_job(start, calls.stop, ManualThreadPool(), loop)
     job.start(live_term(), report)
     spin_loop(loop)
     job.stop()
@@ -122,9 +121,9 @@ def test_a_start_that_takes_its_time_to_be_cancelled_is_waited_for(loop: asyncio
     assert (calls, report.events) == (["tidied", "stop"], ["stopped"])
 
 
-def test_a_start_that_stays_is_cancelled_where_there_is_no_stop(loop: asyncio.AbstractEventLoop) -> None:
+def test_a_start_that_stays_is_cancelled_if_there_is_no_stop(loop: asyncio.AbstractEventLoop) -> None:
     calls, report = RecordedCalls(), RecordingReport()
-    job = PythonJob(calls.run_until_cancelled, None, ManualThreadPool(), loop)
+    job = python_job(calls.run_until_cancelled, None, ManualThreadPool(), loop)
     job.start(live_term(), report)
     spin_loop(loop)
     job.stop()
@@ -133,11 +132,11 @@ def test_a_start_that_stays_is_cancelled_where_there_is_no_stop(loop: asyncio.Ab
 
 
 @pytest.mark.parametrize("moment", ["stopped", "lost"])
-def test_a_term_that_ends_before_the_loop_comes_round_starts_nothing(
+def test_a_term_that_ends_before_the_loop_runs_starts_nothing(
     moment: str, loop: asyncio.AbstractEventLoop
 ) -> None:
     calls, report, term = RecordedCalls(), RecordingReport(), live_term()
-    job = PythonJob(calls.start, calls.stop, ManualThreadPool(), loop)
+    job = python_job(calls.start, calls.stop, ManualThreadPool(), loop)
     job.start(term, report)
     if moment == "stopped":
         job.stop()
@@ -155,7 +154,7 @@ def test_a_coroutine_that_raises_fails_the_start_and_leaves_the_loop_alone(
     async def start() -> None:
         raise error
 
-    job = PythonJob(start, calls.stop, ManualThreadPool(), loop)
+    job = python_job(start, calls.stop, ManualThreadPool(), loop)
     job.start(live_term(), report)
     spin_loop(loop)
     assert (report.events, report.errors) == (["start failed"], [error])
@@ -172,7 +171,7 @@ def test_a_stop_that_raises_counts_as_returned(
     async def stop() -> None:
         raise ValueError("cannot")
 
-    job = PythonJob(RecordedCalls().start, stop, ManualThreadPool(), loop)
+    job = python_job(RecordedCalls().start, stop, ManualThreadPool(), loop)
     job.start(live_term(), report)
     spin_loop(loop)
     job.stop()
@@ -181,9 +180,9 @@ def test_a_stop_that_raises_counts_as_returned(
     assert "ValueError: cannot" in caplog.text
 
 
-def test_a_start_that_somebody_else_cancels_has_failed(loop: asyncio.AbstractEventLoop) -> None:
+def test_a_start_that_other_code_cancels_has_failed(loop: asyncio.AbstractEventLoop) -> None:
     calls, report = RecordedCalls(), RecordingReport()
-    job = PythonJob(calls.run_until_cancelled, None, ManualThreadPool(), loop)
+    job = python_job(calls.run_until_cancelled, None, ManualThreadPool(), loop)
     job.start(live_term(), report)
     spin_loop(loop)
     for task in asyncio.all_tasks(loop):
@@ -194,7 +193,7 @@ def test_a_start_that_somebody_else_cancels_has_failed(loop: asyncio.AbstractEve
 
 def test_a_start_that_is_cancelled_before_its_first_step_has_failed(loop: asyncio.AbstractEventLoop) -> None:
     calls, report = RecordedCalls(), RecordingReport()
-    job = PythonJob(calls.run_until_cancelled, None, ManualThreadPool(), loop)
+    job = python_job(calls.run_until_cancelled, None, ManualThreadPool(), loop)
     job.start(live_term(), report)
     spin_loop(loop, 1)
     for task in asyncio.all_tasks(loop):
@@ -205,7 +204,7 @@ def test_a_start_that_is_cancelled_before_its_first_step_has_failed(loop: asynci
 
 def test_a_function_can_start_what_a_coroutine_stops(loop: asyncio.AbstractEventLoop) -> None:
     calls, report, pool = RecordedCalls(), RecordingReport(), ManualThreadPool()
-    job = PythonJob(calls.start_sync, calls.stop, pool, loop)
+    job = python_job(calls.start_sync, calls.stop, pool, loop)
     job.start(live_term(), report)
     pool.run_all()
     job.stop()
@@ -221,7 +220,7 @@ def test_a_coroutine_that_stops_a_function_in_its_start_comes_twice(loop: asynci
         spin_loop(loop)
         calls.append("start returns")
 
-    job = PythonJob(start, calls.stop, pool, loop)
+    job = python_job(start, calls.stop, pool, loop)
     job.start(live_term(), report)
     pool.run_all()
     spin_loop(loop)
@@ -230,7 +229,7 @@ def test_a_coroutine_that_stops_a_function_in_its_start_comes_twice(loop: asynci
 
 def test_a_coroutine_can_start_what_a_function_stops(loop: asyncio.AbstractEventLoop) -> None:
     calls, report, pool = RecordedCalls(), RecordingReport(), ManualThreadPool()
-    job = PythonJob(calls.run_until_cancelled, calls.stop_sync, pool, loop)
+    job = python_job(calls.run_until_cancelled, calls.stop_sync, pool, loop)
     job.start(live_term(), report)
     spin_loop(loop)
     job.stop()
@@ -244,7 +243,7 @@ def test_a_coroutine_can_start_what_a_function_stops(loop: asyncio.AbstractEvent
 def test_on_a_closed_loop_start_fails_and_stop_is_over_at_once(loop: asyncio.AbstractEventLoop) -> None:
     calls, report = RecordedCalls(), RecordingReport()
     loop.close()
-    job = PythonJob(calls.start, calls.stop, ManualThreadPool(), loop)
+    job = python_job(calls.start, calls.stop, ManualThreadPool(), loop)
     job.start(live_term(), report)
     assert report.events == ["start failed"]
     assert "event loop of the job is closed" in str(report.errors[0])
@@ -254,7 +253,7 @@ def test_on_a_closed_loop_start_fails_and_stop_is_over_at_once(loop: asyncio.Abs
 
 def test_a_loop_that_was_closed_after_the_start_counts_as_stopped(loop: asyncio.AbstractEventLoop) -> None:
     calls, report = RecordedCalls(), RecordingReport()
-    job = PythonJob(calls.start, calls.stop, ManualThreadPool(), loop)
+    job = python_job(calls.start, calls.stop, ManualThreadPool(), loop)
     job.start(live_term(), report)
     spin_loop(loop)
     loop.close()
@@ -262,11 +261,11 @@ def test_a_loop_that_was_closed_after_the_start_counts_as_stopped(loop: asyncio.
     assert (calls, report.events) == (["start"], ["started", "stopped"])
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # never awaited: the loop was closed over its head
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # never awaited: its loop was closed
 @pytest.mark.parametrize("iterations", [0, 1, 10])
-def test_a_loop_that_is_closed_over_a_start_ends_it(iterations: int, loop: asyncio.AbstractEventLoop) -> None:
+def test_a_loop_that_is_closed_during_a_start_ends_it(iterations: int, loop: asyncio.AbstractEventLoop) -> None:
     calls, report = RecordedCalls(), RecordingReport()
-    job = PythonJob(calls.run_until_cancelled, calls.stop, ManualThreadPool(), loop)
+    job = python_job(calls.run_until_cancelled, calls.stop, ManualThreadPool(), loop)
     job.start(live_term(), report)
     spin_loop(loop, iterations)
     loop.close()
@@ -277,9 +276,9 @@ def test_a_loop_that_is_closed_over_a_start_ends_it(iterations: int, loop: async
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("iterations", [0, 1, 10])
-def test_a_loop_that_is_closed_over_a_stop_ends_it(iterations: int, loop: asyncio.AbstractEventLoop) -> None:
+def test_a_loop_that_is_closed_during_a_stop_ends_it(iterations: int, loop: asyncio.AbstractEventLoop) -> None:
     report = RecordingReport()
-    job = PythonJob(RecordedCalls().start, RecordedCalls().run_until_cancelled, ManualThreadPool(), loop)
+    job = python_job(RecordedCalls().start, RecordedCalls().run_until_cancelled, ManualThreadPool(), loop)
     job.start(live_term(), report)
     spin_loop(loop)
     job.stop()
@@ -293,7 +292,7 @@ def test_a_loop_that_is_closed_after_a_stop_in_time_is_no_error(
     loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture
 ) -> None:
     report = RecordingReport()
-    job = PythonJob(RecordedCalls().start, RecordedCalls().stop, ManualThreadPool(), loop)
+    job = python_job(RecordedCalls().start, RecordedCalls().stop, ManualThreadPool(), loop)
     job.start(live_term(), report)
     job.stop()
     loop.close()
@@ -308,7 +307,7 @@ def test_a_loop_that_refuses_to_be_called_counts_as_closed(
     def refuse(*_arguments: object) -> None:
         raise RuntimeError("Event loop is closed")
 
-    job = PythonJob(calls.run_until_cancelled, calls.stop, ManualThreadPool(), loop)
+    job = python_job(calls.run_until_cancelled, calls.stop, ManualThreadPool(), loop)
     job.start(live_term(), report)
     spin_loop(loop)
     monkeypatch.setattr(loop, "call_soon_threadsafe", refuse)
@@ -331,7 +330,7 @@ def test_a_function_still_starting_is_waited_for_when_the_loop_of_its_stop_is_cl
         job.stop()
         assert report.events == []
 
-    job = PythonJob(start, calls.stop, pool, loop)
+    job = python_job(start, calls.stop, pool, loop)
     job.start(live_term(), report)
     pool.run_all()
     assert (calls, report.events) == ([], ["stopped"])
@@ -339,7 +338,7 @@ def test_a_function_still_starting_is_waited_for_when_the_loop_of_its_stop_is_cl
 
 def test_nothing_is_left_on_the_loop_by_a_run_that_is_over(loop: asyncio.AbstractEventLoop) -> None:
     calls = RecordedCalls()
-    job = PythonJob(calls.start, calls.stop, ManualThreadPool(), loop)
+    job = python_job(calls.start, calls.stop, ManualThreadPool(), loop)
     job.start(live_term(), RecordingReport())
     spin_loop(loop)
     job.stop()
@@ -348,11 +347,11 @@ def test_nothing_is_left_on_the_loop_by_a_run_that_is_over(loop: asyncio.Abstrac
     assert [handle for handle in loop._scheduled if not handle.cancelled()] == []  # type: ignore[attr-defined]
 
 
-def test_an_application_that_ends_its_loop_under_a_job_ends_the_job() -> None:
+def test_an_application_that_closes_its_loop_ends_the_job() -> None:
     calls, report = RecordedCalls(), RecordingReport()
 
     async def application() -> None:
-        job = PythonJob(calls.run_until_cancelled, None, ManualThreadPool(), asyncio.get_running_loop())
+        job = python_job(calls.run_until_cancelled, None, ManualThreadPool(), asyncio.get_running_loop())
         job.start(live_term(), report)
         while not calls:
             await asyncio.sleep(0)
@@ -369,7 +368,7 @@ def test_without_a_loop_coroutines_run_on_one_loop_of_our_own() -> None:
 
     for _ in range(2):
         report = RecordingReport()
-        job = PythonJob(record_thread_and_loop, record_thread_and_loop, ThreadPool(), None)
+        job = python_job(record_thread_and_loop, record_thread_and_loop, ThreadPool())
         job.start(live_term(), report)
         report.wait_for("started")
         job.stop()
@@ -391,6 +390,6 @@ def test_a_loop_of_our_own_whose_thread_is_gone_is_replaced(monkeypatch: pytest.
 
 def test_a_coroutine_job_has_its_loop_before_it_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loops, "_shared", None)
-    PythonJob(print, RecordedCalls().stop, ManualThreadPool(), None)
+    python_job(print, RecordedCalls().stop, ManualThreadPool())
     assert loops._shared is not None
     stop_shared_loop()

@@ -1,4 +1,4 @@
-"""A command as a job, with real processes: what it is given, and how its end is reported."""
+"""A command as a job, with real processes: its environment, and how its end is reported."""
 
 import os
 import threading
@@ -11,27 +11,27 @@ from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.election.ports import Job
 from masterjob.jobs.exec import run as exec_run
 from masterjob.jobs.exec.command import ExecCommand
-from masterjob.jobs.exec.job import ExecJob
 from masterjob.jobs.exec.run import CommandFailed
 from masterjob.jobs.exec.shim import LaunchRequest
 from masterjob.jobs.exec.shim_client import ShimClient
+from masterjob.jobs.exec.spec import ExecSpec
 from tests.jobs.fixtures import WAIT_TIMEOUT, ManualThreadPool, RecordingReport, live_term
 from tests.jobs.process_checks import LogCapture, ProcessPipe
 
 POOL = ThreadPool("test-commands")
-LOOP_FOREVER = "while :; do sleep 0.1; done"  # short: a shell looks at its traps only between two commands
+LOOP_FOREVER = "while :; do sleep 0.1; done"  # short: a shell runs its traps only between two commands
 
 
 def start_job(
     *argv: str, stop_timeout: float = WAIT_TIMEOUT, directory: str | None = None
-) -> tuple[ExecJob, RecordingReport]:
-    job, report = ExecJob(ExecCommand(argv, {}, directory), POOL, stop_timeout), RecordingReport()
+) -> tuple[Job, RecordingReport]:
+    job, report = ExecSpec(ExecCommand(argv, {}, directory)).create_job(POOL, stop_timeout), RecordingReport()
     job.start(live_term(), report)
     return job, report
 
 
 def test_it_fits_the_port() -> None:
-    job: Job = ExecJob(ExecCommand(("true",)), ManualThreadPool(), 1.0)
+    job: Job = ExecSpec(ExecCommand(("true",))).create_job(ManualThreadPool(), 1.0)
     job.stop()
 
 
@@ -43,21 +43,21 @@ def test_what_it_writes_goes_into_the_log_with_the_name_of_the_lock(log: LogCapt
     report.wait_for("stopped")
 
 
-def test_it_learns_lock_term_and_lease_beside_our_environment_and_its_own(
+def test_its_environment_has_lock_term_and_lease_beside_ours_and_its_own(
     log: LogCapture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("OURS", "ours")
     monkeypatch.setenv("CHANGED", "ours")
     words = "$MASTERJOB_LOCK_NAME|$MASTERJOB_TERM|$MASTERJOB_LEASE_ENDS|$OURS|$CHANGED|$(pwd -P)|$(cat)"
     command = ExecCommand(("sh", "-c", f'echo "{words}"'), {"CHANGED": "its own"}, str(tmp_path))
-    job, report = ExecJob(command, POOL, 1.0), RecordingReport()
+    job, report = ExecSpec(command).create_job(POOL, 1.0), RecordingReport()
     job.start(live_term(trust=12.5), report)
     log.wait_for("INFO", f"the lock: the lock|7|12.500|ours|its own|{tmp_path.resolve()}|")
     job.stop()
     report.wait_for("stopped")
 
 
-def test_a_command_finds_no_signal_ignored_or_blocked_and_no_file_of_ours_open(
+def test_a_command_inherits_no_ignored_or_blocked_signal_and_no_open_file(
     process_pipe: ProcessPipe, log: LogCapture
 ) -> None:
     script = "grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status; ls /proc/self/fd"
@@ -65,7 +65,7 @@ def test_a_command_finds_no_signal_ignored_or_blocked_and_no_file_of_ours_open(
     log.wait_for("INFO", "the lock: the command is done; the lock is kept")
     log.wait_until(lambda: sum("Sig" in line for _, line in log.lines) == 3)
     masks = [int(line.split()[-1], 16) for _, line in log.lines if "SigBlk" in line or "SigIgn" in line]
-    threading_library = 1 << 31 | 1 << 32  # signals 32 and 33 are the C library's own: nobody else can set them
+    threading_library = 1 << 31 | 1 << 32  # signals 32 and 33 belong to the C library, and no program can set them
     assert [mask & ~threading_library for mask in masks] == [0, 0]
     log.wait_until(lambda: ("INFO", "the lock: 3") in log.lines)  # what ls itself has opened
     assert ("INFO", "the lock: 4") not in log.lines
@@ -87,11 +87,14 @@ def test_exit_code_0_keeps_the_lock_until_it_is_stopped(log: LogCapture) -> None
     ("script", "sentence"),
     [
         ("exit 3", "the command ended with exit code 3"),
-        ("echo first >&2; echo last >&2; echo >&2; exit 1", "exit code 1; it said last: last"),
+        (
+            "echo first >&2; echo last >&2; echo >&2; exit 1",
+            "exit code 1; last error line: last",
+        ),
         ("kill -USR1 $$", "the command ended with signal SIGUSR1"),
     ],
 )
-def test_any_other_end_fails_with_how_and_the_last_words(script: str, sentence: str) -> None:
+def test_any_other_end_is_a_failure_with_the_exit_and_the_last_error_line(script: str, sentence: str) -> None:
     job, report = start_job("sh", "-c", script)
     report.wait_for("start failed")
     assert isinstance(report.errors[0], CommandFailed)
@@ -137,7 +140,7 @@ def test_a_command_counts_as_started_when_it_has_lasted(
     assert report.events == ["started", "stopped"]
 
 
-def test_a_command_that_fails_later_than_that_fails_all_the_same(
+def test_a_command_that_fails_after_it_counted_as_started_is_still_a_failure(
     process_pipe: ProcessPipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(exec_run, "STARTED_AFTER", 0.1)
@@ -152,7 +155,7 @@ def test_a_command_that_fails_later_than_that_fails_all_the_same(
     assert report.events == ["started", "start failed", "stopped"]
 
 
-def test_stop_asks_the_whole_group_and_waits_until_it_is_gone(process_pipe: ProcessPipe) -> None:
+def test_a_stop_signals_the_whole_group_and_waits_until_it_is_gone(process_pipe: ProcessPipe) -> None:
     child = "sh -c 'trap \"echo child >&9; exit\" TERM; echo up >&9; while :; do sleep 0.05; done'"
     job, report = start_job(*process_pipe.shell_argv(f"trap 'wait; echo parent >&9; exit' TERM; {child} & wait"))
     process_pipe.wait_for("up")
@@ -164,7 +167,7 @@ def test_stop_asks_the_whole_group_and_waits_until_it_is_gone(process_pipe: Proc
     assert report.events == ["stopped"]
 
 
-def test_who_ignores_sigterm_is_killed_with_its_children_before_the_stop_timeout_is_over(
+def test_a_command_that_ignores_sigterm_is_killed_with_its_children_before_the_stop_timeout_is_over(
     process_pipe: ProcessPipe,
 ) -> None:
     job, report = start_job(
@@ -249,7 +252,7 @@ def test_what_a_failed_command_leaves_running_is_ended(process_pipe: ProcessPipe
     report.wait_for("stopped")
 
 
-def test_a_command_that_is_held_still_can_be_stopped(process_pipe: ProcessPipe) -> None:
+def test_a_suspended_command_can_be_stopped(process_pipe: ProcessPipe) -> None:
     job, report = start_job(
         *process_pipe.shell_argv(f"trap 'echo asked >&9; exit' TERM; echo up >&9; kill -STOP $$; {LOOP_FOREVER}")
     )
@@ -261,7 +264,7 @@ def test_a_command_that_is_held_still_can_be_stopped(process_pipe: ProcessPipe) 
 
 def test_a_stop_before_anything_was_started_starts_nothing() -> None:
     pool, report = ManualThreadPool(), RecordingReport()
-    job = ExecJob(ExecCommand(("false",)), pool, 1.0)
+    job = ExecSpec(ExecCommand(("false",))).create_job(pool, 1.0)
     job.start(live_term(), report)
     job.stop()
     assert report.events == ["stopped"]
@@ -271,7 +274,7 @@ def test_a_stop_before_anything_was_started_starts_nothing() -> None:
 
 def test_a_lost_term_starts_nothing() -> None:
     pool, report = ManualThreadPool(), RecordingReport()
-    job = ExecJob(ExecCommand(("false",)), pool, 1.0)
+    job = ExecSpec(ExecCommand(("false",))).create_job(pool, 1.0)
     job.start(live_term(trust=0.0), report)
     pool.run_all()
     job.stop()
@@ -297,8 +300,8 @@ def test_a_stop_while_the_shim_is_being_started_is_not_lost(
     assert report.events == ["stopped"]
 
 
-def test_a_stop_right_after_the_launch_request_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
-    start_command, jobs = ShimClient.start_command, list[ExecJob]()
+def test_a_stop_right_after_the_launch_request_takes_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    start_command, jobs = ShimClient.start_command, list[Job]()
 
     def start_then_stop(shim_client: ShimClient, request: LaunchRequest) -> None:
         start_command(shim_client, request)
@@ -306,7 +309,7 @@ def test_a_stop_right_after_the_launch_request_is_obeyed(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(ShimClient, "start_command", start_then_stop)
     pool, report = ManualThreadPool(), RecordingReport()
-    jobs.append(ExecJob(ExecCommand(("sleep", "600")), pool, WAIT_TIMEOUT))
+    jobs.append(ExecSpec(ExecCommand(("sleep", "600"))).create_job(pool, WAIT_TIMEOUT))
     jobs[0].start(live_term(), report)
     pool.run_all()
     assert report.events == ["stopped"]
@@ -337,7 +340,7 @@ def test_fifty_runs_leave_no_process_and_no_file_behind(log: LogCapture) -> None
         run_once([("true",), ("false",), ("sleep", "600"), ("no-such-command",), ("echo", "word")][number % 5])
     pause, deadline = threading.Event(), clock() + WAIT_TIMEOUT
     while count_open_files() > open_before and clock() < deadline:
-        pause.wait(0.01)  # the last output is closed by a thread of its own
+        pause.wait(0.01)  # another thread closes the last output
     assert count_open_files() <= open_before
     assert not list_zombies()
 

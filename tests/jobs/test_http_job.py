@@ -1,4 +1,4 @@
-"""HTTP hooks as a job, with a real service: what it is sent, what counts as done, and what never hangs."""
+"""HTTP hooks as a job, with a real service: what it receives, what counts as done, and what never hangs."""
 
 import socket
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from masterjob.concurrency.backoff import Backoff
 from masterjob.concurrency.clock import clock
 from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.election.ports import Job
 from masterjob.jobs.http import hooks as hooks_module
 from masterjob.jobs.http.hooks import Hooks
-from masterjob.jobs.http.job import HttpJob
 from masterjob.jobs.http.request import BODY_LIMIT
 from masterjob.jobs.http.spec import HttpSpec
 from masterjob.jobs.registry import parse_jobs
@@ -33,7 +33,7 @@ def service() -> Iterator[FakeService]:
 
 @pytest.fixture(autouse=True)
 def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hooks_module, "INITIAL_BACKOFF", 0.001)
+    monkeypatch.setattr(hooks_module, "BACKOFF", Backoff(0.001, 2.0))
 
 
 def make_hooks(service: FakeService) -> Hooks:
@@ -42,8 +42,8 @@ def make_hooks(service: FakeService) -> Hooks:
 
 def start_job(
     hooks: Hooks, stop_timeout: float = WAIT_TIMEOUT, trust: float = 60.0
-) -> tuple[HttpJob, RecordingReport]:
-    job, report = HttpJob(hooks, POOL, stop_timeout), RecordingReport()
+) -> tuple[Job, RecordingReport]:
+    job, report = HttpSpec(hooks).create_job(POOL, stop_timeout), RecordingReport()
     job.start(live_term(trust), report)
     return job, report
 
@@ -58,7 +58,7 @@ def start_error(hooks: Hooks) -> str:
 
 
 def test_it_fits_the_port(service: FakeService) -> None:
-    job: Job = HttpJob(make_hooks(service), ManualThreadPool(), 1.0)
+    job: Job = HttpSpec(make_hooks(service)).create_job(ManualThreadPool(), 1.0)
     job.stop()
 
 
@@ -88,7 +88,7 @@ def test_any_2xx_is_done(service: FakeService, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 500])
-def test_any_other_answer_is_a_failure_with_its_first_words_and_no_retry(
+def test_any_other_answer_is_a_failure_with_the_start_of_its_body_and_no_retry(
     service: FakeService, status: int
 ) -> None:
     service.answers = [(status, b"no\x1b[2J " + b"y" * 5000, {})]
@@ -106,7 +106,7 @@ def test_a_redirect_is_not_followed(service: FakeService) -> None:
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-def test_what_is_not_there_yet_is_asked_again(service: FakeService, status: int) -> None:
+def test_a_service_that_is_not_there_yet_is_called_again(service: FakeService, status: int) -> None:
     service.answers = [(status, b"", {}), (status, b"", {}), (200, b"", {})]
     job, report = start_job(make_hooks(service))
     report.wait_for("started")
@@ -117,23 +117,23 @@ def test_what_is_not_there_yet_is_asked_again(service: FakeService, status: int)
     assert service.events == ["start"] * 3 + ["stop"] * 2
 
 
-def test_it_is_asked_again_only_as_often_as_configured(service: FakeService) -> None:
+def test_it_is_called_again_only_as_often_as_configured(service: FakeService) -> None:
     service.answers = [(503, b"busy", {})]
     assert "answered 503: busy" in start_error(make_hooks(service))
     assert service.events == ["start"] * 3 + ["stop"] * 3
 
 
-def test_who_cannot_be_reached_is_named(service: FakeService) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{nobody.getsockname()[1]}/"
+def test_a_service_that_cannot_be_reached_is_named(service: FakeService) -> None:
+    with socket.socket() as closed_port:
+        closed_port.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed_port.getsockname()[1]}/"
         error = start_error(replace(make_hooks(service), start=url))
     assert error.startswith(f"{url} cannot be reached: ")
     assert "Connection refused" in error
     assert "object at 0x" not in error
 
 
-def test_who_does_not_speak_tls_or_has_no_name_is_named(service: FakeService) -> None:
+def test_a_service_without_tls_or_without_a_dns_name_is_named(service: FakeService) -> None:
     url = f"https://127.0.0.1:{service.port}/"
     assert start_error(replace(make_hooks(service), start=url)).startswith(f"{url} cannot be reached: ")
     assert start_error(replace(make_hooks(service), start="http://no.such.invalid/")).startswith(
@@ -147,11 +147,11 @@ def test_a_start_that_takes_too_long_is_a_failure_and_still_stopped(service: Fak
     assert service.events == ["start", "stop"]
 
 
-def test_a_start_that_is_answered_a_byte_at_a_time_ends_too(
+def test_a_start_that_is_answered_a_byte_at_a_time_is_cancelled(
     service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service.hang("start")
-    monkeypatch.setattr(hooks_module, "MAX_BACKOFF", 0.3 - WAIT_TIMEOUT)
+    monkeypatch.setattr(hooks_module, "BACKOFF", Backoff(0.001, 0.3 - WAIT_TIMEOUT))
     assert "the call was cancelled" in start_error(replace(make_hooks(service), retries=0))
 
 
@@ -168,7 +168,7 @@ def test_a_stop_does_not_wait_for_a_start_that_hangs(service: FakeService) -> No
 def test_a_start_that_is_tried_again_ends_with_the_stop(
     service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hooks_module, "INITIAL_BACKOFF", 30.0)
+    monkeypatch.setattr(hooks_module, "BACKOFF", Backoff(30.0, 30.0))
     service.answers = [(503, b"", {}), (204, b"", {})]
     job, report = start_job(make_hooks(service))
     service.wait_for("start")
@@ -228,7 +228,7 @@ def test_without_a_stop_nothing_more_is_posted(service: FakeService) -> None:
 @pytest.mark.parametrize("trust", [0.0, 60.0])
 def test_a_run_that_has_not_begun_posts_nothing(service: FakeService, trust: float) -> None:
     pool, report = ManualThreadPool(), RecordingReport()
-    job = HttpJob(make_hooks(service), pool, 1.0)
+    job = HttpSpec(make_hooks(service)).create_job(pool, 1.0)
     job.start(live_term(trust), report)
     if trust:
         job.stop()

@@ -1,4 +1,4 @@
-"""The event loop of our own, which all coroutine jobs of a process share."""
+"""Our own event loop, which all coroutine jobs of a process share."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ import pytest
 from masterjob.jobs.python.loops import shared_loop
 
 
-def test_a_task_that_raises_system_exit_takes_no_other_job_along(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_task_that_raises_system_exit_ends_no_other_job(caplog: pytest.LogCaptureFixture) -> None:
     loop = shared_loop()
 
     def end_it_all() -> None:

@@ -1,4 +1,4 @@
-"""What a command writes: cut into lines, bounded, and never holding it up."""
+"""The output of a command: split into lines, bounded, and read without delaying the command."""
 
 import os
 import threading
@@ -13,7 +13,7 @@ from tests.jobs.process_checks import LogCapture
 
 
 class CommandPipes:
-    """Both outputs of a command that the test itself writes."""
+    """The two outputs of a command, written by the test."""
 
     def __init__(self) -> None:
         (out, self.stdout), (error, self.stderr) = os.pipe(), os.pipe()
@@ -46,7 +46,7 @@ def test_lines_are_logged_as_they_come(log: LogCapture) -> None:
     assert pipes.output.drained.is_set()
 
 
-def test_what_is_no_text_is_shown_and_moves_no_cursor(log: LogCapture) -> None:
+def test_bytes_that_are_not_text_are_escaped(log: LogCapture) -> None:
     read_output(b"a\xff\x1b[31m\tb\x00\n")
     assert log.lines == [("INFO", "lock: a\ufffd\\x1b[31m\tb\\x00")]
 
@@ -76,7 +76,10 @@ def test_a_flood_is_read_to_its_end_and_counted(log: LogCapture, monkeypatch: py
     reader.join(WAIT_TIMEOUT)
     assert not reader.is_alive()
     assert log.lines.count(("INFO", "lock: y")) + log.lines.count(("WARNING", "lock: why")) == LINES_PER_WINDOW
-    assert log.lines[-1] == ("WARNING", f"lock: {lines + 1 - LINES_PER_WINDOW} lines of its output were left out")
+    assert log.lines[-1] == (
+        "WARNING",
+        f"lock: {lines + 1 - LINES_PER_WINDOW} lines of the command's output were dropped",
+    )
     assert pipes.output.last_error_line == "why"
 
 
@@ -92,7 +95,7 @@ def test_in_the_next_window_lines_are_logged_again(log: LogCapture, monkeypatch:
     pipes.output.run()
     assert [line for _, line in log.lines] == [
         "lock: one",
-        "lock: 2 lines of its output were left out",
+        "lock: 2 lines of the command's output were dropped",
         "lock: four",
     ]
 
@@ -107,5 +110,5 @@ def test_a_pipe_that_is_held_open_is_given_up_after_the_end(
     pipes.output.run()
     assert log.lines == [("INFO", "lock: last")]
     with pytest.raises(BrokenPipeError):
-        os.write(pipes.stdout, b"to nobody\n")
+        os.write(pipes.stdout, b"unread\n")
     pipes.close()

@@ -1,4 +1,4 @@
-"""A job of functions: when they are called, and what is reported. Most tests run the threads by hand."""
+"""A job of functions: when they are called, and what is reported. Most tests run the pool themselves."""
 
 import threading
 from collections.abc import Callable
@@ -11,12 +11,11 @@ from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.election.ports import Job, Report
 from masterjob.election.term import LiveTerm
 from masterjob.errors import SettingError, TermLost
-from masterjob.jobs.python.job import PythonJob
-from tests.jobs.fixtures import WAIT_TIMEOUT, ManualThreadPool, RecordingReport, live_term
+from tests.jobs.fixtures import WAIT_TIMEOUT, ManualThreadPool, RecordingReport, live_term, python_job
 
 
 def test_it_fits_the_ports() -> None:
-    job: Job = PythonJob(print, None, ManualThreadPool(), None)
+    job: Job = python_job(print, None, ManualThreadPool())
     report: Report = RecordingReport()
     job.stop()
     assert report.stopped.__name__ == "stopped"
@@ -24,7 +23,7 @@ def test_it_fits_the_ports() -> None:
 
 def test_start_and_stop_are_called_once_each_and_reported() -> None:
     pool, report, calls = ManualThreadPool(), RecordingReport(), list[str]()
-    job = PythonJob(lambda: calls.append("start"), lambda: calls.append("stop"), pool, None)
+    job = python_job(lambda: calls.append("start"), lambda: calls.append("stop"), pool)
     job.start(live_term(), report)
     assert (calls, report.events) == ([], [])
     pool.run_all()
@@ -37,7 +36,7 @@ def test_start_and_stop_are_called_once_each_and_reported() -> None:
 
 def test_both_functions_get_the_term_if_they_want_it() -> None:
     pool, term, received = ManualThreadPool(), live_term(), list[LiveTerm]()
-    job = PythonJob(received.append, received.append, pool, None)
+    job = python_job(received.append, received.append, pool)
     job.start(term, RecordingReport())
     pool.run_all()
     job.stop()
@@ -47,7 +46,7 @@ def test_both_functions_get_the_term_if_they_want_it() -> None:
 
 def test_a_lost_term_starts_nothing() -> None:
     pool, report, calls = ManualThreadPool(), RecordingReport(), list[str]()
-    job = PythonJob(lambda: calls.append("start"), lambda: calls.append("stop"), pool, None)
+    job = python_job(lambda: calls.append("start"), lambda: calls.append("stop"), pool)
     job.start(live_term(trust=0.0), report)
     pool.run_all()
     job.stop()
@@ -55,9 +54,9 @@ def test_a_lost_term_starts_nothing() -> None:
     assert (calls, report.events) == ([], ["stopped"])
 
 
-def test_the_trust_is_looked_at_right_before_start_not_when_it_was_ordered() -> None:
+def test_the_trust_is_checked_right_before_start_not_when_it_was_submitted() -> None:
     pool, report, calls = ManualThreadPool(), RecordingReport(), list[str]()
-    job, term = PythonJob(lambda: calls.append("start"), None, pool, None), live_term()
+    job, term = python_job(lambda: calls.append("start"), None, pool), live_term()
     job.start(term, report)
     term.end()
     pool.run_all()
@@ -66,7 +65,7 @@ def test_the_trust_is_looked_at_right_before_start_not_when_it_was_ordered() -> 
 
 def test_a_stop_before_start_was_called_starts_nothing_and_needs_no_thread() -> None:
     pool, report, calls = ManualThreadPool(), RecordingReport(), list[str]()
-    job = PythonJob(lambda: calls.append("start"), lambda: calls.append("stop"), pool, None)
+    job = python_job(lambda: calls.append("start"), lambda: calls.append("stop"), pool)
     job.start(live_term(), report)
     job.stop()
     assert report.events == ["stopped"]
@@ -76,7 +75,7 @@ def test_a_stop_before_start_was_called_starts_nothing_and_needs_no_thread() -> 
 
 def test_stop_ends_the_term_before_anything_else() -> None:
     pool, term = ManualThreadPool(), live_term()
-    job = PythonJob(lambda: None, lambda: None, pool, None)
+    job = python_job(lambda: None, lambda: None, pool)
     job.start(term, RecordingReport())
     pool.run_all()
     job.stop()
@@ -95,7 +94,7 @@ def test_a_start_that_blocks_is_stopped_at_once_and_once_more_when_it_has_return
         assert report.events == []
         calls.append("start returns")
 
-    job = PythonJob(start, lambda: calls.append("stop"), pool, None)
+    job = python_job(start, lambda: calls.append("stop"), pool)
     job.start(live_term(), report)
     pool.run_next()
     assert (calls, report.events) == (["start begins", "stop", "start returns"], [])
@@ -115,7 +114,7 @@ def test_the_second_stop_waits_for_the_first() -> None:
         assert pool.pending == []
         calls.append("stop ends")
 
-    job = PythonJob(start, stop, pool, None)
+    job = python_job(start, stop, pool)
     job.start(live_term(), report)
     pool.run_all()
     assert calls == ["stop begins", "stop ends"] * 2
@@ -130,7 +129,7 @@ def test_a_run_without_stop_is_over_when_start_has_returned_by_itself() -> None:
         assert term.wait(0)
         assert report.events == []
 
-    job = PythonJob(start, None, pool, None)
+    job = python_job(start, None, pool)
     job.start(live_term(), report)
     pool.run_all()
     assert report.events == ["stopped"]
@@ -145,7 +144,7 @@ def test_a_start_that_raises_is_reported_and_logged_and_still_stopped(
     def start() -> None:
         raise error
 
-    job = PythonJob(start, lambda: calls.append("stop"), pool, None)
+    job = python_job(start, lambda: calls.append("stop"), pool)
     job.start(live_term(), report)
     pool.run_all()
     assert (calls, report.events, report.errors) == ([], ["start failed"], [error])
@@ -166,7 +165,7 @@ def test_a_start_that_raises_while_it_is_stopped_has_not_failed(
         job.stop()
         raise error
 
-    job = PythonJob(start, lambda: calls.append("stop"), pool, None)
+    job = python_job(start, lambda: calls.append("stop"), pool)
     job.start(live_term(), report)
     pool.run_all()
     assert (calls, report.events) == (["stop", "stop"], ["stopped"])
@@ -181,7 +180,7 @@ def test_a_stop_that_raises_is_logged_with_its_lock_and_counts_as_returned(
     def stop() -> None:
         raise SystemExit("not from here")
 
-    job = PythonJob(lambda: None, stop, pool, None)
+    job = python_job(lambda: None, stop, pool)
     job.start(live_term(), report)
     pool.run_all()
     job.stop()
@@ -198,7 +197,7 @@ def test_a_function_that_returns_a_coroutine_has_failed() -> None:
 
     async def coroutine(_name: str) -> None: ...
 
-    job = PythonJob(lambda: coroutine("mine"), None, pool, None)
+    job = python_job(lambda: coroutine("mine"), None, pool)
     job.start(live_term(), report)
     pool.run_all()
     assert report.events == ["start failed"]
@@ -208,7 +207,7 @@ def test_a_function_that_returns_a_coroutine_has_failed() -> None:
 
 def test_stopping_twice_stops_once() -> None:
     pool, report, calls = ManualThreadPool(), RecordingReport(), list[str]()
-    job = PythonJob(lambda: None, lambda: calls.append("stop"), pool, None)
+    job = python_job(lambda: None, lambda: calls.append("stop"), pool)
     job.stop()
     job.start(live_term(), report)
     pool.run_all()
@@ -222,7 +221,7 @@ def test_stopping_twice_stops_once() -> None:
 
 def test_after_stopped_a_new_run_can_begin() -> None:
     pool, calls = ManualThreadPool(), list[str]()
-    job = PythonJob(lambda: calls.append("start"), lambda: calls.append("stop"), pool, None)
+    job = python_job(lambda: calls.append("start"), lambda: calls.append("stop"), pool)
     for _ in range(3):
         report = RecordingReport()
         job.start(live_term(), report)
@@ -235,7 +234,7 @@ def test_after_stopped_a_new_run_can_begin() -> None:
 
 def test_a_report_may_call_back_into_the_job() -> None:
     pool, calls = ManualThreadPool(), list[str]()
-    job = PythonJob(lambda: calls.append("start"), lambda: calls.append("stop"), pool, None)
+    job = python_job(lambda: calls.append("start"), lambda: calls.append("stop"), pool)
 
     class RestartingReport(RecordingReport):
         def started(self) -> None:
@@ -261,7 +260,7 @@ def test_on_real_threads_a_start_that_waits_for_its_term_is_stopped() -> None:
         term.wait()
         calls.append("start returns")
 
-    job = PythonJob(start, lambda: calls.append("stop"), ThreadPool(), None)
+    job = python_job(start, lambda: calls.append("stop"), ThreadPool())
     job.start(live_term(), report)
     assert waiting.wait(WAIT_TIMEOUT)
     job.stop()
@@ -277,7 +276,7 @@ def test_on_real_threads_a_start_that_only_stop_can_end_is_ended() -> None:
         waiting.set()
         assert stop_called.wait(WAIT_TIMEOUT)
 
-    job = PythonJob(start, stop_called.set, ThreadPool(), None)
+    job = python_job(start, stop_called.set, ThreadPool())
     job.start(live_term(), report)
     assert waiting.wait(WAIT_TIMEOUT)
     job.stop()
@@ -287,11 +286,10 @@ def test_on_real_threads_a_start_that_only_stop_can_end_is_ended() -> None:
 
 def test_no_user_code_runs_in_the_callers_thread() -> None:
     report, threads = RecordingReport(), list[int]()
-    job = PythonJob(
+    job = python_job(
         lambda: threads.append(threading.get_ident()),
         lambda: threads.append(threading.get_ident()),
         ThreadPool(),
-        None,
     )
     job.start(live_term(), report)
     report.wait_for("started")
@@ -334,7 +332,7 @@ def test_whatever_happens_a_run_ends_with_one_stopped_and_nothing_after_it(
         calls.append("stop")
         fail_if(stop_raises)
 
-    job = PythonJob(start, stop if has_stop else None, pool, None)
+    job = python_job(start, stop if has_stop else None, pool)
     job.start(live_term(0.0 if lost else 9.0), report)
     moments: list[tuple[str, Callable[[], None]]] = [
         ("before", job.stop),

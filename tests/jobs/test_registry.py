@@ -1,4 +1,4 @@
-"""Jobs by name: what the config file may say, and the one sentence about what it may not."""
+"""Jobs by name: what the config file may contain, and the one-sentence errors about the rest."""
 
 import sys
 from collections.abc import Sequence
@@ -8,16 +8,14 @@ from typing import Any
 
 import pytest
 
-from masterjob.concurrency.thread_pool import ThreadPool
+from masterjob.config.documents import read_document
 from masterjob.errors import SettingError
-from masterjob.jobs import entries
+from masterjob.jobs import registry
 from masterjob.jobs.exec.command import ExecCommand
-from masterjob.jobs.exec.job import ExecJob
 from masterjob.jobs.exec.spec import ExecSpec
-from masterjob.jobs.http.job import HttpJob
 from masterjob.jobs.http.spec import HttpSpec
-from masterjob.jobs.python.job import PythonJob
-from masterjob.jobs.registry import JobSpec, discover_jobs, parse_jobs
+from masterjob.jobs.python.spec import PythonSpec
+from masterjob.jobs.registry import JobSpec, discover_jobs, known_jobs, load_jobs, parse_jobs
 from tests.jobs import example_jobs
 from tests.jobs.fixtures import ManualThreadPool, RecordingReport, live_term
 
@@ -39,7 +37,7 @@ def parse_error(job: object) -> str:
     return message.removeprefix("config file x: jobs.")
 
 
-def test_nothing_is_no_jobs() -> None:
+def test_an_empty_section_has_no_jobs() -> None:
     assert parse_jobs(None, locate) == {}
     assert parse_jobs({}, locate) == {}
 
@@ -54,10 +52,12 @@ def test_each_kind_makes_a_fresh_job_of_its_own() -> None:
         locate,
     )
     pool = ManualThreadPool()
-    made = {name: (spec.kind, type(spec.create_job(pool, 2.0))) for name, spec in specs.items()}
-    assert made == {"nightly": ("exec", ExecJob), "cleaner": ("python", PythonJob), "remote": ("http", HttpJob)}
+    assert {name: type(spec) for name, spec in specs.items()} == {
+        "nightly": ExecSpec,
+        "cleaner": PythonSpec,
+        "remote": HttpSpec,
+    }
     for spec in specs.values():
-        spec.check()
         assert spec.create_job(pool, 2.0) is not spec.create_job(pool, 2.0)
 
 
@@ -183,19 +183,19 @@ HTTP = {"start": "http://h"}
         ({"http": HTTP | {"headers": {"A": {"file": ""}}}}, "it.http.headers.A.file (line 5) must not be empty"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(job: object, sentence: str) -> None:
+def test_an_error_names_the_place_and_the_problem(job: object, sentence: str) -> None:
     message = parse_error(job)
     assert sentence in message
     assert "s3cret" not in message
 
 
 @pytest.mark.parametrize("name", ["", " x", "x" * 201, "a\nb"])
-def test_a_name_follows_the_rules_of_a_lock_s(name: str) -> None:
-    with pytest.raises(SettingError, match="is no name: it needs 1 to 200 characters"):
+def test_a_job_s_name_follows_the_rules_of_a_lock_s(name: str) -> None:
+    with pytest.raises(SettingError, match="is not a valid job name: use 1 to 200 characters"):
         parse_jobs({name: {"exec": EXEC}}, locate)
 
 
-def test_there_is_a_most_of_jobs() -> None:
+def test_the_number_of_jobs_is_limited() -> None:
     with pytest.raises(SettingError, match="has 10001 entries: at most 10000 are allowed"):
         parse_jobs({str(number): {"exec": EXEC} for number in range(10_001)}, locate)
 
@@ -217,7 +217,7 @@ def test_an_entry_is_called(entry: str, calls: list[str]) -> None:
 
 
 def test_an_entry_may_lie_deeper_in_its_module() -> None:
-    parse_one({"python": {"entry": "tests.jobs.test_registry:Holder.held"}}).check()
+    parse_one({"python": {"entry": "tests.jobs.test_registry:Holder.held"}}).create_job(ManualThreadPool(), 1.0)
 
 
 class Holder:
@@ -229,27 +229,26 @@ class Holder:
     [
         ("no.such:thing", "no.such:thing cannot be imported: ModuleNotFoundError: No module named 'no'"),
         ("tests.jobs.broken_jobs:x", "cannot be imported: RuntimeError: broken on purpose"),
-        ("tests.jobs.example_jobs:nobody", "cannot be imported: tests.jobs.example_jobs has no nobody"),
+        ("tests.jobs.example_jobs:missing", "cannot be imported: tests.jobs.example_jobs has no missing"),
         ("tests.jobs.example_jobs:nothing", "is not a job: it has no start"),
         ("tests.jobs.example_jobs:Both", "is a class: name an instance of it"),
         ("tests.jobs.example_jobs:greedy", "is not a job: masterJob.start needs one, two"),
     ],
 )
-def test_what_is_no_job_is_said_before_anything_is_started(entry: str, sentence: str) -> None:
+def test_an_entry_that_is_not_a_job_is_an_error_before_anything_is_started(entry: str, sentence: str) -> None:
     spec = parse_one({"python": {"entry": entry}})
-    for attempt in (spec.check, lambda: spec.create_job(ThreadPool(), 1.0)):
-        with pytest.raises(SettingError) as caught:
-            attempt()
-        assert str(caught.value).startswith(f"config file x: jobs.it.python.entry (line 3): {entry} ")
-        assert sentence in str(caught.value)
+    with pytest.raises(SettingError) as caught:
+        spec.create_job(ManualThreadPool(), 1.0)
+    assert str(caught.value).startswith(f"config file x: jobs.it.python.entry (line 3): {entry} ")
+    assert sentence in str(caught.value)
 
 
 def install_entry_points(monkeypatch: pytest.MonkeyPatch, **points: Any) -> None:
     entry_points = [
-        EntryPoint(name, value, entries.ENTRY_POINT_GROUP) for name, values in points.items() for value in values
+        EntryPoint(name, value, registry.ENTRY_POINT_GROUP) for name, values in points.items() for value in values
     ]
     monkeypatch.setattr(
-        entries, "entry_points", lambda group: [each for each in entry_points if each.group == group]
+        registry, "entry_points", lambda group: [each for each in entry_points if each.group == group]
     )
 
 
@@ -262,20 +261,35 @@ def test_installed_packages_offer_jobs_that_are_imported_only_when_asked_for(
         monkeypatch, nightly=["offered_for_test:start"], good=["tests.jobs.example_jobs:both"] * 2
     )
     specs = discover_jobs()
-    assert {name: spec.kind for name, spec in specs.items()} == {"nightly": "python", "good": "python"}
+    assert {name: type(spec) for name, spec in specs.items()} == {"nightly": PythonSpec, "good": PythonSpec}
     assert "offered_for_test" not in sys.modules
-    specs["good"].check()
+    specs["good"].create_job(ManualThreadPool(), 1.0)
     with pytest.raises(
         SettingError, match=r"entry point nightly of the group masterjob\.jobs: offered_for_test:start"
     ):
-        specs["nightly"].check()
+        specs["nightly"].create_job(ManualThreadPool(), 1.0)
 
 
 def test_two_packages_cannot_offer_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
     install_entry_points(monkeypatch, nightly=["a:b", "c:d"])
-    with pytest.raises(SettingError, match=r"nightly of the group masterjob\.jobs is c:d and a:b"):
+    with pytest.raises(SettingError, match=r"nightly of the group masterjob\.jobs is both c:d and a:b"):
         discover_jobs()
 
 
 def test_without_such_packages_there_are_none() -> None:
     assert isinstance(discover_jobs(), dict)
+
+
+def test_a_job_of_the_config_file_replaces_a_package_s_and_an_invalid_one_affects_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    install_entry_points(monkeypatch, nightly=["a:b"], offered=["c:d"])
+    config = tmp_path / "config.yaml"
+    config.write_text("jobs: {wrong: {exec: {}}, nightly: {exec: {command: [x]}}}")
+    document = read_document(config, "config file x")
+    jobs, errors = load_jobs(document)
+    assert {name: type(spec) for name, spec in jobs.items()} == {"nightly": ExecSpec, "offered": PythonSpec}
+    assert list(errors) == ["wrong"]
+    assert known_jobs(document) == jobs
+    assert str(errors["wrong"]) in caplog.text
+    assert load_jobs(None) == (discover_jobs(), {})

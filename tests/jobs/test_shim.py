@@ -1,4 +1,4 @@
-"""The shim: a command never outlives its master, whatever becomes of the controller. Real processes."""
+"""The shim, with real processes: a command never outlives its master, whatever happens to the controller."""
 
 import os
 import signal
@@ -15,17 +15,18 @@ import pytest
 import masterjob
 from masterjob.concurrency.clock import clock
 from masterjob.concurrency.thread_pool import ThreadPool
+from masterjob.election.ports import Job
 from masterjob.election.term import LiveTerm
 from masterjob.election.values import Term
 from masterjob.jobs.exec.command import ExecCommand
-from masterjob.jobs.exec.job import ExecJob
 from masterjob.jobs.exec.shim import LaunchRequest
 from masterjob.jobs.exec.shim_client import ShimClient
+from masterjob.jobs.exec.spec import ExecSpec
 from tests.jobs.fixtures import WAIT_TIMEOUT, RecordingReport
 from tests.jobs.process_checks import LogCapture, ProcessPipe
 
 POOL = ThreadPool("test-shims")
-LOOP_FOREVER = "while :; do sleep 0.1; done"  # short: a shell looks at its traps only between two commands
+LOOP_FOREVER = "while :; do sleep 0.1; done"  # short: a shell runs its traps only between two commands
 STUBBORN = f"trap '' TERM; sleep 600 & echo up >&9; {LOOP_FOREVER}"
 LEFT_THE_GROUP = f"setsid sh -c 'echo up >&9; {LOOP_FOREVER}' & {LOOP_FOREVER}"
 
@@ -36,7 +37,7 @@ CONTROLLER = """
     from masterjob.election.values import Term
     from masterjob.jobs.exec.command import ExecCommand
     from masterjob.concurrency.thread_pool import ThreadPool
-    from masterjob.jobs.exec.job import ExecJob
+    from masterjob.jobs.exec.spec import ExecSpec
 
     class Report:
         def started(self): pass
@@ -44,7 +45,7 @@ CONTROLLER = """
         def stopped(self): pass
 
     trust, stop_timeout, *argv = sys.argv[1:]
-    job = ExecJob(ExecCommand(tuple(argv)), ThreadPool(), float(stop_timeout))
+    job = ExecSpec(ExecCommand(tuple(argv))).create_job(ThreadPool(), float(stop_timeout))
     job.start(LiveTerm(Term("the lock", 7), lambda: float(trust), None), Report())
     {then}
     threading.Event().wait()
@@ -64,7 +65,7 @@ if not os.fork():
 def run_controller(
     argv: tuple[str, ...], trust: float = 60.0, stop_timeout: float = 1.0, then: str = ""
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a controller that always has ``trust_left`` seconds left, as long as it runs itself."""
+    """Run a controller that always has ``trust`` seconds of trust left, as long as it runs itself."""
     program = textwrap.dedent(CONTROLLER).replace("{then}", then)
     source_root = str(Path(str(masterjob.__file__)).parents[1])
     process = subprocess.Popen(
@@ -79,7 +80,7 @@ def run_controller(
 
 
 class AdjustableTrust:
-    """The trust of a term, as the test sets it."""
+    """A term whose trust the test sets."""
 
     def __init__(self, seconds: float) -> None:
         self.ends_at = clock() + seconds
@@ -87,11 +88,11 @@ class AdjustableTrust:
 
 
 def _refuse_guard(connection: object, term: Term) -> None:
-    raise AssertionError("nobody guards here")
+    raise AssertionError("this term has no guard")
 
 
-@pytest.mark.parametrize("script", [STUBBORN, LEFT_THE_GROUP], ids=["who ignores SIGTERM", "who left the group"])
-def test_a_controller_that_is_killed_takes_all_of_its_command_along(
+@pytest.mark.parametrize("script", [STUBBORN, LEFT_THE_GROUP], ids=["ignores SIGTERM", "left the group"])
+def test_the_command_of_a_controller_that_is_killed_is_killed_with_all_its_processes(
     process_pipe: ProcessPipe, script: str
 ) -> None:
     with run_controller(process_pipe.shell_argv(script), stop_timeout=600.0) as process:
@@ -100,7 +101,7 @@ def test_a_controller_that_is_killed_takes_all_of_its_command_along(
         process_pipe.wait_until_gone()
 
 
-def test_a_fork_of_the_controller_that_holds_the_pipe_open_saves_nothing(
+def test_it_is_killed_even_if_a_fork_of_the_controller_holds_the_pipe_open(
     process_pipe: ProcessPipe, tmp_path: Path
 ) -> None:
     go, forked = tmp_path / "go", tmp_path / "forked"
@@ -110,13 +111,13 @@ def test_a_fork_of_the_controller_that_holds_the_pipe_open_saves_nothing(
         process_pipe.shell_argv(STUBBORN), stop_timeout=600.0, then=FORK.format(go=str(go), forked=str(forked))
     ) as process:
         process_pipe.wait_for("up")
-        with go.open("w"):  # both wait for the other; when this is closed again, the fork ends
+        with go.open("w"):  # each waits for the other; when this is closed, the fork ends
             forked.read_text()
             process.kill()
             process_pipe.wait_until_gone()
 
 
-def test_a_controller_that_is_frozen_loses_its_command_when_the_trust_ends(process_pipe: ProcessPipe) -> None:
+def test_the_command_of_a_frozen_controller_is_stopped_when_the_trust_ends(process_pipe: ProcessPipe) -> None:
     with run_controller(
         process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}"), trust=1.0, stop_timeout=600.0
     ) as process:
@@ -126,7 +127,7 @@ def test_a_controller_that_is_frozen_loses_its_command_when_the_trust_ends(proce
         process.send_signal(signal.SIGCONT)
 
 
-@pytest.mark.parametrize("script", [STUBBORN, LEFT_THE_GROUP], ids=["who ignores SIGTERM", "who left the group"])
+@pytest.mark.parametrize("script", [STUBBORN, LEFT_THE_GROUP], ids=["ignores SIGTERM", "left the group"])
 def test_a_frozen_controller_s_command_is_killed_within_trust_and_stop_timeout(
     process_pipe: ProcessPipe, script: str
 ) -> None:
@@ -137,11 +138,11 @@ def test_a_frozen_controller_s_command_is_killed_within_trust_and_stop_timeout(
         process.send_signal(signal.SIGCONT)
 
 
-def test_a_command_lives_as_long_as_the_trust_is_prolonged(process_pipe: ProcessPipe) -> None:
+def test_a_command_runs_as_long_as_the_trust_is_extended(process_pipe: ProcessPipe) -> None:
     trust, report = AdjustableTrust(0.6), RecordingReport()
-    job = ExecJob(
-        ExecCommand(process_pipe.shell_argv("echo up >&9; sleep 1.5; echo still >&9; sleep 600")), POOL, 1.0
-    )
+    job = ExecSpec(
+        ExecCommand(process_pipe.shell_argv("echo up >&9; sleep 1.5; echo still >&9; sleep 600"))
+    ).create_job(POOL, 1.0)
     job.start(trust.term, report)
     process_pipe.wait_for("up")
     first, trust.ends_at = trust.ends_at, clock() + 60
@@ -152,9 +153,9 @@ def test_a_command_lives_as_long_as_the_trust_is_prolonged(process_pipe: Process
     assert report.events == ["stopped"]
 
 
-def test_trust_that_becomes_shorter_is_believed_too(process_pipe: ProcessPipe) -> None:
+def test_a_trust_that_becomes_shorter_counts_too(process_pipe: ProcessPipe) -> None:
     trust, report = AdjustableTrust(60.0), RecordingReport()
-    job = ExecJob(ExecCommand(process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}")), POOL, 1.0)
+    job = ExecSpec(ExecCommand(process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}"))).create_job(POOL, 1.0)
     job.start(trust.term, report)
     process_pipe.wait_for("up")
     trust.ends_at = clock() + 0.6
@@ -163,26 +164,24 @@ def test_trust_that_becomes_shorter_is_believed_too(process_pipe: ProcessPipe) -
     report.wait_for("stopped")
 
 
-def test_the_end_of_the_trust_ends_the_command_without_being_asked_and_is_no_failure(
+def test_the_end_of_the_trust_stops_the_command_without_a_request_and_is_no_failure(
     process_pipe: ProcessPipe, log: LogCapture
 ) -> None:
     trust, report = AdjustableTrust(0.4), RecordingReport()
-    job = ExecJob(
-        ExecCommand(process_pipe.shell_argv(f"trap 'echo asked >&9; exit 1' TERM; echo up >&9; {LOOP_FOREVER}")),
-        POOL,
-        1.0,
-    )
+    job = ExecSpec(
+        ExecCommand(process_pipe.shell_argv(f"trap 'echo asked >&9; exit 1' TERM; echo up >&9; {LOOP_FOREVER}"))
+    ).create_job(POOL, 1.0)
     job.start(trust.term, report)
     process_pipe.wait_until_gone()
     process_pipe.wait_for("asked")
-    log.wait_for("WARNING", "the lock: the trust has ended, so does the command")
+    log.wait_for("WARNING", "the lock: the trust has ended; the command is stopped")
     log.wait_for("INFO", "the lock: the command has ended with exit code 1")
     job.stop()
     report.wait_for("stopped")
     assert report.events == ["stopped"]
 
 
-def test_a_shim_that_was_not_told_in_time_says_so(
+def test_a_shim_that_gets_no_new_end_in_time_is_a_failure_that_says_so(
     process_pipe: ProcessPipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never_extend(_shim_client: ShimClient, trust_left: Callable[[], float]) -> float:
@@ -190,33 +189,31 @@ def test_a_shim_that_was_not_told_in_time_says_so(
 
     monkeypatch.setattr(ShimClient, "extend_trust", never_extend)
     trust, report = AdjustableTrust(0.6), RecordingReport()
-    job = ExecJob(ExecCommand(process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}")), POOL, 1.0)
+    job = ExecSpec(ExecCommand(process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}"))).create_job(POOL, 1.0)
     job.start(trust.term, report)
     process_pipe.wait_for("up")
     trust.ends_at += 60
     report.wait_for("start failed")
-    assert "was not told in time that the trust goes on" in str(report.errors[0])
+    assert "got no new end of the trust in time" in str(report.errors[0])
     job.stop()
     report.wait_for("stopped")
 
 
-def test_a_shim_that_is_killed_takes_the_command_along_and_is_a_failure(
+def test_a_shim_that_is_killed_ends_the_command_and_is_a_failure(
     process_pipe: ProcessPipe, log: LogCapture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shims = list[subprocess.Popen[bytes]]()
     popen = subprocess.Popen
 
     def recording_popen(*arguments: object, **options: object) -> subprocess.Popen[bytes]:
-        shims.append(popen(*arguments, **options))  # type: ignore[call-overload]  # passed on as it is
+        shims.append(popen(*arguments, **options))  # type: ignore[call-overload]  # passed on unchanged
         return shims[-1]
 
     monkeypatch.setattr("masterjob.jobs.exec.shim_client.subprocess.Popen", recording_popen)
     trust, report = AdjustableTrust(60.0), RecordingReport()
-    job = ExecJob(
-        ExecCommand(process_pipe.shell_argv(f"(trap '' TERM; {LOOP_FOREVER}) & echo up >&9; {LOOP_FOREVER}")),
-        POOL,
-        1.0,
-    )
+    job = ExecSpec(
+        ExecCommand(process_pipe.shell_argv(f"(trap '' TERM; {LOOP_FOREVER}) & echo up >&9; {LOOP_FOREVER}"))
+    ).create_job(POOL, 1.0)
     job.start(trust.term, report)
     process_pipe.wait_for("up")
     shims[0].kill()
@@ -230,7 +227,7 @@ def test_a_shim_that_is_killed_takes_the_command_along_and_is_a_failure(
 def test_a_command_that_is_due_before_it_could_start_is_not_started(log: LogCapture, tmp_path: Path) -> None:
     marker = tmp_path / "started"
     trust, report = AdjustableTrust(60.0), RecordingReport()
-    job = ExecJob(ExecCommand(("touch", str(marker))), POOL, 1.0)
+    job = ExecSpec(ExecCommand(("touch", str(marker)))).create_job(POOL, 1.0)
     launch_request = ExecCommand.launch_request
 
     def expired_launch_request(
@@ -241,20 +238,20 @@ def test_a_command_that_is_due_before_it_could_start_is_not_started(log: LogCapt
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ExecCommand, "launch_request", expired_launch_request)
         job.start(trust.term, report)
-        log.wait_for("WARNING", "the lock: the trust has ended, so does the command")
+        log.wait_for("WARNING", "the lock: the trust has ended; the command is stopped")
     job.stop()
     report.wait_for("stopped")
     assert not marker.exists()
 
 
 def test_many_commands_share_one_trust_feed_thread(tmp_path: Path) -> None:
-    trust, reports, jobs = AdjustableTrust(60.0), [RecordingReport() for _ in range(20)], list[ExecJob]()
+    trust, reports, jobs = AdjustableTrust(60.0), [RecordingReport() for _ in range(20)], list[Job]()
     for report in reports:
-        jobs.append(ExecJob(ExecCommand(("true",)), POOL, WAIT_TIMEOUT))
+        jobs.append(ExecSpec(ExecCommand(("true",))).create_job(POOL, WAIT_TIMEOUT))
         jobs[-1].start(trust.term, report)
     for report in reports:
         report.wait_for("started")
-    assert [thread.name for thread in threading.enumerate()].count("masterjob trust feed") == 1
+    assert [thread.name for thread in threading.enumerate()].count("masterjob-trust-feed") == 1
     for job, report in zip(jobs, reports, strict=True):
         job.stop()
         report.wait_for("stopped")

@@ -1,4 +1,4 @@
-"""Which functions can be a job's, and what they are called with."""
+"""Which functions can be a job, and what they are called with."""
 
 import functools
 import threading
@@ -111,7 +111,7 @@ def test_other_functions_are_not_taken_for_coroutine_functions(function: object)
     assert not is_coroutine_function(function)
 
 
-def test_a_master_job_says_at_once_what_is_wrong_with_it() -> None:
+def test_a_master_job_that_is_not_valid_is_an_error_at_once() -> None:
     with pytest.raises(SettingError, match=r"masterJob\.start is not a function"):
         MasterJob(start=None)  # type: ignore[arg-type]
     with pytest.raises(SettingError, match=r"masterJob\.stop is not a function"):

@@ -16,7 +16,7 @@ from masterjob.config.documents import raise_if_unknown
 from masterjob.config.settings import config_section, load_config_document, resolve_settings
 from masterjob.election.values import validate_lock_name
 from masterjob.errors import SettingError
-from masterjob.jobs.python.job import MasterJob, PythonJob
+from masterjob.jobs.python.job import CallableSpec, MasterJob
 from masterjob.lock_status import HistoryEvent, LockStatus
 from masterjob.runtime.handle import Master
 from masterjob.runtime.identity import default_actor
@@ -82,8 +82,8 @@ def start_master(  # noqa: PLR0913 - the arguments are the product's surface
         "lost_policy": lost_policy,
     }
     settings = resolve_settings(options, os.environ, config)
-    python_job = PythonJob(job.start, job.stop, _runtime.thread_pool, running_loop())
-    instance = _runtime.open_lock(name, python_job, settings)
+    lock_job = CallableSpec(job, running_loop()).create_job(_runtime.thread_pool, settings.timing.stop_timeout)
+    instance = _runtime.open_lock(name, lock_job, settings)
     if handle_signals:
         _runtime.install_sigterm_handler()
     return Master(instance, name, settings.timing.stop_timeout)

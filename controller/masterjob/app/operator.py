@@ -16,19 +16,16 @@ import logging
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from masterjob.app.library import current_runtime
-from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.config.settings import Settings, load_config_document, resolve_settings
-from masterjob.controller.catalogue import known_jobs
 from masterjob.controller.controller import Controller
 from masterjob.controller.locks import SettingsResolver
 from masterjob.election.timing import format_duration
 from masterjob.errors import StoreUnavailable
-from masterjob.jobs.python.job import MasterJob, PythonJob
-from masterjob.jobs.registry import JobSpec
+from masterjob.jobs.python.job import CallableSpec, MasterJob
+from masterjob.jobs.registry import JobSpec, known_jobs
 from masterjob.kube.api.errors import ApiRefused, ApiUnavailable, CrdNotInstalled
 from masterjob.kube.cluster import Cluster, resolve_cluster
 from masterjob.kube.informer.informer import Informer
@@ -223,7 +220,7 @@ def start_operator(  # noqa: PLR0913 - the arguments are the product's surface
     def settings_for(options: Mapping[str, object]) -> Settings:
         return resolve_settings({"database": database, **options}, os.environ, document)
 
-    registered_jobs = {name: RegisteredJobSpec(job, loop) for name, job in (jobs or {}).items()}
+    registered_jobs = {name: CallableSpec(job, loop) for name, job in (jobs or {}).items()}
     target_cluster = resolve_cluster(
         kubeconfig, context, namespaces, all_namespaces=all_namespaces, cluster_name=cluster
     )
@@ -232,22 +229,6 @@ def start_operator(  # noqa: PLR0913 - the arguments are the product's surface
     if handle_signals:
         runtime.install_sigterm_handler()
     return operator
-
-
-@dataclass(frozen=True, slots=True)
-class RegisteredJobSpec:
-    """A job that the application has handed in."""
-
-    job: MasterJob
-    loop: asyncio.AbstractEventLoop | None
-    kind: str = "python"
-
-    def check(self) -> None:
-        """Nothing to find: it was checked when it was made."""
-
-    def create_job(self, pool: ThreadPool, stop_timeout: float) -> PythonJob:
-        """Return it as the job of one lock."""
-        return PythonJob(self.job.start, self.job.stop, pool, self.loop)
 
 
 def _timing_fields(settings: Settings) -> dict[str, str | int]:

@@ -14,7 +14,7 @@ from masterjob.cli.options import CONFIG_SECTIONS, DatabaseOptions, create_datab
 from masterjob.config.documents import describe_unknown_names
 from masterjob.config.redact import redact_url
 from masterjob.config.settings import Settings, load_config_document, resolve_settings
-from masterjob.controller.catalogue import known_jobs
+from masterjob.jobs.registry import known_jobs
 from masterjob.web.interfaces import Authenticator, ReadinessCheck
 
 if TYPE_CHECKING:

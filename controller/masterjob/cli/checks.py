@@ -18,10 +18,10 @@ from masterjob.cli.options import (
     config_file_to_exclude,
 )
 from masterjob.config.documents import Document, describe_unknown_names
-from masterjob.config.settings import config_section, load_config_document, resolve_settings
+from masterjob.config.settings import load_config_document, resolve_settings
 from masterjob.controller.locks import declared_settings
 from masterjob.errors import SettingError
-from masterjob.jobs import registry
+from masterjob.jobs.registry import load_jobs
 from masterjob.resource.files import list_manifests, parse_file
 from masterjob.resource.masterjob import Resource
 
@@ -89,16 +89,9 @@ def _read_manifests(paths: Sequence[Path], exclude: Path | None) -> tuple[list[R
 
 
 def _job_errors(document: Document, resources: Sequence[Resource]) -> list[str]:
-    errors: list[str] = []
-    jobs = registry.discover_jobs()
-    section = config_section(document, "jobs")
-    for name, entry in section.items():
-        try:
-            jobs.update(registry.parse_jobs({name: entry}, document.field_locator("jobs")))
-        except SettingError as error:
-            errors.append(str(error))
-    unknown = [each for each in resources if each.job not in jobs and each.job not in section]
-    return errors + [each.unknown_job_message(jobs) for each in unknown]
+    jobs, errors = load_jobs(document)
+    unknown = [each for each in resources if each.job not in jobs and each.job not in errors]
+    return [*map(str, errors.values()), *(each.unknown_job_message(jobs) for each in unknown)]
 
 
 def _timing_errors(document: Document | None, resources: Sequence[Resource]) -> list[str]:

@@ -1,36 +1,36 @@
-"""Threads for functions that may take for ever (design 3.4, 4)."""
+"""Daemon threads for functions that may never return."""
 
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 
-_log = logging.getLogger("masterjob.jobs")
+logger = logging.getLogger("masterjob.jobs")
 
 
 class ThreadPool:
-    """A pool of daemon threads that grows with what is running and shrinks when that is done.
+    """A pool of daemon threads that grows with the number of running functions and shrinks afterwards.
 
-    Whatever is handed in gets a thread at once, however many others never return, and one thread more stands
-    idle: it is the one that can still stop a job when the interpreter exits and no thread can be started any
-    more. Idle threads beyond that one leave after ``idle_timeout`` seconds.
+    Each function gets a thread at once, even if many others never return. One more thread stays idle: it can still
+    stop a job when the interpreter exits and no thread can be started any more. Further idle threads end after
+    ``idle_timeout`` seconds.
 
-    It is no ``ThreadPoolExecutor``: that one joins its threads when the interpreter exits, so a job that
-    never returns would keep the process alive, without its election.
+    ``ThreadPoolExecutor`` does not fit: it joins its threads when the interpreter exits, so a job that never
+    returns would keep the process alive, without its election.
     """
 
     def __init__(self, name: str = "masterjob-job", idle_timeout: float = 10.0) -> None:
         self._name = name
         self._idle_timeout = idle_timeout
         self._queue: deque[Callable[[], None]] = deque()
-        # Threads that wait, or will as soon as they run: more than the work, as far as there are threads.
+        # Threads that wait for work, or will as soon as they run. More than the queue needs, if threads can start.
         self._idle_threads = 0
         self._changed = threading.Condition()
 
     def submit(self, function: Callable[[], None]) -> None:
-        """Call ``function`` on a thread of the pool. Never blocks for long, and raises nothing.
+        """Call ``function`` on a thread of the pool. This never blocks for long, and never raises.
 
-        Where no thread can be started, the function waits for the next one that is idle.
+        If no thread can be started, the function waits for an idle one.
         """
         with self._changed:
             self._queue.append(function)
@@ -39,7 +39,7 @@ class ThreadPool:
                 pass
 
     def ensure_idle_thread(self) -> None:
-        """Have a thread idle, for whatever may come when none can be started any more."""
+        """Start an idle thread if there is none, for work that comes when no thread can be started any more."""
         with self._changed:
             if not self._idle_threads:
                 self._start_thread()
@@ -52,7 +52,7 @@ class ThreadPool:
         except RuntimeError as error:  # the interpreter exits (3.12 and later), or there are too many
             self._idle_threads -= 1
             if self._idle_threads < len(self._queue):
-                _log.warning("no thread for a job's function, which now waits for an idle one: %s", error)
+                logger.warning("no thread can be started; a function of a job waits for an idle one: %s", error)
             return False
         return True
 
@@ -60,14 +60,14 @@ class ThreadPool:
         while (function := self._next_function()) is not None:
             try:
                 function()
-            except BaseException:  # whatever it is, it must not cost the pool a thread that it counts on
-                _log.exception("a function of the pool raised")
+            except BaseException:  # also SystemExit: the pool must not lose the thread
+                logger.exception("a function on the thread pool raised")
             del function  # an idle thread must not keep a job's run alive
             with self._changed:
                 self._idle_threads += 1
 
     def _next_function(self) -> Callable[[], None] | None:
-        """Wait for work; return None when this thread should leave."""
+        """Wait for work. Return None if this thread should end."""
         with self._changed:
             while not self._queue:
                 notified = self._changed.wait(self._idle_timeout if self._idle_threads > 1 else None)

@@ -6,7 +6,6 @@
     locks.py  then this process's part in the election
     problems.py       what cannot be done is told once
     workqueue.py      what fails is tried again, and holds up no other lock
-    catalogue.py      the jobs that resources may name
 
 What must not be here: where resources come from, SQL, what a job is.
 

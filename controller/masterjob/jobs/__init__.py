@@ -1,17 +1,13 @@
-"""What the master runs.
+"""What the master of a lock runs.
 
-In this room, all of it behind the port `masterjob.election.ports.EffectJob`:
+    registry.py  the jobs by name, from the config file and from installed packages
+    run.py       one run of a job, and `JobRunner`, the job of one lock (the port `masterjob.election.ports.Job`)
+    exec/        a command, and the shim that ends it in time
+    http/        two hooks of a service
+    python/      a Python callable
 
-    registry.py   jobs by name, from the config file (fields.py) and installed packages (entries.py)
-    python/    a Python callable
-    command/   a command, and the process of its own that ends it in time
-    http/      two hooks of a service
-    run.py     what one run is, whatever the kind
-    thread_pool.py    threads for whatever may take for ever
+The three kinds have the same structure: ``spec.py`` is the job as it is named, ``run.py`` is one run of it.
 
-The three kinds are built alike: ``spec.py`` is the job as it is named, ``job.py`` that of one lock, behind the
-port, ``run.py`` the course of one run.
-
-What must not be here: who is master and why, SQL, where settings come from. A job is told to start and to stop,
-and reports how that went; it decides nothing else, and holds up no thread of the election.
+What must not be here: who is master and why, SQL, where settings come from. A job is started and stopped, and it
+reports the results; it decides nothing else, and never blocks a thread of the election.
 """

@@ -1,4 +1,6 @@
-"""One run of a job, as far as all kinds are alike: it begins at most once, and its end is told once.
+"""The job of one lock, and one run of it: what exec, http and python jobs have in common.
+
+A run begins at most once, and reports its end once.
 
                     may begin                     ended
     +---------+ --------------> +---------+ --------------> +-------+
@@ -7,41 +9,47 @@
          | stopped, or no trust      | ended, stopping          | stopped
          +----------------------> STOPPED <---------------------+
 
-Stopping is not a state but a wish that can come in each of them. A run is over only when nothing of it goes on.
-
-Source: design section 3 (rule 3).
+A stop can be requested in every state. A run is over only when nothing that it started still runs.
 """
 
 import enum
 import threading
+from collections.abc import Callable
 
 from masterjob.election.ports import Report
 from masterjob.election.term import LiveTerm
 
 
 class RunState(enum.Enum):
-    """Where a run is."""
+    """The state of a run."""
 
     PENDING = enum.auto()  # nothing was started yet
     RUNNING = enum.auto()
-    ENDED = enum.auto()  # what was started has ended by itself, and stop was not asked for
+    ENDED = enum.auto()  # the job has ended without a stop
     STOPPED = enum.auto()
 
 
 class Run:
-    """One run. `stop` may be called from any thread, and neither blocks nor calls the user's code."""
+    """One run. Its public methods may be called from any thread; they do not block and call no user code."""
 
     def __init__(self, term: LiveTerm, report: Report) -> None:
         self._term = term
         self._report = report
         self._state = RunState.PENDING
         self._stopping = False
-        # Reports are made under the lock, so that they come in order; reentrant, since a stop may be answered
-        # within the call.
+        # Reports are sent under the lock, so that they arrive in order. It is reentrant because the receiver of a
+        # report may call `stop`.
         self._lock = threading.RLock()
 
+    def begin(self) -> None:
+        """Start the job without waiting for it, unless the run is stopped or its term lost before that."""
+        raise NotImplementedError
+
+    def set_stop_timeout(self, stop_timeout: float) -> None:
+        """Change how long a later stop may take, in seconds. Some kinds of job have no use for it."""
+
     def stop(self) -> None:
-        """End the term, and what was begun. Called again, it does nothing."""
+        """End the term and stop the job. Further calls have no effect."""
         with self._lock:
             if self._stopping:
                 return
@@ -53,12 +61,12 @@ class Run:
                 self._request_stop()
 
     def _request_stop(self) -> None:
-        """Have what was begun stopped. Called once, under the lock."""
+        """Stop what `begin` started. Called once, under the lock."""
         raise NotImplementedError
 
     def _try_begin(self) -> bool:
-        """Tell, right before it, whether what is to be run may begin: once, not after a stop nor without trust."""
-        trusted = self._term.trust_left > 0  # outside the lock: whoever answers may have a lock of its own
+        """Return whether the job may start now: True at most once, never after a stop or without trust."""
+        trusted = self._term.trust_left > 0  # outside the lock: the term's source of trust may take a lock
         with self._lock:
             if self._state is not RunState.PENDING:
                 return False
@@ -69,7 +77,35 @@ class Run:
             return True
 
     def _finish(self) -> None:
-        """Tell, under the lock, that all of it is over."""
+        """Report that the run is over. Called under the lock."""
         if self._state is not RunState.STOPPED:
             self._state = RunState.STOPPED
             self._report.stopped()
+
+
+class JobRunner:
+    """The job of one lock (the port `masterjob.election.ports.Job`): one run at a time, a new one for each term.
+
+    ``create_run`` gets the term, the report and the stop timeout in seconds.
+    """
+
+    def __init__(self, create_run: Callable[[LiveTerm, Report, float], Run], stop_timeout: float) -> None:
+        self._create_run = create_run
+        self._stop_timeout = stop_timeout
+        self._run: Run | None = None
+
+    def start(self, term: LiveTerm, report: Report) -> None:
+        """Begin a run, unless the term is lost."""
+        self._run = self._create_run(term, report, self._stop_timeout)
+        self._run.begin()
+
+    def set_stop_timeout(self, stop_timeout: float) -> None:
+        """Change how long a stop may take, in seconds: for the current run and for later ones."""
+        self._stop_timeout = stop_timeout
+        if self._run is not None:
+            self._run.set_stop_timeout(stop_timeout)
+
+    def stop(self) -> None:
+        """Stop the latest run. Further calls for the same run have no effect."""
+        if self._run is not None:
+            self._run.stop()

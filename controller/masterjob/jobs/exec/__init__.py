@@ -1,14 +1,20 @@
-"""A command as a job, which never outlives its master.
+"""A command as a job. It never outlives its master.
 
-    spec.py     the command as the config file names it
-    job.py      the job, behind the election's port
-    run.py      the course of one run, from the start of its shim to the end of all that the command was
-    command.py  what to run, and the order of it for the shim
-    shim.py   a process of its own that starts the command and ends it when the trust does; imports none of ours
-    shim_client.py  our end of a shim; trust_feed.py tells every one of them how long the trust lasts
-    output.py   what a command writes, line by line in our log
+    spec.py         the command as the config file names it
+    command.py      what to run, with its environment, and the launch request for the shim
+    run.py          one run: from the start of its shim to the end of the command's last process
+    shim.py         a separate process that starts the command and ends it with the trust; imports none of our code
+    shim_client.py  the controller's end of a shim
+    trust_feed.py   the thread that sends the end of the trust to every shim
+    output.py       the command's output, line by line in our log
 
-What must not be here: what a term is, or when it ends; that is told.
+The command runs in a session of its own, with an empty standard input. Exit code 0 means that its work is done:
+the lock is kept. Any other exit, or a command that cannot be started, gives the lock to another instance. A
+command counts as started when it has run for ten seconds, or has exited with 0 before. Until then, each failure
+makes the elector wait longer before the next attempt.
 
-Source: design section 3.4.
+On a stop, its process group gets SIGTERM, and SIGKILL shortly before the stop timeout is over. The shim ensures
+this even if the controller is frozen or killed.
+
+What must not be here: what a term is, or when it ends.
 """

@@ -1,4 +1,12 @@
-"""What a command job runs, and the order of it that a shim is given."""
+"""What a command job runs, and the launch request that the shim gets.
+
+The command's environment is the controller's, plus the configured variables, plus:
+
+    MASTERJOB_LOCK_NAME     the lock
+    MASTERJOB_TERM          the number of the term, the fencing token
+    MASTERJOB_LEASE_ENDS    seconds, counted from the command's start, for which it was certain to be the master.
+                            Every heartbeat extends this time, and the command is stopped when it is over.
+"""
 
 import os
 from collections.abc import Mapping
@@ -12,16 +20,14 @@ RESERVED_VARIABLES = ("MASTERJOB_LOCK_NAME", "MASTERJOB_TERM", "MASTERJOB_LEASE_
 
 @dataclass(frozen=True, slots=True)
 class ExecCommand:
-    """What to run: no shell is involved, unless ``argv`` names one."""
+    """A command. It runs without a shell, unless ``argv`` names one."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     directory: str | None = None
 
     def launch_request(self, term: LiveTerm, now: float, trust_left: float, grace_period: float) -> LaunchRequest:
-        """Return the order to run it while the trust lasts: for ``trust_left`` seconds from ``now`` on, as it
-        seems.
-        """
+        """Return the request to run it for ``trust_left`` seconds from ``now`` on, the trust known so far."""
         term_values = (term.lock_name, str(term.number), f"{trust_left:.3f}")
         environment = {**os.environ, **self.environment, **dict(zip(RESERVED_VARIABLES, term_values, strict=True))}
         return LaunchRequest(

@@ -1,4 +1,4 @@
-"""What a command writes, line by line in our log."""
+"""The output of a command, line by line in our log."""
 
 import logging
 import os
@@ -9,28 +9,28 @@ from typing import IO
 
 from masterjob.concurrency.clock import clock
 
-_log = logging.getLogger("masterjob.jobs.exec")
+logger = logging.getLogger("masterjob.jobs.exec")
 
 LINE_LIMIT = 8192
-"""Bytes of a line; a longer one is logged in pieces."""
+"""Bytes. A longer line is logged in pieces."""
 
 RATE_WINDOW, LINES_PER_WINDOW = 5.0, 5000
-"""At most so many lines of a command are logged in so many seconds; of the others only the number."""
+"""The length of a window in seconds, and the lines that a command may log in it. Further lines are counted."""
 
 THROTTLE_DELAY = 0.01
-"""Seconds between two reads of what is left out: without, a flood would take a core and the interpreter's lock."""
+"""Seconds between two reads while lines are dropped: otherwise a flood would occupy a core, and the GIL."""
 
 DRAIN_TIMEOUT = 1.0
-"""Seconds that are still listened after the command's end, should something of it hold the pipes open."""
+"""Seconds to read on after the command's end, in case one of its processes holds the pipes open."""
 
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
 
 
 class CommandOutput:
-    """Reads both outputs of one command until their end, on a thread that `run` is called in.
+    """The two outputs of one command. `run` reads them to their end.
 
-    A flood is read as fast as it comes, so that the command is never held up for long; what is too much is left
-    out. Nothing is kept but the line that has not ended yet.
+    A flood is read as fast as it comes, so that the command never blocks for long, but most of it is not logged.
+    Only the incomplete last line is kept in memory.
     """
 
     def __init__(self, lock_name: str, outputs: tuple[IO[bytes], IO[bytes]]) -> None:
@@ -38,7 +38,7 @@ class CommandOutput:
         self._outputs = outputs
         self._command_gone = threading.Event()
         self.drained = threading.Event()
-        """Set when all was read that there will be."""
+        """Set when everything was read."""
         self._last_error_line = b""
         self._window_ends_at = 0.0
         self._lines_left = LINES_PER_WINDOW
@@ -46,15 +46,15 @@ class CommandOutput:
 
     @property
     def last_error_line(self) -> str:
-        """The last line of the standard error that is not empty."""
+        """The last non-empty line of the standard error."""
         return _decode(self._last_error_line)
 
     def finish(self) -> None:
-        """Say that the command is gone: what is still in the pipes is read, and no more waited for."""
+        """Read only what is in the pipes already: the command has ended."""
         self._command_gone.set()
 
     def run(self) -> None:
-        """Read until both outputs are closed, or nothing more is worth waiting for."""
+        """Read until both outputs are closed, or until shortly after `finish`."""
         stdout, stderr = self._outputs
         with stdout, stderr, selectors.DefaultSelector() as selector:
             selector.register(stdout, selectors.EVENT_READ, _LineSplitter(self, logging.INFO))
@@ -79,7 +79,7 @@ class CommandOutput:
                 deadline = min(deadline, clock() + DRAIN_TIMEOUT)
 
     def log_lines(self, level: int, lines: list[bytes]) -> None:
-        """Log these lines, as far as there were not too many."""
+        """Log these lines, up to the limit of the window."""
         if level == logging.WARNING:
             self._last_error_line = next((line for line in reversed(lines) if line.strip()), self._last_error_line)
         if clock() >= self._window_ends_at:
@@ -88,11 +88,13 @@ class CommandOutput:
         log_count, self._lines_left = self._lines_left, max(0, self._lines_left - len(lines))
         self._dropped_lines += max(0, len(lines) - log_count)
         for line in lines[:log_count]:
-            _log.log(level, "%s: %s", self._lock_name, _decode(line))
+            logger.log(level, "%s: %s", self._lock_name, _decode(line))
 
     def _log_dropped_lines(self) -> None:
         if self._dropped_lines:
-            _log.warning("%s: %d lines of its output were left out", self._lock_name, self._dropped_lines)
+            logger.warning(
+                "%s: %d lines of the command's output were dropped", self._lock_name, self._dropped_lines
+            )
             self._dropped_lines = 0
 
 
@@ -101,7 +103,7 @@ def _decode(line: bytes) -> str:
 
 
 class _LineSplitter:
-    """Cuts one of the outputs into lines."""
+    """The lines of one output."""
 
     def __init__(self, output: CommandOutput, level: int) -> None:
         self._output = output
@@ -109,7 +111,7 @@ class _LineSplitter:
         self._partial_line = b""
 
     def feed(self, data: bytes) -> None:
-        """Log the lines that are complete; with no data, the last one too."""
+        """Log the complete lines. Without data, log the incomplete last line too."""
         if lines := list(self._split(data)):
             self._output.log_lines(self._level, lines)
 

@@ -1,8 +1,6 @@
-"""One run of a command: from the start of its shim to the end of all that the command was.
+"""One run of a command: from the start of its shim to the end of the command's last process.
 
-`supervise` stays on a thread of the pool for as long as the shim is there, and reports what it hears from it.
-
-Source: design sections 3 (rule 3) and 3.4.
+A thread of the pool reads the shim's status until the shim ends, and reports what happens.
 """
 
 import logging
@@ -20,36 +18,43 @@ from masterjob.jobs.exec.output import CommandOutput
 from masterjob.jobs.exec.shim_client import ShimClient, kill_group
 from masterjob.jobs.run import Run, RunState
 
-_log = logging.getLogger("masterjob.jobs.exec")
+logger = logging.getLogger("masterjob.jobs.exec")
 
 STARTED_AFTER = 10.0
-"""Seconds that a command has to last to count as started."""
+"""Seconds after which a running command counts as started."""
 
 KILL_RESERVE = 0.1
-"""Share of the stop timeout that is kept back for SIGKILL to take effect, and at most so many seconds."""
+"""Share of the stop timeout that is reserved for SIGKILL to take effect, and its maximum in seconds."""
 
 LAST_LINE_TIMEOUT = 0.5
-"""Seconds that the last words of a command that failed are waited for."""
+"""Seconds to wait for the last line of a command that has failed."""
 
 
 class CommandFailed(MasterJobError):
-    """The command could not be started, or has ended in another way than with exit code 0."""
+    """The command could not be started, or did not end with exit code 0."""
 
 
 class ExecRun(Run):
-    """One run of the command. `stop` may be called from any thread and never blocks."""
+    """One run of a command."""
 
-    def __init__(self, command: ExecCommand, stop_timeout: float, term: LiveTerm, report: Report) -> None:
+    def __init__(
+        self, command: ExecCommand, pool: ThreadPool, term: LiveTerm, report: Report, stop_timeout: float
+    ) -> None:
         super().__init__(term, report)
         self._command = command
+        self._pool = pool
         self._grace_period = _compute_grace_period(stop_timeout)
         self._reported_started = False
         self._reported_failure = False
         self._trust_expired = False
         self._shim_client: ShimClient | None = None
 
+    def begin(self) -> None:
+        """Start the command from a thread of the pool."""
+        self._pool.submit(self._supervise)
+
     def set_stop_timeout(self, stop_timeout: float) -> None:
-        """Have the command killed so long after it was asked to end; one that was asked has what it had."""
+        """Change how long a later stop may take, in seconds. A stop under way keeps its own timeout."""
         with self._lock:
             self._grace_period = _compute_grace_period(stop_timeout)
             if self._shim_client is not None and not self._stopping:
@@ -61,10 +66,9 @@ class ExecRun(Run):
         elif self._shim_client is not None:
             self._shim_client.stop(clock())
 
-    # --- on a thread of the pool, for as long as the command runs
+    # --- on a thread of the pool, as long as the command runs
 
-    def supervise(self, pool: ThreadPool) -> None:
-        """Have the command run, and stay until nothing of it does."""
+    def _supervise(self) -> None:
         if not self._try_begin():
             return
         try:
@@ -74,18 +78,18 @@ class ExecRun(Run):
             self._mark_ended()
             return
         output = CommandOutput(self._term.lock_name, shim_client.outputs)
-        pool.submit(output.run)
+        self._pool.submit(output.run)
         try:
             self._run_command(shim_client, output)
         except Exception as error:
-            _log.exception("%s: the command cannot be watched", self._term.lock_name)
-            self._report_failure(f"the command cannot be watched: {error}", None)
+            logger.exception("%s: the command cannot be supervised", self._term.lock_name)
+            self._report_failure(f"the command cannot be supervised: {error}", None)
         finally:
             output.finish()
             self._mark_ended()
 
     def _run_command(self, shim_client: ShimClient, output: CommandOutput) -> None:
-        """Give the shim its order, and hear from it until it is gone."""
+        """Send the launch request to the shim, and read its status until it ends."""
         shared_feed = trust_feed.shared_feed
 
         def send_trust() -> float:
@@ -106,7 +110,7 @@ class ExecRun(Run):
             self._report_failure("the shim of the command was killed", output)
 
     def _start_command(self, shim_client: ShimClient) -> None:
-        now = clock()  # before the trust is asked for, as in `ShimClient.extend_trust`
+        now = clock()  # before the trust is read, as in `ShimClient.extend_trust`
         trust_left = self._term.trust_left
         if self._stopping:
             shim_client.disconnect()
@@ -118,7 +122,7 @@ class ExecRun(Run):
                 shim_client.stop(now)
 
     def _watch_status(self, shim_client: ShimClient, output: CommandOutput) -> bool:
-        """Act on the shim's news; return whether it has seen everything end."""
+        """Act on the shim's status lines. Return whether it has reported that no process is left."""
         started_at, status = clock() + STARTED_AFTER, ""
         while status != "gone":
             timeout = None if self._reported_started else max(0.0, started_at - clock())
@@ -131,20 +135,20 @@ class ExecRun(Run):
 
     def _handle_status(self, status: list[str], shim_client: ShimClient, output: CommandOutput) -> None:
         match status:
-            case []:  # nothing has happened for so long
+            case []:  # the timeout: the command still runs
                 self._report_started()
             case ["started", pid]:
                 shim_client.process_group = int(pid)
-                _log.info("%s: %s runs as process %s", self._term.lock_name, self._command.argv[0], pid)
+                logger.info("%s: %s runs as process %s", self._term.lock_name, self._command.argv[0], pid)
             case ["unable", failed_part, error_number]:
                 self._report_failure(self._describe_launch_error(failed_part, int(error_number)), None)
             case ["ended", exit_code]:
                 self._handle_exit(int(exit_code), output)
             case ["overdue"]:
                 self._trust_expired = True
-                _log.warning("%s: the trust has ended, so does the command", self._term.lock_name)
+                logger.warning("%s: the trust has ended; the command is stopped", self._term.lock_name)
 
-    # --- how it went
+    # --- reports
 
     def _report_started(self) -> None:
         with self._lock:
@@ -155,18 +159,20 @@ class ExecRun(Run):
     def _handle_exit(self, exit_code: int, output: CommandOutput) -> None:
         exit_description = f"exit code {exit_code}" if exit_code >= 0 else f"signal {_signal_name(-exit_code)}"
         if self._stopping or self._trust_expired:
-            _log.info("%s: the command has ended with %s", self._term.lock_name, exit_description)
+            logger.info("%s: the command has ended with %s", self._term.lock_name, exit_description)
         elif exit_code == 0:
-            _log.info("%s: the command is done; the lock is kept", self._term.lock_name)
+            logger.info("%s: the command is done; the lock is kept", self._term.lock_name)
             self._report_started()
-        if exit_code or self._trust_expired:
-            verb = "was not told in time that the trust goes on, and ended" if self._trust_expired else "ended"
-            self._report_failure(f"the command {verb} with {exit_description}", output)
+        if self._trust_expired:
+            late = "the shim got no new end of the trust in time, and has stopped the command"
+            self._report_failure(f"{late}, which ended with {exit_description}", output)
+        elif exit_code:
+            self._report_failure(f"the command ended with {exit_description}", output)
 
     def _report_failure(self, reason: str, output: CommandOutput | None) -> None:
-        """Report a failure once, unless the run has to end anyway."""
+        """Report the first failure, unless the run is stopping or has lost its trust."""
         if output is not None and not self._stopping and output.drained.wait(LAST_LINE_TIMEOUT):
-            reason += f"; it said last: {output.last_error_line[:500]}" if output.last_error_line else ""
+            reason += f"; last error line: {output.last_error_line[:500]}" if output.last_error_line else ""
         trusted = self._term.trust_left > 0
         with self._lock:
             if trusted and not self._stopping and not self._reported_failure:
@@ -186,7 +192,7 @@ class ExecRun(Run):
 
 
 def _compute_grace_period(stop_timeout: float) -> float:
-    """Return the seconds from SIGTERM to SIGKILL, which needs some of the stop timeout itself."""
+    """Return the seconds from SIGTERM to SIGKILL, which itself needs a part of the stop timeout."""
     return stop_timeout - min(KILL_RESERVE, stop_timeout * KILL_RESERVE)
 
 

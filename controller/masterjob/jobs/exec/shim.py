@@ -1,33 +1,31 @@
-"""The shim: a process of its own that starts one command and ends it when its master's trust ends.
+"""The shim: a separate process that starts one command and ends it when its master's trust ends.
 
-It is run as a script (``python -I -S shim.py STATUS LOCK``) and imports nothing but a little of the standard
-library, so that it is there in some 20 ms and no freeze or crash of the controller is its own. It reads from its
-standard input, which only the controller can write to:
+It runs as a script (``python -I -S shim.py STATUS LOCK``) and imports only a few modules of the standard library.
+So it starts in about 20 ms, and a freeze or crash of the controller does not affect it. It reads from its standard
+input, which only the controller can write to:
 
-    8 bytes, the length of a launch request, and the request (see `LaunchRequest`)
-    end SECONDS     the trust's end now, by CLOCK_BOOTTIME
-    stop SECONDS    stop the command; it was asked for at that time
-    grace SECONDS   what the order says of it is this from now on, unless the command was asked to end already
+    8 bytes, the length of the launch request, then the request (see `LaunchRequest`)
+    end SECONDS     the trust's new end, by CLOCK_BOOTTIME
+    stop SECONDS    stop the command; the stop was requested at that time
+    grace SECONDS   the new grace period; without effect once the command is being stopped
 
 and it writes lines to the file descriptor STATUS:
 
-    started PID             the command's process, and the group and session that it leads
-    unable WHAT ERRNO       it could not be started: WHAT is command or directory
+    started PID             the command's process, which leads a new session and process group
+    unable WHAT ERRNO       the command could not be started: WHAT is command or directory
     ended CODE              the command's exit code, or minus the signal that ended it
-    overdue                 the trust's end has passed and nobody has said stop
-    gone                    nothing of the command runs any more
+    overdue                 the trust has ended without a stop request
+    gone                    no process of the command runs any more
 
-Stopped, or with the trust's end passed, the command's group gets SIGTERM, and SIGKILL as soon as
-``grace_period`` is
-over: that still lies before the end of the lease. When the controller is dead (end of file, or its process is
-gone) the group gets SIGKILL at once: its lease may be evicted at once too.
+On a stop, or at the end of the trust, the command's process group gets SIGTERM, and SIGKILL after
+``grace_period``, which is still before the end of the lease. When the controller is dead (end of file, or its
+process is gone), the group gets SIGKILL at once, because its lease may be evicted at once too.
 
-Where Linux lets it, the shim adopts the orphans of the command, and ends those too that have left the group;
-and the command's process gets SIGKILL when the shim itself is killed. Elsewhere only the group is ended. What
-the shim cannot do: end a process that changed to a user whom we may not signal (it then never says gone), outrun
-one that forks faster than it is killed outside the group, or act while it is itself frozen, as with its machine.
-
-Source: design section 3.4.
+On Linux, the shim adopts the command's orphans, so it also ends processes that have left the group; and the
+command's process gets SIGKILL if the shim itself is killed. On other systems only the group is ended. The shim
+cannot end a process that changed to a user whom it may not signal (it then never reports gone), a process outside
+the group that forks faster than the shim can kill, or any process while the shim itself is frozen, as with its
+machine.
 """
 
 import marshal
@@ -39,10 +37,10 @@ import time
 from typing import NamedTuple, NoReturn
 
 MAX_POLL_TIMEOUT = 0.5
-"""Seconds that a wait lasts at most: a wait does not count the time that the machine sleeps, our clock does."""
+"""The longest wait, in seconds. Waits do not count the time that the machine sleeps, but our clock does."""
 
 STOPPING_POLL_TIMEOUT = 0.02
-"""Seconds between looks while the command is being ended."""
+"""Seconds between two checks while the command is being stopped."""
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 CLOCK_ID = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -50,12 +48,12 @@ NEVER, LONG_AGO = float("inf"), float("-inf")
 
 
 def clock() -> float:
-    """Return the same seconds as `masterjob.concurrency.clock`."""
+    """Return the same seconds as `masterjob.concurrency.clock.clock`."""
     return time.clock_gettime(CLOCK_ID)
 
 
 class LaunchRequest(NamedTuple):
-    """What to run, and until when. It travels as a plain tuple, by ``marshal``: both ends are one interpreter."""
+    """What to run, and until when. It is sent as a plain tuple by ``marshal``: both ends use one interpreter."""
 
     argv: tuple[bytes, ...]
     environment: dict[bytes, bytes]
@@ -67,7 +65,7 @@ class LaunchRequest(NamedTuple):
 
 
 class Shim:
-    """One command and its end."""
+    """The supervisor of one command."""
 
     def __init__(self, request: LaunchRequest, status_fd: int) -> None:
         self.request = request
@@ -78,13 +76,13 @@ class Shim:
         self.stopping = False
         self.command_exited = False
         self.group_gone = False
-        self.terminated_pids: set[int] = set()  # those outside the group that got their SIGTERM
+        self.terminated_pids: set[int] = set()  # processes outside the group that got SIGTERM
         self.partial_line = b""
         self.poller = select.poll()
         self.poller.register(0)
 
     def run(self) -> None:
-        """Start the command, unless it is too late for that, and stay until nothing of it runs any more."""
+        """Start the command, unless the trust has ended, and return when none of its processes runs any more."""
         self.watch_parent()
         self.watch_children()
         if clock() >= self.trust_ends_at:
@@ -96,19 +94,19 @@ class Shim:
         self.write_status("gone")
 
     def write_status(self, status: str) -> None:
-        """Write a line to the controller, which may be dead by now."""
+        """Write a line to the controller. If that fails, the controller is dead."""
         try:
             os.write(self.status_fd, f"{status}\n".encode())
         except OSError:
             self.kill_at = LONG_AGO
 
-    # --- what wakes it up
+    # --- the event loop
 
     def watch_parent(self) -> None:
-        """Notice the controller's death even where a fork of its holds our standard input open."""
+        """Detect the controller's death, even if a fork of it holds our standard input open."""
         try:
             self.parent_pidfd = os.pidfd_open(self.request.parent_pid)
-        except (AttributeError, OSError):  # not Linux; or it is dead, which the next line sees
+        except (AttributeError, OSError):  # not Linux; or the controller is dead, which is checked below
             self.parent_pidfd = -1
         else:
             self.poller.register(self.parent_pidfd, select.POLLIN)
@@ -116,7 +114,7 @@ class Shim:
             self.trust_ends_at = LONG_AGO
 
     def watch_children(self) -> None:
-        """Have SIGCHLD wake the poll up, and be told to end by nobody but the controller."""
+        """Let SIGCHLD wake the poll, and ignore signals that would end the shim: only the controller ends it."""
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(signum, signal.SIG_IGN)
         self.wakeup_fd, wakeup_write_fd = os.pipe()
@@ -128,7 +126,7 @@ class Shim:
         self.poller.register(self.wakeup_fd, select.POLLIN)
 
     def poll_once(self) -> None:
-        """Wait for whatever comes first, and do what is due."""
+        """Wait for the next event or deadline, and act on it."""
         for fd, _ in self.poller.poll(self.poll_timeout() * 1000):
             if fd == 0:
                 self.read_messages()
@@ -143,17 +141,17 @@ class Shim:
         self.signal_remaining()
 
     def poll_timeout(self) -> float:
-        """Return how many seconds may pass before the next look."""
+        """Return the seconds until the next check."""
         return (
             STOPPING_POLL_TIMEOUT
             if self.stopping
             else min(MAX_POLL_TIMEOUT, max(0.0, self.trust_ends_at - clock()))
         )
 
-    # --- what it is told
+    # --- the controller's messages
 
     def read_messages(self) -> None:
-        """Take what has come over the pipe; the last line may still lack its end."""
+        """Handle the lines that have arrived. The last one may be incomplete."""
         data = os.read(0, 65536)
         if not data:
             self.handle_parent_exit(0)
@@ -169,23 +167,23 @@ class Shim:
                 self.trust_ends_at = float(seconds)
 
     def stop(self, requested_at: float) -> None:
-        """Ask the group to end, and set when it is made to."""
+        """Send SIGTERM to the group, and set the time of its SIGKILL."""
         self.kill_at = min(self.kill_at, min(requested_at, self.trust_ends_at) + self.grace_period)
         if not self.stopping:
             self.stopping = True
             self.signal_group(signal.SIGTERM)
-            self.signal_group(signal.SIGCONT)  # one that is held still could not end
+            self.signal_group(signal.SIGCONT)  # a suspended process could not end
 
     def handle_parent_exit(self, fd: int) -> None:
-        """The controller is dead: whatever runs has no master any more."""
+        """Kill everything at once: the controller is dead, so the command has no master any more."""
         self.poller.unregister(fd)
         self.stopping, self.kill_at = True, LONG_AGO
 
     # --- the command
 
     def spawn(self) -> None:
-        """Start the command as the leader of a session of its own."""
-        prctl(PR_SET_CHILD_SUBREAPER, 1)  # whatever of it loses its own parent becomes our child
+        """Start the command as the leader of a new session."""
+        prctl(PR_SET_CHILD_SUBREAPER, 1)  # the command's orphans become our children
         own_pid = os.getpid()
         self.launch_error_fd, error_fd = os.pipe()
         self.command_pid = os.fork()
@@ -193,12 +191,12 @@ class Shim:
             exec_command(self, own_pid, error_fd)
         os.close(error_fd)
         devnull = os.open(os.devnull, os.O_RDWR)
-        for fd in (1, 2):  # the command's now: their readers wait for the end of file
+        for fd in (1, 2):  # these are the command's now: their readers wait for the end of file
             os.dup2(devnull, fd)
-        os.read(self.launch_error_fd, 1)  # it leads its group from here on, or is dead
+        os.read(self.launch_error_fd, 1)  # from here on it leads its group, or is dead
 
     def reap(self) -> None:
-        """Take note of every child's end, the command's and that of orphans."""
+        """Reap all children that have ended: the command and adopted orphans."""
         try:
             while (reaped := os.waitpid(-1, os.WNOHANG))[0]:
                 if reaped[0] == self.command_pid:
@@ -208,14 +206,14 @@ class Shim:
             return
 
     def report_exit(self, exit_code: int) -> None:
-        """Say how the command ended. What it leaves behind may stay only where it has done its work."""
+        """Report how the command ended. After a failure, stop the processes that it has left behind."""
         launch_error = os.read(self.launch_error_fd, 100).decode()
         self.write_status(f"unable {launch_error}" if launch_error else f"ended {exit_code}")
         if exit_code:
             self.stop(clock())
 
     def signal_remaining(self) -> None:
-        """End what has to end by now, and ask those that have left the group as soon as they are ours."""
+        """Send the signals that are due. Our children include processes of the command that left its group."""
         if clock() >= self.kill_at:
             self.signal_group(signal.SIGKILL)
             for pid in list_children():
@@ -227,27 +225,27 @@ class Shim:
                     send_signal(pid, signal.SIGTERM)
 
     def signal_group(self, signum: int) -> None:
-        """Signal the group, but never again once it is empty: its number may be another's by then."""
+        """Signal the group, but never again once it is empty: its id may be reused by then."""
         if not self.group_gone:
             try:
                 os.killpg(self.command_pid, signum)
             except ProcessLookupError:
                 self.group_gone = True
-            except PermissionError:  # none of those left is ours to signal; they still run
+            except PermissionError:  # we may signal none of its processes, but they still run
                 return
 
     def all_processes_gone(self) -> bool:
-        """Whether nothing of the command runs any more, as far as that can be seen."""
+        """Return whether no process of the command is known to run any more."""
         if self.command_exited:
             self.signal_group(0)
         return self.command_exited and self.group_gone and not list_children()
 
 
 def exec_command(shim: Shim, parent_pid: int, error_fd: int) -> NoReturn:
-    """Be the command, in the fork that was made for it; say why not in ``write_status``, which a success closes.
+    """Replace the forked process by the command. A failure is written to ``error_fd``; a success closes it.
 
-    The controller hears of the process before anything of the command runs, so that it can end the group even if
-    the shim is killed the moment after.
+    The process is reported before the command runs, so that the controller can kill the group even if the shim is
+    killed right after that.
     """
     request, failed_part = shim.request, "command"
     try:
@@ -264,7 +262,7 @@ def exec_command(shim: Shim, parent_pid: int, error_fd: int) -> NoReturn:
             failed_part = "directory"
             os.chdir(request.directory)
             failed_part = "command"
-        os.execvpe(request.argv[0], request.argv, request.environment)  # noqa: S606 - whoever deploys us names it
+        os.execvpe(request.argv[0], request.argv, request.environment)  # noqa: S606 - the config file names it
     except OSError as error:
         os.write(error_fd, f"{failed_part} {error.errno}".encode())
     finally:
@@ -272,9 +270,9 @@ def exec_command(shim: Shim, parent_pid: int, error_fd: int) -> NoReturn:
 
 
 def prctl(option: int, value: int) -> None:
-    """Call Linux's ``prctl``; nothing where there is none."""
+    """Call Linux's ``prctl``. Do nothing on other systems."""
     try:
-        import ctypes  # noqa: PLC0415 - a Python may be built without, and the controller has no need of it
+        import ctypes  # noqa: PLC0415 - Python may be built without it, and the controller does not need it
 
         ctypes.CDLL(None).prctl(option, *(ctypes.c_ulong(each) for each in (value, 0, 0, 0)))
     except (ImportError, AttributeError, OSError):
@@ -282,7 +280,7 @@ def prctl(option: int, value: int) -> None:
 
 
 def list_children() -> list[int]:
-    """Return the children that we have now; none where the system does not tell."""
+    """Return the pids of our children; none if the system does not list them."""
     own_pid = os.getpid()
     try:
         with open(f"/proc/self/task/{own_pid}/children", "rb") as file:  # noqa: PTH123 - pathlib would be slow to load
@@ -292,7 +290,7 @@ def list_children() -> list[int]:
 
 
 def send_signal(pid: int, signum: int) -> None:
-    """Signal a child of ours, which was not reaped yet, so that its number is still its own."""
+    """Signal one of our children. It is not reaped yet, so its pid cannot have been reused."""
     try:
         os.kill(pid, signum)
     except OSError:
@@ -300,7 +298,7 @@ def send_signal(pid: int, signum: int) -> None:
 
 
 def read_exactly(count: int) -> bytes:
-    """Return that many bytes of the standard input, or fewer at its end."""
+    """Read ``count`` bytes from the standard input, or fewer if it ends before."""
     data = b""
     while len(data) < count and (more := os.read(0, count - len(data))):
         data += more
@@ -308,13 +306,13 @@ def read_exactly(count: int) -> bytes:
 
 
 def main() -> None:
-    """Take the order and carry it out; without one, the controller has thought better of it."""
+    """Read the launch request and run it. Without a request, the controller has cancelled the launch."""
     status_fd = int(sys.argv[1])
     os.set_inheritable(status_fd, False)
     length = int.from_bytes(read_exactly(8), "little")
     data = read_exactly(length)
     if length and len(data) == length:
-        Shim(LaunchRequest(*marshal.loads(data)), status_fd).run()  # noqa: S302 - it comes from the controller alone
+        Shim(LaunchRequest(*marshal.loads(data)), status_fd).run()  # noqa: S302 - only the controller can send it
 
 
 if __name__ == "__main__":

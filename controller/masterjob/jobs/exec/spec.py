@@ -6,12 +6,14 @@ nightly: {exec: {command: [sh, -c, "make report"], environment: {LANG: C}, direc
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.config.fields import MAX_TEXT_LENGTH, NOT_EMPTY, PRINTABLE, Field, text
 from masterjob.election.ports import Job
 from masterjob.jobs.exec.command import RESERVED_VARIABLES, ExecCommand
-from masterjob.jobs.exec.job import ExecJob
+from masterjob.jobs.exec.run import ExecRun
+from masterjob.jobs.run import JobRunner
 
 MAX_ITEMS = 256
 
@@ -22,17 +24,13 @@ _argument = text(MAX_TEXT_LENGTH, PRINTABLE)
 
 @dataclass(frozen=True, slots=True)
 class ExecSpec:
-    """A command. Whether there is one is seen when it is started: it may be installed later."""
+    """A command. It need not exist before it is started: it may be installed later."""
 
     command: ExecCommand
-    kind = "exec"
-
-    def check(self) -> None:
-        """Nothing can be told before."""
 
     def create_job(self, pool: ThreadPool, stop_timeout: float) -> Job:
-        """Return a job of one lock."""
-        return ExecJob(self.command, pool, stop_timeout)
+        """Return the job of one lock."""
+        return JobRunner(partial(ExecRun, self.command, pool), stop_timeout)
 
 
 def parse_spec(field: Field) -> ExecSpec:

@@ -1,20 +1,20 @@
-"""One thread that tells every shim of this process how long the trust lasts (design 3.4)."""
+"""The thread that sends the end of the trust to every shim of this process."""
 
 import logging
 import os
 import threading
 from collections.abc import Callable
 
-_log = logging.getLogger("masterjob.jobs.exec")
+logger = logging.getLogger("masterjob.jobs.exec")
 
 NEVER = float("inf")
 
 
 class TrustFeed:
-    """One thread that tells all shims of this process how long the trust lasts, some times a second.
+    """A thread that sends all shims of this process the end of the trust, several times a second.
 
-    A heartbeat moves the trust's end; the shims have to hear of it before the end that they know has passed.
-    Between two heartbeats there is nothing to tell, and the thread only looks.
+    A heartbeat moves the end of the trust. The shims must learn of it before the end that they know has passed.
+    Between two heartbeats nothing changes, so nothing is sent.
     """
 
     def __init__(self) -> None:
@@ -23,17 +23,17 @@ class TrustFeed:
         self._thread: threading.Thread | None = None
 
     def add(self, send_trust: Callable[[], float]) -> None:
-        """Call ``send_trust`` often enough from now on; it returns the seconds of trust left and never blocks."""
+        """Call ``send_trust`` regularly from now on. It must return the seconds of trust left, and never block."""
         with self._subscribers_changed:
             self._subscribers.add(send_trust)
             self._subscribers_changed.notify()
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="masterjob trust feed", daemon=True)
+                thread = threading.Thread(target=self._run, name="masterjob-trust-feed", daemon=True)
                 thread.start()
                 self._thread = thread
 
     def remove(self, send_trust: Callable[[], float]) -> None:
-        """Call it no more."""
+        """Stop calling ``send_trust``."""
         with self._subscribers_changed:
             self._subscribers.discard(send_trust)
 
@@ -43,25 +43,25 @@ class TrustFeed:
                 subscribers = self._subscribers_changed.wait_for(lambda: list(self._subscribers))
             shortest_trust = min((left for left in map(_send_or_log, subscribers) if left > 0), default=NEVER)
             with self._subscribers_changed:
-                # A new end has at least one heartbeat to arrive in, and that is half the trust or less.
+                # There is at least one heartbeat interval to send a new end, and it is at most half the trust.
                 self._subscribers_changed.wait(min(0.25, max(0.02, shortest_trust / 8)))
 
 
 def _send_or_log(send_trust: Callable[[], float]) -> float:
     try:
         return send_trust()
-    except Exception:  # whatever it is, the other commands must not pay for it
-        _log.exception("a shim could not be told how long the trust lasts")
+    except Exception:  # one broken shim must not affect the others
+        logger.exception("the end of the trust could not be sent to a shim")
         return 0.0
 
 
 shared_feed = TrustFeed()
-"""The process's own."""
+"""The feed of this process."""
 
 
 def _reset_after_fork() -> None:
-    """A fork has no such thread, and no say in what its parent's commands do."""
-    global shared_feed  # noqa: PLW0603 - it is the process's
+    """Forget the parent's thread, which a fork does not have, and the parent's commands."""
+    global shared_feed  # noqa: PLW0603 - there is one a process
     shared_feed = TrustFeed()
 
 

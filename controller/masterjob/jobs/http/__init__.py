@@ -1,10 +1,10 @@
-"""HTTP hooks as a job.
+"""HTTP hooks as a job: POST to one URL at the start, and to another at the stop.
 
-    spec.py      the hooks as the config file names them, with their headers (headers.py)
-    job.py       the job, behind the election's port: POST at the start, POST at the stop
-    run.py       the course of one run
-    hooks.py      one call of a hook, with its further attempts
-    request.py  one POST that can be broken off from another thread
+    spec.py     the hooks as the config file names them
+    headers.py  their headers
+    hooks.py    what the service receives; one call with its retries
+    request.py  one POST that another thread can cancel
+    run.py      one run: the start call, then the stop call
 
 What must not be here: what the service behind the hooks does. It keeps the term's number, and refuses older ones.
 """

@@ -1,4 +1,20 @@
-"""One call of a hook: what is posted, and its further attempts."""
+"""One call of a hook, with its retries.
+
+    POST <start>
+    X-Fencing-Token: 1763760000123
+    Content-Type: application/json
+
+    {"lockName": "reports", "term": 1763760000123, "event": "start", "deadline": "2025-11-21T21:20:24.000Z"}
+
+At the start, the deadline is the time until which the mastership is certain now; every heartbeat extends it
+without another call. At the stop, it is the time by which the work must have stopped.
+
+2xx means done. At the start, any other answer gives the lock to another instance. At the stop, it is logged, and
+the lock is released all the same, at the latest when the stop timeout is over: a service that must never run twice
+compares the fencing token. A service that cannot be reached, or that answers 502, 503 or 504, is called again: at
+the start while the trust lasts, at the stop within the stop timeout. Redirects are not followed. Proxies of the
+environment are not used.
+"""
 
 import json
 import threading
@@ -6,26 +22,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from masterjob.concurrency.backoff import Backoff
 from masterjob.election.term import LiveTerm
 from masterjob.jobs.http.request import HookAttempt, HookFailed, HookRequest
 from masterjob.lock_status import format_timestamp
 
-INITIAL_BACKOFF, MAX_BACKOFF = 0.1, 2.0
-"""Seconds between attempts: doubled each time, up to the second."""
-
+BACKOFF = Backoff(initial=0.1, maximum=2.0)
 DEFAULT_TIMEOUT, DEFAULT_RETRIES = 5.0, 3
 
 HeaderReader = Callable[[], str]
-"""Returns a header's value, read anew for each call.
+"""Returns the value of a header for one call.
 
 Raises:
-    CallFailed: it cannot be read; the message does not hold it.
+    HookFailed: the value cannot be read. The message does not contain it.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """Where to post, and how. ``timeout`` is seconds an attempt; ``retries`` are the attempts after the first."""
+    """Where to post, and how. ``timeout``: seconds for each attempt. ``retries``: attempts after the first."""
 
     start: str
     stop: str | None = None
@@ -35,12 +50,12 @@ class Hooks:
 
     @property
     def max_duration(self) -> float:
-        """Seconds that a call takes at most, with all its attempts."""
-        return (self.retries + 1) * (self.timeout + MAX_BACKOFF)
+        """The longest duration of a call in seconds, with all its attempts."""
+        return (self.retries + 1) * (self.timeout + BACKOFF.maximum)
 
 
 class HookCall:
-    """One POST with its further attempts, until ``time_left`` says 0 or it is broken off."""
+    """One POST with its retries, as long as ``time_left`` returns more than 0 and it is not cancelled."""
 
     def __init__(self, hooks: Hooks, time_left: Callable[[], float]) -> None:
         self._hooks = hooks
@@ -49,31 +64,27 @@ class HookCall:
         self._attempt = HookAttempt()
 
     def cancel(self) -> None:
-        """Send nothing more from here on."""
+        """Break off the current attempt. Nothing more is sent."""
         self._cancelled.set()
         self._attempt.cancel()
 
     def post(self, url: str, term: LiveTerm, event: str) -> None:
-        """Post ``event``, again where that may help.
+        """Post ``event``, and retry if that may help.
 
         Raises:
-            CallFailed: the last attempt has failed.
+            HookFailed: the last attempt has failed.
         """
-        backoff = INITIAL_BACKOFF
-        for retries_left in range(self._hooks.retries, -1, -1):
+        for failures in range(self._hooks.retries + 1):
             try:
-                self._attempt.post(self._build_request(url, term, event), self._timeout())
+                request = self._build_request(url, term, event)
+                self._attempt.post(request, max(0.001, min(self._hooks.timeout, self._time_left())))
             except HookFailed as error:
-                if not (retries_left and error.retryable and self._time_left() > backoff) or self._cancelled.wait(
-                    backoff
-                ):
+                delay = BACKOFF.delay(failures)
+                can_retry = error.retryable and failures < self._hooks.retries and self._time_left() > delay
+                if not can_retry or self._cancelled.wait(delay):
                     raise
-                backoff = min(2 * backoff, MAX_BACKOFF)
             else:
                 return
-
-    def _timeout(self) -> float:
-        return max(0.001, min(self._hooks.timeout, self._time_left()))
 
     def _build_request(self, url: str, term: LiveTerm, event: str) -> HookRequest:
         deadline = datetime.now(UTC) + timedelta(seconds=max(0.0, min(self._time_left(), 1e9)))

@@ -1,7 +1,7 @@
-"""One POST that can be broken off from another thread.
+"""One POST that another thread can cancel.
 
-What makes that worth a file: a stop must not wait for a start that hangs, and after the stop was sent nothing of
-the start may follow. So a cancelled attempt sends nothing more, wherever it stands.
+A stop must not wait for a start that hangs, and nothing of the start may be sent after the stop. So an attempt
+that was cancelled sends nothing more, whatever step it is at.
 """
 
 import contextlib
@@ -20,18 +20,16 @@ from urllib3.response import HTTPResponse
 from masterjob.errors import MasterJobError
 
 BODY_LIMIT = 1024
-"""Bytes of an answer that are read, for the error."""
+"""Bytes of an answer to read for the error message."""
 
 RETRYABLE_STATUSES = frozenset({502, 503, 504})
-"""Answers of somebody between us and the service: it may be there in a moment."""
+"""Statuses that a proxy answers while the service is not reachable."""
 
 _CONTROL_CHARACTERS = dict.fromkeys((*range(32), *range(127, 160)), " ")
 
 
 class HookFailed(MasterJobError):
-    """The service could not be reached, or did not answer with 2xx. ``retryable`` tells whether to try once
-    more.
-    """
+    """The service could not be reached, or did not answer with 2xx. ``retryable``: another attempt may help."""
 
     def __init__(self, message: str, *, retryable: bool) -> None:
         super().__init__(message)
@@ -40,7 +38,7 @@ class HookFailed(MasterJobError):
 
 @dataclass(frozen=True, slots=True)
 class HookRequest:
-    """What is posted, and where."""
+    """A POST request."""
 
     url: str
     headers: Mapping[str, str] = field(repr=False)
@@ -48,7 +46,7 @@ class HookRequest:
 
     @property
     def redacted_url(self) -> str:
-        """The URL without its query, which may hold a token."""
+        """The URL without its query, which may contain a token."""
         parts = urlsplit(self.url)
         return SplitResult(parts.scheme, parts.netloc, parts.path, "", "").geturl()
 
@@ -62,7 +60,7 @@ class HookAttempt:
         self._socket: socket.socket | None = None
 
     def cancel(self) -> None:
-        """End the attempt: a connection that stands is shut, one that does not stand yet is used no more."""
+        """Shut down the connection. If there is none yet, it will not be used."""
         with self._lock:
             self._cancelled = True
             if self._socket is not None:
@@ -70,10 +68,10 @@ class HookAttempt:
                     self._socket.shutdown(socket.SHUT_RDWR)
 
     def post(self, request: HookRequest, timeout: float) -> None:
-        """Post it and read the answer, waiting at most ``timeout`` seconds for each step of that.
+        """Post the request and read the answer, with a timeout of ``timeout`` seconds for each step.
 
         Raises:
-            CallFailed: no answer, or another one than 2xx.
+            HookFailed: there was no answer, or its status is not 2xx.
         """
         connection = _create_connection(request.url, timeout)
         try:
@@ -94,7 +92,7 @@ class HookAttempt:
     def _send(self, connection: HTTPConnection, request: HookRequest) -> None:
         with self._lock:
             if self._cancelled:
-                raise OSError("too late")
+                raise OSError("cancelled")
             self._socket = connection.sock
         parts = urlsplit(request.url)
         target = SplitResult("", "", parts.path or "/", parts.query, "").geturl()
@@ -115,11 +113,11 @@ def _create_connection(url: str, timeout: float) -> HTTPConnection:
 
 
 def _connect(connection: HTTPConnection, request: HookRequest) -> None:
-    """Connect; that nobody is there yet is worth another try, even if it took all the time."""
+    """Connect. A failure to connect is retryable, even after a timeout."""
     try:
         connection.connect()
     except (HTTPError, OSError) as error:
-        is_certificate_error = "certificate" in str(error).lower()  # urllib3 wraps what the ssl module says
+        is_certificate_error = "certificate" in str(error).lower()  # urllib3 wraps the error of the ssl module
         raise HookFailed(
             f"{request.redacted_url} cannot be reached: {_describe_network_error(error)}",
             retryable=not is_certificate_error,
@@ -127,7 +125,7 @@ def _connect(connection: HTTPConnection, request: HookRequest) -> None:
 
 
 def _describe_network_error(error: BaseException) -> str:
-    """Return what went wrong without the objects that urllib3 puts before it."""
+    """Return the message without the object that urllib3 puts before it."""
     return str(error).partition("object at 0x")[2].partition(": ")[2] or str(error) or type(error).__name__
 
 
@@ -136,7 +134,7 @@ def _describe_response(request: HookRequest, response: HTTPResponse) -> str:
     if 300 <= response.status < 400:
         return f"{summary}: redirects are not followed"
     body = b""
-    with contextlib.suppress(HTTPError, HTTPException, OSError):  # the status says enough
+    with contextlib.suppress(HTTPError, HTTPException, OSError):  # the status is enough
         body = response.read(BODY_LIMIT, decode_content=False)
     body_text = body.decode(errors="replace").translate(_CONTROL_CHARACTERS).strip()
     return f"{summary}: {body_text}" if body_text else summary

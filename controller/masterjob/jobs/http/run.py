@@ -1,4 +1,4 @@
-"""One run of hooks: the start posted, then the stop, neither waited for longer than it may take."""
+"""One run of HTTP hooks: the start call, then the stop call, each with a deadline."""
 
 import logging
 import threading
@@ -11,14 +11,14 @@ from masterjob.jobs.http.hooks import HookCall, Hooks
 from masterjob.jobs.http.request import HookFailed
 from masterjob.jobs.run import Run
 
-_log = logging.getLogger("masterjob.jobs.http")
+logger = logging.getLogger("masterjob.jobs.http")
 
 
 class HttpRun(Run):
-    """One run. `stop` may be called from any thread and never blocks."""
+    """One run of HTTP hooks."""
 
     def __init__(
-        self, hooks: Hooks, pool: ThreadPool, stop_timeout: float, term: LiveTerm, report: Report
+        self, hooks: Hooks, pool: ThreadPool, term: LiveTerm, report: Report, stop_timeout: float
     ) -> None:
         super().__init__(term, report)
         self._hooks = hooks
@@ -27,7 +27,10 @@ class HttpRun(Run):
         self._start_call = HookCall(hooks, lambda: term.trust_left)
 
     def begin(self) -> None:
-        """Post the start, unless the run is stopped or its term lost before that. On the pool."""
+        """Post the start from a thread of the pool."""
+        self._pool.submit(self._post_start)
+
+    def _post_start(self) -> None:
         if not self._try_begin():
             return
         done = threading.Event()
@@ -43,7 +46,7 @@ class HttpRun(Run):
                 self._report.start_failed(error)
 
     def set_stop_timeout(self, stop_timeout: float) -> None:
-        """Wait for the answer to a stop that is still to come no longer than that."""
+        """Change how long a later stop call may take, in seconds."""
         with self._lock:
             self._stop_timeout = stop_timeout
 
@@ -60,7 +63,7 @@ class HttpRun(Run):
         self._pool.submit(lambda: self._enforce_stop_deadline(call, done, seconds))
 
     def _enforce_start_deadline(self, done: threading.Event) -> None:
-        """Do not hear out a service that answers a byte at a time."""
+        """Cancel the call if the service answers a byte at a time."""
         if not done.wait(self._hooks.max_duration):
             self._start_call.cancel()
 
@@ -70,20 +73,20 @@ class HttpRun(Run):
         except HookFailed as error:
             return error
         except Exception as error:
-            _log.exception("%s: a defect in the call of its %s", self._term.lock_name, event)
+            logger.exception("%s: the call of the %s hook raised", self._term.lock_name, event)
             return error
         return None
 
     def _post_stop(self, call: HookCall, url: str, done: threading.Event) -> None:
         error = self._post(call, url, "stop")
         if error is not None:
-            _log.error("%s: the stop was not confirmed: %s", self._term.lock_name, error)
+            logger.error("%s: the stop was not confirmed: %s", self._term.lock_name, error)
         done.set()
         with self._lock:
             self._finish()
 
     def _enforce_stop_deadline(self, call: HookCall, done: threading.Event, seconds: float) -> None:
-        """Wait no longer than the stop timeout, whatever the other side does."""
+        """End the run when the stop timeout is over, whatever the service does."""
         if not done.wait(seconds):
             call.cancel()
             with self._lock:

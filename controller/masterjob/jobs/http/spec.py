@@ -5,6 +5,7 @@ remote: {http: {start: https://host/start, stop: https://host/stop, timeout: 5s,
 """
 
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 from masterjob.concurrency.thread_pool import ThreadPool
@@ -12,7 +13,8 @@ from masterjob.config.fields import Field, TextRule, duration, text, whole_numbe
 from masterjob.election.ports import Job
 from masterjob.jobs.http.headers import parse_headers
 from masterjob.jobs.http.hooks import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Hooks
-from masterjob.jobs.http.job import HttpJob
+from masterjob.jobs.http.run import HttpRun
+from masterjob.jobs.run import JobRunner
 
 URL_LIMIT = 2048
 
@@ -21,17 +23,14 @@ _ASCII_URL = TextRule(r"[!-~]+", "must be a URL such as https://host/path, in AS
 
 @dataclass(frozen=True, slots=True)
 class HttpSpec:
-    """Two hooks. Files and variables of headers are read at each call: secrets may come late, and change."""
+    """Two hooks. Headers from files and variables are read at each call: secrets may come late, and change."""
 
     hooks: Hooks
-    kind = "http"
-
-    def check(self) -> None:
-        """Nothing can be told before."""
 
     def create_job(self, pool: ThreadPool, stop_timeout: float) -> Job:
-        """Return a job of one lock."""
-        return HttpJob(self.hooks, pool, stop_timeout)
+        """Return the job of one lock."""
+        pool.ensure_idle_thread()  # now: when the interpreter exits, no thread can be started any more
+        return JobRunner(partial(HttpRun, self.hooks, pool), stop_timeout)
 
 
 def parse_spec(field: Field) -> HttpSpec:

@@ -1,8 +1,8 @@
-"""Where a function of the user's is called: on a thread of the pool, or as a coroutine on an event loop.
+"""Calls of the user's functions: on a thread of the pool, or as a coroutine on an event loop.
 
-Both places keep two promises. ``try_begin`` is called in the thread that is about to call the function, right
-before the call. ``on_return`` is called exactly once, when the function has returned (None) or raised (the
-error), when it was not allowed to begin, and when its event loop was closed, so that nothing of it goes on.
+Both guarantee two things. ``try_begin`` is called right before the function, on the same thread. ``on_return`` is
+called exactly once: when the function has returned (with None) or raised (with the error), when ``try_begin`` has
+returned False, or when the event loop is closed, so that the function cannot go on.
 """
 
 import asyncio
@@ -23,23 +23,23 @@ Cancel = Callable[[], None]
 
 
 class JobCallable(Protocol):
-    """A function of the user's, and where it is called."""
+    """A user's function, called on a thread or an event loop."""
 
     @property
     def can_cancel(self) -> bool:
-        """Whether a call that has begun can be cancelled."""
+        """Whether a running call can be cancelled."""
 
     def call(self, term: LiveTerm, try_begin: TryBegin, on_return: OnReturn) -> Cancel:
-        """Have the function called. Never blocks. Return what cancels the call, where that can be."""
+        """Schedule a call without blocking. Return a function that cancels it, if that is possible."""
 
 
 def make_callable(
     function_name: str, function: Callable[..., Any], pool: ThreadPool, loop: asyncio.AbstractEventLoop | None
 ) -> JobCallable:
-    """Return where ``function`` is called: a coroutine function on ``loop`` (None: ours), others on the pool.
+    """Return a `JobCallable` on ``loop`` (None: our own) for a coroutine function, and on ``pool`` for others.
 
     Raises:
-        SettingError: it can be called neither with one positional argument, the term, nor with none.
+        SettingError: ``function`` requires other arguments than the term.
     """
     with_term = function if accepts_term(function_name, function) else lambda _term: function()
     return (
@@ -50,7 +50,7 @@ def make_callable(
 
 
 class ThreadCallable:
-    """A function that is called on a thread of the pool. It can be asked to end, but not cancelled."""
+    """A function that is called on a thread of the pool. It cannot be cancelled."""
 
     can_cancel = False
 
@@ -58,28 +58,28 @@ class ThreadCallable:
         self._pool = pool
         self._function_name = function_name
         self._function = function
-        pool.ensure_idle_thread()  # now: when the interpreter exits, no thread could be started any more
+        pool.ensure_idle_thread()  # now: when the interpreter exits, no thread can be started any more
 
     def call(self, term: LiveTerm, try_begin: TryBegin, on_return: OnReturn) -> Cancel:
-        """Have the function called on the pool."""
+        """Schedule the function on the pool."""
         self._pool.submit(lambda: on_return(self._invoke(term) if try_begin() else None))
         return lambda: None
 
     def _invoke(self, term: LiveTerm) -> BaseException | None:
         try:
             result = self._function(term)
-        except BaseException as error:  # SystemExit too ends the function, not the thread
+        except BaseException as error:  # also SystemExit, which must end the function but not the thread
             return error
         if inspect.iscoroutine(result):
             result.close()
             return SettingError(
-                f"masterJob.{self._function_name} returned a coroutine, which nobody awaits: make it async"
+                f"masterJob.{self._function_name} returned a coroutine, which is not awaited: make it async"
             )
         return None
 
 
 class LoopCallable:
-    """A coroutine function that is called on an event loop: the application's, or our own."""
+    """A coroutine function that is called on an event loop, the application's or our own."""
 
     can_cancel = True
 
@@ -89,10 +89,10 @@ class LoopCallable:
         self._loop = loop
         self._function = function
         if loop is None:
-            shared_loop()  # now, for the same reason
+            shared_loop()  # now, for the same reason as the thread above
 
     def call(self, term: LiveTerm, try_begin: TryBegin, on_return: OnReturn) -> Cancel:
-        """Have the coroutine function called on the loop."""
+        """Schedule the coroutine function on the loop."""
         loop = shared_loop() if self._loop is None else self._loop
 
         async def invoke() -> BaseException | None:
@@ -109,7 +109,7 @@ class LoopCallable:
 
 
 class _LoopTask:
-    """One task on a loop, begun and cancelled from any thread. Its end is told once, the loop's end too."""
+    """One task on a loop, which any thread may start and cancel. Its end, or the loop's, is reported once."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class _LoopTask:
         self._loop = loop
         self._invoke = invoke
         self._on_return = on_return
-        self._reported = threading.Lock()  # taken for good by whoever sees the end first
+        self._reported = threading.Lock()  # acquired once, by the first to see the end
         self._task: asyncio.Task[BaseException | None] | None = None
 
     def begin(self) -> None:
@@ -149,7 +149,7 @@ class _LoopTask:
         detach()
 
     def _on_loop_closed(self) -> None:
-        self._report_once(RuntimeError("the event loop of the job is closed: nothing can run there any more"))
+        self._report_once(RuntimeError("the event loop of the job is closed: the job cannot run any more"))
 
     def _report_once(self, error: BaseException | None) -> None:
         if self._reported.acquire(blocking=False):

@@ -1,28 +1,29 @@
-"""Python functions as a job (the port `masterjob.election.ports.EffectJob`)."""
+"""Python functions as a job: `MasterJob`, which users write, and its spec."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from masterjob.concurrency.thread_pool import ThreadPool
-from masterjob.election.ports import Report
-from masterjob.election.term import LiveTerm
+from masterjob.election.ports import Job
 from masterjob.jobs.python.callables import make_callable
 from masterjob.jobs.python.run import PythonRun
 from masterjob.jobs.python.signature import accepts_term
+from masterjob.jobs.run import JobRunner
 
 
 @dataclass(frozen=True, slots=True)
 class MasterJob:
-    """What the master runs: ``start`` when it is elected, ``stop`` when it must end (None: nothing to call).
+    """The job of a lock: ``start`` is called when this instance becomes master, ``stop`` when it must end.
 
-    Each may be a function or a coroutine function, with one argument, the term, or with none. ``start`` may
-    return once all is running, or stay until the term ends (``term.wait()``). ``stop`` is called even while
-    ``start`` has not returned yet, and then once more after it has; a coroutine ``start`` is cancelled
-    instead, and awaited, before ``stop`` is called.
+    Each is a function or a coroutine function that takes one positional argument, the term (`Term`), or none.
+    ``stop`` may be None. ``start`` may return when everything is running, or block until the term ends
+    (``term.wait()``). If ``start`` has not returned when the job is stopped, ``stop`` is called at once, and again
+    after ``start`` has returned. A coroutine ``start`` is cancelled and awaited instead, and then ``stop`` is
+    called.
 
     Raises:
-        SettingError: ``start`` or ``stop`` is no such function.
+        SettingError: ``start`` or ``stop`` cannot be called like this.
     """
 
     start: Callable[..., object]
@@ -34,37 +35,23 @@ class MasterJob:
             accepts_term("stop", self.stop)
 
 
-class PythonJob:
-    """Runs two functions of the user's as the job of one lock, one run at a time.
+@dataclass(frozen=True, slots=True)
+class CallableSpec:
+    """A `MasterJob` of this process, and the event loop of its coroutine functions (None: a loop of our own).
 
-    Functions run on ``pool``; coroutine functions on ``loop``, the application's, or where that is None our
-    own. What runs on a loop that is closed counts as returned. A loop that only stands still does not: nobody
-    can know whether it will go on.
-
-    Raises:
-        SettingError: ``start`` or ``stop`` is no function, or needs more than one positional argument.
+    A call on a loop that is closed counts as returned. A call on a loop that is merely blocked does not: the loop
+    may go on.
     """
 
-    def __init__(
-        self,
-        start: Callable[..., object],
-        stop: Callable[..., object] | None,
-        pool: ThreadPool,
-        loop: asyncio.AbstractEventLoop | None,
-    ) -> None:
-        self._start = make_callable("start", start, pool, loop)
-        self._stop = None if stop is None else make_callable("stop", stop, pool, loop)
-        self._run: PythonRun | None = None
+    job: MasterJob
+    loop: asyncio.AbstractEventLoop | None = None
 
-    def start(self, term: LiveTerm, report: Report) -> None:
-        """Begin a run: have the user's start called, if the term is still trusted right before that."""
-        self._run = PythonRun(self._start, self._stop, term, report)
-        self._run.begin()
+    def create_job(self, pool: ThreadPool, stop_timeout: float) -> Job:
+        """Return the job of one lock. Its functions run on ``pool``, its coroutine functions on the loop.
 
-    def set_stop_timeout(self, stop_timeout: float) -> None:
-        """Nothing: a function takes as long as it takes. What that is too long is for the election to see."""
-
-    def stop(self) -> None:
-        """End the run that was begun last. Called again for the same run, it does nothing."""
-        if self._run is not None:
-            self._run.stop()
+        The stop timeout does not matter to it, since a function cannot be interrupted: the election acts on a
+        stop that takes too long.
+        """
+        start = make_callable("start", self.job.start, pool, self.loop)
+        stop = None if self.job.stop is None else make_callable("stop", self.job.stop, pool, self.loop)
+        return JobRunner(lambda term, report, _stop_timeout: PythonRun(start, stop, term, report), stop_timeout)

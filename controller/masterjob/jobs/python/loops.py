@@ -1,4 +1,4 @@
-"""Event loops for coroutine jobs: the one of our own, and how the end of anybody's is noticed."""
+"""Event loops for coroutine jobs: our own loop, and the detection of a loop that is closed."""
 
 import asyncio
 import logging
@@ -7,23 +7,23 @@ import threading
 import weakref
 from collections.abc import Callable
 
-_log = logging.getLogger("masterjob.jobs")
+logger = logging.getLogger("masterjob.jobs")
 
-_TEN_YEARS = 10 * 365 * 86_400.0  # seconds: a timer that never comes due
+_TEN_YEARS = 10 * 365 * 86_400.0  # seconds: a timer that never fires
 
 _shared_lock = threading.Lock()
 _shared: tuple[threading.Thread, asyncio.AbstractEventLoop] | None = None
 
 
 def shared_loop() -> asyncio.AbstractEventLoop:
-    """Return the loop of our own, which runs in a daemon thread from the first call on.
+    """Return this process's own loop. The first call starts it, on a daemon thread.
 
-    A process has one. A fork has no thread that runs it, and gets another.
+    A fork gets a new loop, because it does not have the thread.
 
     Raises:
         RuntimeError: the thread cannot be started.
     """
-    global _shared  # noqa: PLW0603  # it is the process's, as the interpreter's own threads are
+    global _shared  # noqa: PLW0603  # there is one a process
     with _shared_lock:
         if _shared is None or not _shared[0].is_alive():
             loop = asyncio.new_event_loop()
@@ -34,21 +34,21 @@ def shared_loop() -> asyncio.AbstractEventLoop:
 
 
 def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
-    """Outlive what a task may raise through the loop (``SystemExit``): other jobs run on it too."""
+    """Run the loop even after a task has raised through it (``SystemExit``): other jobs run on it too."""
     while True:
         try:
             loop.run_forever()
         except BaseException:
-            _log.exception("a task of a job has raised through the event loop; the loop goes on")
+            logger.exception("a task of a job raised through the event loop; the loop goes on")
         else:
             return
 
 
 class LoopCloseDetector:
-    """Calls ``on_close`` when the loop that holds the only reference to it is closed, or drops it otherwise.
+    """A callback for the end of an event loop, which calls ``on_close`` when the loop drops it.
 
-    A loop tells nobody that it is closed; but closing drops the callbacks that it still had, with what they
-    were to be called with.
+    asyncio has no hook for a loop's end. But a loop that is closed drops its scheduled callbacks and their
+    arguments, and the only reference to this object is such an argument.
     """
 
     def __init__(self, on_close: Callable[[], None]) -> None:
@@ -59,13 +59,12 @@ class LoopCloseDetector:
             self._on_close()
 
     def attach_to(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
-        """Have ``loop`` hold this; return what makes it let go. Both only in the loop's own thread."""
+        """Let ``loop`` hold this object, and return a function that undoes it. Both run on the loop's thread."""
         handle = weakref.ref(loop.call_later(_TEN_YEARS, _noop, self))
         return lambda: _cancel_timer(handle())
 
 
-def _noop(_detector: LoopCloseDetector) -> None:
-    """Be what the timer of `LoopCloseDetector` would call."""
+def _noop(_detector: LoopCloseDetector) -> None: ...
 
 
 def _cancel_timer(handle: asyncio.TimerHandle | None) -> None:

@@ -1,10 +1,9 @@
-"""One run of a Python job: one ``start``, then ``stop``, in whatever order threads and loops come round to them.
+"""One run of a Python job: one ``start``, then ``stop``.
 
-``start`` has to return, and so has the last ``stop``, which begins after that. So a function that is still
-starting is asked to stop twice: at once, since it may block until it is, and once more when it has returned,
-since it may have begun something after the first ``stop`` had looked. A coroutine is cancelled instead.
-
-Source: design sections 3 (rule 3) and 3.4.
+The run is over when ``start`` has returned and then the last ``stop`` has returned. So if ``start`` is a function
+that has not returned yet, ``stop`` is called twice: at once, because ``start`` may block until then, and again
+when ``start`` has returned, because it may have started something after the first ``stop``. A coroutine is
+cancelled instead.
 """
 
 import asyncio
@@ -17,22 +16,22 @@ from masterjob.errors import TermLost
 from masterjob.jobs.python.callables import Cancel, JobCallable
 from masterjob.jobs.run import Run, RunState
 
-_log = logging.getLogger("masterjob.jobs")
+logger = logging.getLogger("masterjob.jobs")
 
 
 class PythonRun(Run):
-    """One run. Its methods may be called from any thread; none blocks or calls the user's code."""
+    """One run of a Python job."""
 
     def __init__(self, start: JobCallable, stop: JobCallable | None, term: LiveTerm, report: Report) -> None:
         super().__init__(term, report)
         self._user_start = start
         self._user_stop = stop
-        self._pending_stops = 0  # how often the user's stop has still to be called
+        self._pending_stops = 0  # how many calls of the user's stop are still to come
         self._stop_in_flight = False
         self._cancel_start: Cancel = lambda: None
 
     def begin(self) -> None:
-        """Have the user's start called, unless the run is stopped or its term lost before that."""
+        """Schedule the user's start on its thread or event loop."""
         with self._lock:
             self._cancel_start = self._user_start.call(self._term, self._try_begin, self._on_start_returned)
 
@@ -64,7 +63,7 @@ class PythonRun(Run):
             self._log_error("start", error)
 
     def _advance_stop(self) -> None:
-        """Take the next step of stopping, if it is due. The last stop waits until start has returned."""
+        """Take the next step of the stop, if it is due. The last call of stop waits until start has returned."""
         running = self._state is RunState.RUNNING
         if self._state is RunState.STOPPED or self._stop_in_flight or (running and self._pending_stops < 2):
             return
@@ -83,6 +82,6 @@ class PythonRun(Run):
             self._log_error("stop", error)
 
     def _log_error(self, function_name: str, error: BaseException) -> None:
-        """Log it, last of all and outside the lock: a log that is slow or fails must hold up nobody."""
+        """Log the error, outside the lock and after the report: a log handler may be slow or fail."""
         with contextlib.suppress(Exception):
-            _log.error("%s of lock %s raised", function_name, self._term.lock_name, exc_info=error)
+            logger.error("%s of lock %s raised", function_name, self._term.lock_name, exc_info=error)

@@ -1,4 +1,4 @@
-"""What can be told about a function of the user's without calling it."""
+"""What a user's function accepts, found out without a call."""
 
 import functools
 import inspect
@@ -11,15 +11,14 @@ _VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
 
 def accepts_term(function_name: str, function: object) -> bool:
-    """Tell whether ``function``, the job's ``start`` or ``stop``, is to be called with the term.
+    """Return whether ``function``, the job's ``start`` or ``stop``, must be called with the term.
 
-    It is where the function needs one argument, takes any number of them, or calls its first one ``term``. A
-    first parameter with a default and another name is left alone: ``lambda name=name: ...`` and
-    ``Thread.join(timeout=None)`` mean something else by it.
+    That is so if it requires one argument, takes any number of them, or names its first one ``term``. A first
+    parameter with a default and another name does not get the term: in ``lambda name=name: ...`` and
+    ``Thread.join(timeout=None)`` it has another meaning.
 
     Raises:
-        SettingError: it is no function, or it can be called neither with one positional argument nor with
-            none.
+        SettingError: ``function`` is not a function, or requires other arguments.
     """
     if not callable(function):
         raise SettingError(f"masterJob.{function_name} is not a function, but {function!r:.80}")
@@ -27,7 +26,7 @@ def accepts_term(function_name: str, function: object) -> bool:
         raise SettingError(f"masterJob.{function_name} is a generator function: calling it would run nothing")
     try:
         parameters = list(inspect.signature(function).parameters.values())
-    except ValueError:  # some that are written in C do not say
+    except ValueError:  # some functions written in C have no signature
         return False
     required = [each for each in parameters if each.default is each.empty and each.kind not in _VARIADIC]
     if len(required) > 1 or any(each.kind is each.KEYWORD_ONLY for each in required):
@@ -46,8 +45,8 @@ def _first_parameter_takes_term(parameters: list[Parameter]) -> bool:
 
 
 def is_coroutine_function(function: object) -> bool:
-    """Tell whether calling ``function`` gives a coroutine; so may a partial, or an object."""
+    """Return whether a call of ``function`` returns a coroutine; it may also be a partial or a callable object."""
     while isinstance(function, functools.partial):
         function = function.func
-    method = getattr(type(function), "__call__", None)  # noqa: B004  # not whether there is one, but which kind
+    method = getattr(type(function), "__call__", None)  # noqa: B004  # this asks for its kind, not whether it exists
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method)

@@ -11,7 +11,7 @@ from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.config.fields import Field, TextRule, text
 from masterjob.election.ports import Job
 from masterjob.errors import SettingError
-from masterjob.jobs.python.job import MasterJob, PythonJob
+from masterjob.jobs.python.job import CallableSpec, MasterJob
 
 _ENTRY = TextRule(
     r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*", "must be of the form package.module:object"
@@ -20,33 +20,22 @@ _ENTRY = TextRule(
 
 @dataclass(frozen=True, slots=True)
 class PythonSpec:
-    """A `MasterJob`, or any object with ``start`` and perhaps ``stop``, imported when it is first asked for.
+    """A `MasterJob`, or any object with ``start`` and perhaps ``stop``. `create_job` imports it.
 
     All locks that name the job call the same object.
     """
 
     entry: str
     location: str
-    """Where the entry is written, as an error names it."""
-
-    kind = "python"
-
-    def check(self) -> None:
-        """Import it.
-
-        Raises:
-            SettingError: it cannot be imported, or is no job.
-        """
-        self._import_job()
+    """Where the entry is written, for errors."""
 
     def create_job(self, pool: ThreadPool, stop_timeout: float) -> Job:
-        """Return a job of one lock.
+        """Return the job of one lock.
 
         Raises:
-            SettingError: as `check`.
+            SettingError: the object cannot be imported, or is not a job.
         """
-        job = self._import_job()
-        return PythonJob(job.start, job.stop, pool, None)
+        return CallableSpec(self._import_job()).create_job(pool, stop_timeout)
 
     def _import_job(self) -> MasterJob:
         try:
