@@ -82,13 +82,13 @@ def spec_of(release: Release, name: str = "report") -> Any:
 
 
 def test_without_values_there_is_one_pod_on_sqlite_and_the_notes_warn_of_it(release: Release) -> None:
-    assert "THIS IS FOR A FIRST LOOK. One pod decides alone, on SQLite" in release.install({})
+    assert "THIS IS AN EVALUATION INSTALL. One pod decides alone, on SQLite" in release.install({})
     with release.pods() as pods:
         pods.start_pods(1)
 
 
-def test_with_a_server_the_notes_speak_of_no_first_look(release: Release) -> None:
-    assert "FIRST LOOK" not in release.install({"replicaCount": 3, "database": {"existingSecret": "db"}})
+def test_with_a_server_the_notes_do_not_mention_an_evaluation_install(release: Release) -> None:
+    assert "EVALUATION" not in release.install({"replicaCount": 3, "database": {"existingSecret": "db"}})
 
 
 def test_masterjobs_of_values_are_there_after_the_very_first_install(release: Release) -> None:

@@ -99,17 +99,17 @@ def test_what_is_unknown_or_of_the_wrong_type_is_refused(helm: Helm, values: Val
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"replicaCount": 3}, "replicaCount is 3, and without database.existingSecret the database is SQLite"),
-        ({**SERVER, "persistence": {"enabled": True}}, "persistence is for SQLite"),
+        ({"replicaCount": 3}, "replicaCount is 3, but without database.existingSecret the database is SQLite"),
+        ({**SERVER, "persistence": {"enabled": True}}, "persistence.enabled is for SQLite"),
         ({"watch": {"all": True, "namespaces": ["a"]}}, "watch.all and watch.namespaces exclude each other"),
         (
             {"watch": {"namespaces": ["a"]}, "masterJobs": {"r": {"lockName": "R"}}},
-            "masterJobs are made in the namespace default, and watch.namespaces does not have it",
+            "masterJobs are created in the namespace default, which watch.namespaces does not contain",
         ),
-        ({"api": {"auth": "token"}}, "api.auth token and api.tokensSecret belong together"),
-        ({"api": {"tokensSecret": "t"}}, "api.auth token and api.tokensSecret belong together"),
+        ({"api": {"auth": "token"}}, "api.auth token needs api.tokensSecret"),
+        ({"api": {"tokensSecret": "t"}}, "api.tokensSecret needs api.auth token"),
         ({"api": {"port": 3001}}, "api.port and probes.port must differ"),
-        ({"serviceAccount": {"create": False}}, "say in serviceAccount.name which account the pods run as"),
+        ({"serviceAccount": {"create": False}}, "set serviceAccount.name to the account of the pods"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence(helm: Helm, values: Values, sentence: str) -> None:
