@@ -60,7 +60,7 @@ def test_a_terminated_master_hands_over_at_once(any_harness: FaultHarness) -> No
     assert ended.process.returncode == -signal.SIGTERM
     (change,) = any_harness.assert_no_violations()
     assert change.cause == "stop"
-    assert change.duration < GUARANTEES.heartbeat, "a hand-over waits for no timer"
+    assert change.duration < GUARANTEES.heartbeat, "a handover must not wait for a timer"
 
 
 def test_a_freshly_started_worker_takes_over_from_a_dead_one(harness: FaultHarness) -> None:
