@@ -25,14 +25,14 @@ BENCHMARKS: dict[str, Callable[[Databases, int], list[Figure]]] = {
 
 
 def main() -> None:
-    """Measure, tell, and keep."""
+    """Measure, print and save."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all without")
-    parser.add_argument("--rounds", type=int, default=30, help="how often each thing is measured")
-    parser.add_argument("--out", type=Path, default=DOCS, help="where the JSON and the plots go")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; default: all")
+    parser.add_argument("--rounds", type=int, default=30, help="number of measurements")
+    parser.add_argument("--out", type=Path, default=DOCS, help="directory of the JSON file and the plots")
     options = parser.parse_args()
     if unknown := set(options.names) - set(BENCHMARKS):
-        parser.error(f"{', '.join(sorted(unknown))} is not known; there are {', '.join(BENCHMARKS)}")
+        parser.error(f"{', '.join(sorted(unknown))} is not a benchmark; there are {', '.join(BENCHMARKS)}")
     databases = Databases()
     try:
         for name in options.names or BENCHMARKS:

@@ -1,4 +1,4 @@
-"""MasterJobs of a real API server: three operators for 1,000 of them, and how fast they obey."""
+"""MasterJobs on a real API server: three operators with 1,000 of them, and how fast one reacts to a patch."""
 
 import os
 import random
@@ -22,7 +22,7 @@ from masterjob.kube.status.conditions import ConditionType, find_condition
 MASTERJOB_COUNT = 1_000
 PODS = ("pod-a", "pod-b", "pod-c")
 WINDOW = 64.0
-"""Seconds of rest that are measured: eight heartbeats at default timing."""
+"""Seconds at rest that are measured: eight heartbeats at default timing."""
 
 _GROUP = "/apis/masterjob.io/v1alpha1"
 _CRD = Path(__file__).parent.parent / "crds" / "masterjobs.yaml"
@@ -32,7 +32,7 @@ _CLOCK_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def cluster(databases: Databases, rounds: int) -> list[Figure]:
-    """1,000 resources in three replicas, from a cold start and at rest; one that is made, patched off and on."""
+    """Measure 1,000 resources in three replicas, at start and at rest; and one that is created and patched."""
     plane = ControlPlane()
     plane.start()
     try:
@@ -56,7 +56,7 @@ def _operators(plane: ControlPlane, databases: Databases) -> Iterator[Fleet]:
         yield operators
 
 
-# --- 1,000 of them
+# --- 1,000 MasterJobs
 
 
 def _measure_many(operators: Fleet) -> list[Figure]:
@@ -106,11 +106,11 @@ def _memory_mib(pod: Pod) -> float:
     return int(re.findall(r"^VmRSS:\s+(\d+)", status, re.MULTILINE)[0]) / 1024
 
 
-# --- one of them
+# --- one MasterJob
 
 
 def _measure_latencies(operators: Fleet, rounds: int) -> list[Figure]:
-    """Made, patched off, patched on; asked of the API server directly, since kubectl takes longer to start."""
+    """Create, disable and enable; through the API server directly, because kubectl takes longer to start."""
     operators.start(*PODS, config=_CONFIG)
     _create_masterjob(operators, "first")
     operators.wait_watching()
@@ -131,7 +131,7 @@ def _measure_latencies(operators: Fleet, rounds: int) -> list[Figure]:
 
 
 def _time_until_mark(operators: Fleet, kind: str, action: Callable[[], None]) -> float:
-    """Return the milliseconds from an act to the next start or stop."""
+    """Return the milliseconds from an action to the next start or stop."""
     marks_before, acted_at = len(_read_marks(operators, kind)), clock()
     action()
     wait_until(lambda: len(_read_marks(operators, kind)) > marks_before, 0.01)
@@ -139,12 +139,12 @@ def _time_until_mark(operators: Fleet, kind: str, action: Callable[[], None]) ->
 
 
 def _sleep_randomly() -> None:
-    """Let some part of a heartbeat pass, so that rounds do not all meet the same moment of one."""
+    """Wait for a random part of a heartbeat, so that not every round is at the same phase."""
     time.sleep(random.uniform(0.6, 1.4))
 
 
 def _read_marks(operators: Fleet, kind: str) -> list[float]:
-    """When jobs have started, or stopped, in order."""
+    """Return the times at which jobs started, or stopped, in order."""
     file = operators.folder / "marks"
     lines = file.read_text().splitlines() if file.exists() else []
     return [float(line.split()[2]) for line in lines if line.startswith(kind)]

@@ -1,4 +1,4 @@
-"""Many locks: what they cost at rest, how fast they are claimed and taken over, and how they spread."""
+"""Many locks: their cost at rest, how fast they are claimed and taken over, and how they spread."""
 
 import signal
 import time
@@ -10,7 +10,7 @@ from masterjob.concurrency.clock import clock
 
 SIZES = (1, 100, 1_000, 10_000)
 WINDOW = 64.0
-"""Seconds of rest that are measured: eight heartbeats at default timing, and two checks of free locks."""
+"""Seconds at rest that are measured: eight heartbeats at default timing, and two scans for vacancies."""
 
 _COUNT_STATEMENTS = """
     SELECT COALESCE(SUM(calls), 0) FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid
@@ -19,7 +19,7 @@ _COUNT_STATEMENTS = """
 
 
 def cost(databases: Databases, _rounds: int) -> list[Figure]:
-    """Statements a second, processor and memory at default timing and at rest, on PostgreSQL."""
+    """Measure statements per second, CPU and memory at rest, with default timing, on PostgreSQL."""
     figures = []
     for instances, size in [*((3, size) for size in SIZES), (1, SIZES[-1])]:
         with databases.environment("postgresql") as environment:
@@ -44,10 +44,10 @@ def _measure_at_rest(environment: BenchEnvironment, instances: int, size: int) -
     elapsed = clock() - started_at
     statements = (_count_statements(environment) - before) / elapsed
     shares = [
-        100 * (member.cpu_seconds() - cpu_before) / elapsed
-        for member, cpu_before in zip(environment.instances, cpu, strict=True)
+        100 * (instance.cpu_seconds() - cpu_before) / elapsed
+        for instance, cpu_before in zip(environment.instances, cpu, strict=True)
     ]
-    memory = [member.memory_mib() for member in environment.instances]
+    memory = [instance.memory_mib() for instance in environment.instances]
     case = f"{size:,} locks in {instances} instance{'s' if instances > 1 else ''}"
     return [
         Figure("statements a second, all instances together", case, "/s", [statements]),
@@ -67,7 +67,7 @@ def _count_statements(environment: BenchEnvironment) -> float:
 
 
 def claim(databases: Databases, rounds: int) -> list[Figure]:
-    """How long one instance takes to start 1,000 jobs whose locks are free and have their rows."""
+    """Measure how long one instance takes to start 1,000 jobs whose locks are free and have rows."""
     figures = []
     for kind in databases.KINDS:
         with databases.environment(kind) as environment:
@@ -77,7 +77,7 @@ def claim(databases: Databases, rounds: int) -> list[Figure]:
 
 
 def _measure_claim(environment: BenchEnvironment) -> float:
-    """From the moment at which all may be claimed to the last start; the rows are there but in the first round."""
+    """Measure from when all can be claimed to the last start; only the first round inserts the rows."""
     instance = environment.start_instance("--locks", "1000", "--init-delay", "3s", *SCALED_TIMING)
     free_at = environment.wait_for_events("up", 0.0)[0].at + 3.0
     starts = environment.wait_for_events("start", 0.0, 1000)
@@ -87,7 +87,7 @@ def _measure_claim(environment: BenchEnvironment) -> float:
 
 
 def evict(databases: Databases, rounds: int) -> list[Figure]:
-    """From the end of a dead instance's lease to the last of its 1,000 jobs started by another."""
+    """Measure from the end of a dead instance's lease until another has started all of its 1,000 jobs."""
     figures = []
     for kind in databases.KINDS:
         with databases.environment(kind) as environment:
@@ -121,7 +121,7 @@ def _measure_eviction(environment: BenchEnvironment) -> tuple[float, float]:
 
 
 def share(databases: Databases, rounds: int) -> list[Figure]:
-    """How far from its fair share the unluckiest instance is: after a start of four at once, and after a death."""
+    """Measure the largest deviation from the fair share: after four start at once, and after one dies."""
     figures = []
     for kind in databases.KINDS:
         for tables, case in ((True, kind), (False, f"{kind}, no tables yet")):
@@ -148,11 +148,11 @@ def _measure_share(environment: BenchEnvironment) -> tuple[float, float]:
     deviation = _largest_deviation(holders, environment.instances)
     time.sleep(1.0)
     victim = environment.instances[0]
-    lost = [lock for lock, member in holders.items() if member is victim]
+    lost = [lock for lock, holder in holders.items() if holder is victim]
     killed_at = environment.stop_instance(victim, signal.SIGKILL)
     if lost:
         holders |= {
-            said.lock: said.instance for said in environment.wait_for_events("start", killed_at, len(lost))
+            event.lock: event.instance for event in environment.wait_for_events("start", killed_at, len(lost))
         }
     return deviation, _largest_deviation(holders, environment.instances)
 

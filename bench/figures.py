@@ -1,4 +1,4 @@
-"""What was measured, as values; the table for people and the JSON for programs."""
+"""Measurements as values, as a table and as JSON."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One thing that was measured, for one case (a database, a number of locks), all its samples."""
+    """All samples of one measurement, for one case (a database, a number of locks)."""
 
     what: str
     case: str
@@ -20,18 +20,18 @@ class Figure:
 
     @property
     def median(self) -> float:
-        """The middle of the samples."""
+        """The median of the samples."""
         return statistics.median(self.samples)
 
     def quantile(self, share: float) -> float:
-        """The sample that this share of all does not exceed."""
+        """Return the sample that this share of all samples does not exceed."""
         ordered = sorted(self.samples)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def table(figures: Sequence[Figure]) -> str:
     """Return the figures as text in columns."""
-    header = ("what", "case", "n", "median", "90 %", "least", "most", "unit")
+    header = ("what", "case", "n", "median", "90 %", "min", "max", "unit")
     rows = [header, *(_format_row(figure) for figure in figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
@@ -53,7 +53,7 @@ def _format_number(value: float) -> str:
 
 
 def save(figures: Sequence[Figure], path: Path) -> None:
-    """Add the figures to the file; those of the same name and case are replaced."""
+    """Add the figures to the file; replace those of the same name and case."""
     by_key = {(figure.what, figure.case): figure for figure in [*load(path), *figures]}
     document = {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
@@ -64,7 +64,7 @@ def save(figures: Sequence[Figure], path: Path) -> None:
 
 
 def load(path: Path) -> list[Figure]:
-    """Read what was saved; nothing where there is no file."""
+    """Read the saved figures; return an empty list if there is no file."""
     if not path.exists():
         return []
     return [Figure(**figure) for figure in json.loads(path.read_text())["figures"]]

@@ -1,4 +1,4 @@
-"""How long nobody is master: after SIGTERM, after kill -9, and how fast a switch is obeyed."""
+"""How long there is no master after SIGTERM and kill -9, and how fast a switch takes effect."""
 
 import random
 import signal
@@ -15,12 +15,12 @@ INSTANCES = 3
 
 
 def hand_over(databases: Databases, rounds: int) -> list[Figure]:
-    """From SIGTERM, sent to the master, to the next ``start``."""
+    """Measure from SIGTERM, sent to the master, to the next ``start``."""
     return [_handover_figure(databases, kind, rounds) for kind in databases.KINDS]
 
 
 def fail_over(databases: Databases, rounds: int) -> list[Figure]:
-    """From kill -9 to the next ``start``, and how much of that is not the rest of the lease."""
+    """Measure from kill -9 to the next ``start``, and that time without the rest of the lease."""
     figures = []
     for kind in databases.KINDS:
         with databases.environment(kind) as environment:
@@ -34,7 +34,7 @@ def fail_over(databases: Databases, rounds: int) -> list[Figure]:
 
 
 def switch(databases: Databases, rounds: int) -> list[Figure]:
-    """From the call of `disable` and `enable` to the ``stopped_at`` and ``start`` that come of it."""
+    """Measure from the call of `disable` to ``stop``, and of `enable` to ``start``."""
     figures = []
     for kind in databases.KINDS:
         with databases.environment(kind) as environment:
@@ -56,7 +56,7 @@ def _handover_figure(databases: Databases, kind: str, rounds: int) -> Figure:
 
 
 def _start_instances(environment: BenchEnvironment) -> InstanceProcess:
-    """Have three members, all with a session; return the master among them."""
+    """Start instances until there are three with sessions; return the master."""
     while len(environment.instances) < INSTANCES:
         environment.start_instance(*SCALED_TIMING)
     environment.wait_for_events("start", 0.0)
@@ -93,5 +93,5 @@ def _measure_switch(environment: BenchEnvironment) -> tuple[float, float]:
 
 
 def _sleep_randomly() -> None:
-    """Let some part of two heartbeats pass, so that rounds do not all meet the same moment of one."""
+    """Wait for a random part of two heartbeats, so that not every round is at the same phase."""
     threading.Event().wait(random.uniform(0.3, 1.3))

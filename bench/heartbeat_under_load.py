@@ -1,11 +1,10 @@
-"""A master's heartbeats while its control API answers a thousand requests a second, and while nobody asks it.
+"""A master's heartbeats while its control API answers a thousand requests per second, and without load.
 
-The master, whoever asks it, and the database share this machine. So the heartbeats are also measured while another
-instance is asked the same: what that costs them is the machine's, and what comes on top when they are asked
-themselves is the process's, whose threads share one interpreter. Both are done in turns, as the machine may have
-more to do at one time than at another.
+The master, the load generator and the database share this machine. So heartbeats are also measured while another
+instance gets the same load: that cost is the machine's. Any further cost with load on the master itself is the
+process's, whose threads share one interpreter. The cases alternate, because other load on the machine varies.
 
-A heartbeat is measured where the election measures it: from the decision to send it until its answer was taken in.
+A heartbeat is measured as in the election: from the decision to send it until its answer was handled.
 """
 
 import argparse
@@ -30,14 +29,14 @@ from masterjob.election.observers import Step
 RATE = 1_000
 SECONDS = 10
 TURNS = 5
-"""Into how many parts the time of each is cut."""
+"""Number of parts into which the time of each case is divided."""
 CONNECTIONS = 100
 TIMINGS = 10
-"""Locks of as many timings, and so sessions: each has its own heartbeats, five times a second."""
+"""Number of locks with different timings, so also of sessions: each sends five heartbeats per second."""
 
 
 def measure_heartbeats_under_load(databases: Databases, rounds: int) -> list[Figure]:
-    """Measure all three, on each database."""
+    """Measure all three cases on each database."""
     figures = []
     for kind in databases.KINDS:
         with (
@@ -52,7 +51,7 @@ def measure_heartbeats_under_load(databases: Databases, rounds: int) -> list[Fig
 
 
 def measure(kind: str, master: "MasterProcess", other: "MasterProcess", seconds: float) -> list[Figure]:
-    """Measure the heartbeats of a master in turns: nobody is asked, it is asked itself, another one is."""
+    """Measure the heartbeats of a master in turns: without load, with load on it, with load on another."""
     idle, under_load, other_under_load, request_durations = [], [], [], []
     with LoadGenerator(master.port) as load, LoadGenerator(other.port) as load_on_other:
         for _ in range(TURNS):
@@ -60,7 +59,7 @@ def measure(kind: str, master: "MasterProcess", other: "MasterProcess", seconds:
             under_load += master.measure_heartbeats(lambda: request_durations.extend(load.send_requests(seconds)))
             other_under_load += master.measure_heartbeats(lambda: load_on_other.send_requests(seconds))
     return [
-        Figure("heartbeat, nobody asks", kind, "ms", idle),
+        Figure("heartbeat, no load", kind, "ms", idle),
         Figure(f"heartbeat, {RATE} requests a second", kind, "ms", under_load),
         Figure(f"heartbeat, {RATE} requests a second to another instance", kind, "ms", other_under_load),
         Figure(f"request, {RATE} a second", kind, "ms", request_durations),
@@ -68,7 +67,7 @@ def measure(kind: str, master: "MasterProcess", other: "MasterProcess", seconds:
 
 
 class ChildProcess:
-    """One of the processes of this file, which says a line for each that it is told."""
+    """One of the processes of this file, which answers each input line with one line."""
 
     def __init__(self, *arguments: str) -> None:
         self._process = subprocess.Popen(
@@ -85,7 +84,7 @@ class ChildProcess:
         return self._process.stdout.readline()
 
     def request(self, line: str = "") -> Any:
-        """Say a line, and return the answer."""
+        """Send a line and return the answer."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
@@ -100,14 +99,14 @@ class ChildProcess:
 
 
 class MasterProcess(ChildProcess):
-    """A process of `serve`, and the heartbeats that it tells."""
+    """A process that runs `serve`, and the heartbeats that it reports."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.port = int(self.first_line)
 
     def measure_heartbeats(self, workload: Callable[[], object]) -> list[float]:
-        """Return how long each heartbeat took that was answered meanwhile, in milliseconds."""
+        """Run the workload; return the durations of the heartbeats answered meanwhile, in milliseconds."""
         self.request()
         workload()
         answer = self.request()
@@ -117,15 +116,13 @@ class MasterProcess(ChildProcess):
 
 
 class LoadGenerator(ChildProcess):
-    """A process of `generate_load`, at a steady rate; it is there before it is needed, so that its start costs
-    nobody.
-    """
+    """A process that runs `generate_load`; started early, so that its start disturbs no measurement."""
 
     def __init__(self, port: int) -> None:
         super().__init__("--load", str(port))
 
     def send_requests(self, seconds: float) -> list[float]:
-        """Return how long each request took, in milliseconds."""
+        """Send requests at a steady rate; return their durations in milliseconds."""
         answer = self.request(str(seconds))
         if set(answer["answers"]) != {"200"}:
             print(f"answers: {answer['answers']}")
@@ -133,7 +130,7 @@ class LoadGenerator(ChildProcess):
 
 
 def serve(url: str) -> None:
-    """Be master of some locks, serve the control API, and tell the heartbeats whenever a line comes."""
+    """Become master of some locks, serve the control API, and report heartbeats for each input line."""
     heartbeats: list[float] = []
     failed = 0
 
@@ -167,7 +164,7 @@ def serve(url: str) -> None:
 
 
 async def generate_load(port: int, seconds: float) -> dict[str, object]:
-    """Send each request at its time on one of the connections; who asks should need little of the machine."""
+    """Send each request at its time on one of the connections, with little CPU time of its own."""
     paths = [f"/api/MasterLocks/lock-{number % TIMINGS}" for number in range(8)] + ["/healthz", "/metrics"]
     heads = [f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() for path in paths]
     durations: list[float] = []
@@ -191,10 +188,10 @@ async def generate_load(port: int, seconds: float) -> dict[str, object]:
 
 
 def main() -> None:
-    """Be one of the processes."""
+    """Run one of the processes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--load", action="store_true", help="ask, for as many seconds as each line says")
-    parser.add_argument("target", help="the port, or else the database")
+    parser.add_argument("--load", action="store_true", help="generate load, for the seconds in each input line")
+    parser.add_argument("target", help="the port, or without --load the database")
     options = parser.parse_args()
     if not options.load:
         serve(options.target)

@@ -1,4 +1,4 @@
-"""One instance of an application in a benchmark: takes part in many locks, and tells what happens."""
+"""One instance of an application in a benchmark: takes part in many locks and reports what happens."""
 
 import argparse
 import ctypes
@@ -15,7 +15,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def emit(kind: str, lock: str = "", **more: object) -> None:
-    """Write one line, in one piece."""
+    """Write one line with a single write."""
     os.write(1, (json.dumps({"what": kind, "at": clock(), "lock": lock, **more}) + "\n").encode())
 
 
@@ -38,7 +38,7 @@ def start_candidate(options: argparse.Namespace, name: str) -> None:
 
 
 def main() -> None:
-    """Take part until killed, or until the parent is."""
+    """Take part until this process or its parent is killed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--database", required=True)
     parser.add_argument("--locks", type=int, default=1)
@@ -47,12 +47,12 @@ def main() -> None:
     parser.add_argument("--lease")
     parser.add_argument("--stop-timeout")
     parser.add_argument("--check-interval")
-    parser.add_argument("--wait", action="store_true", help="begin when a line comes")
+    parser.add_argument("--wait", action="store_true", help="start when an input line arrives")
     options = parser.parse_args()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     emit("imported", kib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     if options.wait:
-        sys.stdin.readline()  # so that many begin at the same moment, however long each takes to load
+        sys.stdin.readline()  # so that many start at the same moment, no matter how long each takes to load
     for number in range(options.locks):
         start_candidate(options, f"lock-{number:05d}")
     emit("up")

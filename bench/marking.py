@@ -1,4 +1,4 @@
-"""The job of the benchmark in a cluster: it writes down when it starts and stops, on the benchmark's clock."""
+"""The job of the cluster benchmark: it records when it starts and stops, on the clock of the benchmark."""
 
 import os
 from pathlib import Path

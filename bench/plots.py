@@ -1,4 +1,4 @@
-"""Plots as SVG, drawn by ourselves: strips of samples for distributions, bars for what grows with the locks."""
+"""Plots as SVG: strips of samples for distributions, bars for what depends on the number of locks."""
 
 import math
 from collections.abc import Callable, Collection, Sequence
@@ -17,7 +17,7 @@ STRIPS = {
     "enable": ("enable to start", 100.0),
 }
 POLLED = dict.fromkeys(("handover", "disable", "enable"), ("mariadb",))
-"""What is bound by a poll each second there, so that the expectation is not of these cases."""
+"""Cases that a poll every second limits, so the expectation is not for them."""
 
 BARS = {
     "statements": "statements a second, all instances together",
@@ -27,7 +27,7 @@ BARS = {
 
 
 def draw(figures: Sequence[Figure], directory: Path) -> None:
-    """Write every plot for which there are figures."""
+    """Write each plot that has figures."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, (what, expected) in STRIPS.items():
         if chosen := [figure for figure in figures if figure.what == what]:
@@ -38,9 +38,9 @@ def draw(figures: Sequence[Figure], directory: Path) -> None:
 
 
 def strips(title: str, figures: Sequence[Figure], expected: float, unexpected: Collection[str] = ()) -> str:
-    """One row a case: each sample a dot, the median a line; dashed, what is expected. The axis is logarithmic.
+    """Draw one row per case: samples as dots, the median as a line, the expectation dashed; logarithmic axis.
 
-    Of the cases ``unexpected`` something else is expected, or nothing.
+    The cases in ``unexpected`` have another expectation, or none.
     """
     samples = [max(1.0, sample) for figure in figures for sample in figure.samples]
     low, high = math.log10(min([*samples, expected]) * 0.8), math.log10(max([*samples, expected]) * 1.25)
@@ -69,7 +69,7 @@ def _strip(figure: Figure, y: float, x_of: Callable[[float], float]) -> list[str
 
 
 def bars(title: str, figures: Sequence[Figure]) -> str:
-    """One bar a case, as long as its median."""
+    """Draw one bar per case, as long as its median."""
     scale = _scale(0.0, max(figure.median for figure in figures) * 1.15)
     parts = []
     for row, figure in enumerate(figures):

@@ -1,4 +1,4 @@
-"""Databases and members of a benchmark, and waiting for what the members say."""
+"""Databases and instance processes of a benchmark, and waiting for what the processes report."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from masterjob.concurrency.clock import clock
 
 TIMEOUT = 120.0
 SCALED_TIMING = ("--heartbeat", "500ms", "--lease", "2s", "--stop-timeout", "300ms", "--check-interval", "30s")
-"""The default timing, scaled down to a sixteenth or so: a heartbeat, four of them as the lease."""
+"""The default timing, scaled down to about a sixteenth; the lease is four heartbeats."""
 
 _CLOCK_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _HEARTBEAT_AGE_SQL = {
@@ -33,16 +33,16 @@ _HEARTBEAT_AGE_SQL = {
 
 
 class CountingPostgreSQL(PostgreSQL):
-    """A PostgreSQL that counts every statement it is given."""
+    """A PostgreSQL that counts its statements."""
 
     def command(self) -> Sequence[str | Path]:
-        """Load the counter."""
+        """Return the command, with the counting extension loaded."""
         return [*super().command(), "-c", "shared_preload_libraries=pg_stat_statements"]
 
 
 @dataclass(frozen=True, slots=True)
 class OutputEvent:
-    """A line of a member's."""
+    """A line that an instance process printed."""
 
     instance: "InstanceProcess"
     kind: str
@@ -74,19 +74,19 @@ class InstanceProcess:
             self._environment.record(OutputEvent(self, message["what"], message["at"], message["lock"]))
 
     def proceed(self) -> None:
-        """Let a member begin that was told to wait."""
+        """Start an instance that was started with --wait."""
         assert self.process.stdin is not None
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
 
     def send_signal(self, signal_number: int) -> float:
-        """Send a signal; return when."""
+        """Send a signal; return the time."""
         sent_at = clock()
         self.process.send_signal(signal_number)
         return sent_at
 
     def wait(self) -> None:
-        """Wait until the process is gone, and has been heard to its end."""
+        """Wait until the process has ended and its output was read."""
         self.process.wait(TIMEOUT)
         self._reader.join(TIMEOUT)
         for stream in (self.process.stdin, self.process.stdout):
@@ -94,18 +94,18 @@ class InstanceProcess:
             stream.close()
 
     def cpu_seconds(self) -> float:
-        """Seconds of processor time so far."""
+        """Return the CPU time so far, in seconds."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS_PER_SECOND
 
     def memory_mib(self, field: str = "VmRSS") -> float:
-        """Resident memory in MiB, now or at its highest (``VmHWM``)."""
+        """Return the resident memory in MiB, now or at its peak (``VmHWM``)."""
         found = re.search(rf"{field}:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text())
         return int(found[1]) / 1024 if found else 0.0
 
 
 class BenchEnvironment:
-    """One database and the members on it."""
+    """One database and the instance processes on it."""
 
     def __init__(self, kind: str, url: str) -> None:
         self.kind = kind
@@ -117,65 +117,65 @@ class BenchEnvironment:
         self._engine = create_engine(scheme + url[url.index("://") :], poolclass=NullPool)
 
     def start_instance(self, *arguments: str) -> InstanceProcess:
-        """Start a member."""
+        """Start an instance process."""
         instance = InstanceProcess(self, arguments)
         self.instances.append(instance)
         return instance
 
     def stop_instance(self, instance: InstanceProcess, signal_number: int) -> float:
-        """End a member by a signal, and forget it; return when that was sent."""
+        """End an instance by a signal and remove it; return the time of the signal."""
         sent_at = instance.send_signal(signal_number)
         instance.wait()
         self.instances.remove(instance)
         return sent_at
 
     def close(self) -> None:
-        """Kill all members."""
+        """Kill all instances."""
         for instance in list(self.instances):
             self.stop_instance(instance, 9)
 
     def record(self, event: OutputEvent) -> None:
-        """Note what a member says."""
+        """Record an event of an instance."""
         with self._changed:
             self._events.append(event)
             self._changed.notify_all()
 
     def events(self, kind: str, after: float = 0.0) -> list[OutputEvent]:
-        """All that was said of this, later than a time."""
+        """Return all events of a kind after a time."""
         with self._changed:
             return [event for event in self._events if event.kind == kind and event.at > after]
 
     def wait_for_events(self, kind: str, after: float, count: int = 1) -> list[OutputEvent]:
-        """Wait until this was said so often after that time, and return it."""
+        """Wait for ``count`` events of a kind after a time, and return them."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.events(kind, after)) >= count, TIMEOUT):
-                raise TimeoutError(f"{kind} was said {len(self.events(kind, after))} times, not {count}")
+                raise TimeoutError(f"{kind}: {len(self.events(kind, after))} events instead of {count}")
             return self.events(kind, after)
 
     def clear_events(self) -> None:
-        """Forget what was said, so that waiting stays cheap."""
+        """Drop all events, so that waiting stays cheap."""
         with self._changed:
             self._events.clear()
 
-    # --- the database, past the library
+    # --- the database, without the library
 
     def fetch_value(self, statement: str) -> Any:
-        """Return the first value of the answer."""
+        """Return the first value of the result."""
         with self._engine.begin() as connection:
             result = connection.execute(text(statement))
             row = result.first() if result.returns_rows else None
             return row[0] if row else None
 
     def count_sessions(self) -> int:
-        """How many instances have a session."""
+        """Return the number of sessions."""
         return int(self.fetch_value("SELECT COUNT(*) FROM master_session"))
 
     def count_held_locks(self) -> int:
-        """How many locks are held."""
+        """Return the number of held locks."""
         return int(self.fetch_value("SELECT COUNT(*) FROM master_lock WHERE holder IS NOT NULL"))
 
     def heartbeat_age(self, instance: InstanceProcess) -> float:
-        """Seconds since the last heartbeat of a member that is dead or about to be, by the database's clock."""
+        """Return the seconds since the last heartbeat of a dead instance, by the clock of the database."""
         where = f"instance LIKE '%-{instance.process.pid}-%'"
         return (
             float(self.fetch_value(f"SELECT {_HEARTBEAT_AGE_SQL[self.kind]} FROM master_session WHERE {where}"))
@@ -183,21 +183,21 @@ class BenchEnvironment:
         )
 
     def wait_for_sessions(self, count: int) -> None:
-        """Wait until so many instances have a session."""
+        """Wait until there are ``count`` sessions."""
         wait_until(lambda: self.count_sessions() == count)
 
 
 def wait_until(condition: Callable[[], bool], interval: float = 0.05) -> None:
-    """Look again and again, for a bounded time."""
+    """Poll until the condition is true, for a bounded time."""
     deadline = time.monotonic() + TIMEOUT
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError("it did not come true")
+            raise TimeoutError("the condition did not become true in time")
         time.sleep(interval)
 
 
 class Databases:
-    """The three databases, started when they are first asked for."""
+    """The three databases, each started at its first use."""
 
     KINDS = ("postgresql", "sqlite", "mariadb")
 
@@ -208,7 +208,7 @@ class Databases:
 
     @contextmanager
     def environment(self, kind: str, *, tables: bool = True) -> Iterator[BenchEnvironment]:
-        """Give a database of its own, without the tables if so wanted, and end all members on it afterwards."""
+        """Provide a new database, with or without tables, and end all instances on it afterwards."""
         environment = BenchEnvironment(kind, self._new_database_url(kind))
         if tables:
             masterjob.status(database=environment.url)
@@ -228,7 +228,7 @@ class Databases:
         return self._servers[kind].create_database()
 
     def close(self) -> None:
-        """Stop what was started."""
+        """Stop all servers."""
         for server in self._servers.values():
             server.stop()
         self._directory.cleanup()

@@ -1,4 +1,4 @@
-"""The Helm chart without a cluster: its values, what it makes of them, and releases on a real API server.
+"""The Helm chart without a cluster: its values, the objects it creates, and releases on a real API server.
 
-`helm` runs Helm, and `kubelet` runs what a Deployment says, as processes. Nothing here needs Docker.
+`helm` runs Helm, and `kubelet` runs the pods of a Deployment as processes. Nothing here needs Docker.
 """

@@ -1,4 +1,4 @@
-"""Helm, and an API server of these tests alone: releases make and remove definitions, which all others share."""
+"""Helm, and an API server for these tests only: releases create and delete definitions, which are shared."""
 
 import os
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def _fail_or_skip(error: Unavailable) -> None:
 
 @pytest.fixture
 def helm(tmp_path: Path) -> Helm:
-    """Helm on no cluster."""
+    """Helm without a cluster."""
     try:
         find_program("helm")
     except Unavailable as error:
@@ -30,7 +30,7 @@ def helm(tmp_path: Path) -> Helm:
 
 @pytest.fixture(scope="module")
 def plane() -> Iterator[ControlPlane]:
-    """An API server that knows nothing of MasterJob."""
+    """An API server without the definition of MasterJob."""
     control_plane = ControlPlane()
     try:
         control_plane.start()

@@ -1,4 +1,4 @@
-"""The real Helm, and what the chart makes of values."""
+"""The real Helm, and the objects that the chart renders."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ Manifest = dict[str, Any]
 
 
 class Helm:
-    """Helm with files of its own in ``folder``, on the cluster of a kubeconfig or on none."""
+    """Helm with its own files in ``folder``, with or without a cluster."""
 
     def __init__(self, folder: Path, plane: ControlPlane | None = None, namespace: str = "default") -> None:
         self.namespace = namespace
@@ -27,7 +27,7 @@ class Helm:
         self._cluster = [] if plane is None else ["--kubeconfig", str(plane.kubeconfig)]
 
     def __call__(self, *arguments: str | Path, expect_failure: bool = False) -> str:
-        """Run a command; return what it says, or where it must fail what it says of that."""
+        """Run a command; return its output, or its error output if it must fail."""
         homes = {f"HELM_{kind}_HOME": str(self._folder / kind) for kind in ("CACHE", "CONFIG", "DATA")}
         result = subprocess.run(
             [find_program("helm"), *arguments, "--namespace", self.namespace, *self._cluster],
@@ -41,7 +41,7 @@ class Helm:
         return result.stderr if expect_failure else result.stdout
 
     def template(self, values: Values, *extra_arguments: str, release: str = "masterjob") -> list[Manifest]:
-        """Return all objects that the chart makes of values, on a cluster that does not know MasterJob yet."""
+        """Return all objects that the chart renders, for a cluster that does not know MasterJob yet."""
         output = self(
             "template",
             release,
@@ -55,7 +55,7 @@ class Helm:
         return [each for each in yaml.safe_load_all(output) if each]
 
     def template_error(self, values: Values) -> str:
-        """Return why values are refused; they must be."""
+        """Return the error for values that must be refused."""
         arguments = ("template", "masterjob", CHART, "-f", self.write_values(values), "--kube-version", "1.36.0")
         return self(*arguments, expect_failure=True)
 

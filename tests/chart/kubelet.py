@@ -1,7 +1,7 @@
-"""What a kubelet would do with a Deployment, as far as a test needs it: its pods, as processes of this machine.
+"""A small kubelet: runs the pods of a Deployment as processes on this machine.
 
-The pods' arguments, variables, files and account are those that the cluster has of the Deployment. Only addresses
-and folders are others, and there is a kubeconfig with the account's token in place of the mounted one.
+The pods get arguments, variables, files and account of the Deployment in the cluster. Only addresses and
+directories differ, and a kubeconfig with the token of the account replaces the mounted token.
 """
 
 import base64
@@ -45,7 +45,7 @@ class Pod:
         self._process = self._start()
 
     def wait_ready(self) -> None:
-        """Wait until the readiness probe is content, as a Deployment does."""
+        """Wait until the readiness probe succeeds, as a Deployment does."""
         self._wait(lambda: self.request(self.probe_port, "/readyz").status == 200, "ready")
 
     def request(self, port: int, path: str, token: str | None = None, **kwargs: Any) -> urllib3.BaseHTTPResponse:
@@ -55,7 +55,7 @@ class Pod:
             return pool.request(method, f"http://127.0.0.1:{port}{path}", headers=headers, **kwargs)
 
     def terminate(self) -> None:
-        """End it as a kubelet does: SIGTERM, and it has to be gone within the grace period, with 0."""
+        """Send SIGTERM, as a kubelet does; it must exit with 0 within the grace period."""
         self._process.terminate()
         assert self._process.wait(self._spec["terminationGracePeriodSeconds"]) == 0, self.log.read_text()
 
@@ -65,7 +65,7 @@ class Pod:
 
     def _wait(self, is_true: Any, description: str) -> None:
         for _ in range(int(TIMEOUT / 0.05)):
-            assert self._process.poll() is None, f"{self.name} has ended: {self.log.read_text()}"
+            assert self._process.poll() is None, f"{self.name} ended early: {self.log.read_text()}"
             with contextlib.suppress(urllib3.exceptions.HTTPError):
                 if is_true():
                     return
@@ -88,11 +88,11 @@ class Pod:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_kill_with_parent,  # noqa: PLW1509 - it calls the kernel, and nothing of ours
+                preexec_fn=_kill_with_parent,  # noqa: PLW1509 - it only makes a system call
             )
 
     def _localize(self, text: str) -> str:
-        """Return an argument or a variable with the addresses and folders that it has on this machine."""
+        """Return an argument or variable with addresses and directories for this machine."""
         replacements = {
             "--host=0.0.0.0": "--host=127.0.0.1",
             "--port=3000": f"--port={self.api_port}",
@@ -100,7 +100,7 @@ class Pod:
         }
         if text in replacements:
             return replacements[text]
-        if Path(text).exists():  # a folder of this machine, which may lie below one that is mounted, such as /tmp
+        if Path(text).exists():  # a local path, which may be below a mount path such as /tmp
             return text
         for mount in self._container["volumeMounts"]:
             if f"{mount['mountPath']}/" in text:
@@ -108,7 +108,7 @@ class Pod:
         return text
 
     def _mount_volume(self, volume: str) -> Path:
-        """Return the folder that a volume is, with what is in it."""
+        """Return the directory of a volume, with its content."""
         path = self._folder / volume
         path.mkdir(exist_ok=True)
         (source,) = (each for each in self._spec["volumes"] if each["name"] == volume)
@@ -142,7 +142,7 @@ class Pod:
         }
 
     def _kubeconfig(self) -> Path:
-        """Return the file of one who comes with the pod's own account, and with nothing else."""
+        """Write a kubeconfig that authenticates only with the service account of the pod."""
         document = yaml.safe_load(self._plane.kubeconfig.read_text())
         token = self._plane.token_for(self._spec["serviceAccountName"], self._namespace)
         document["users"][0]["user"] = {"token": token}
@@ -165,7 +165,7 @@ class Kubelet:
         self._deployment_ref = ("deployment", name, "-n", namespace)
 
     def start_pods(self, count: int) -> list[Pod]:
-        """Have as many pods more, ready."""
+        """Start more pods, and wait until they are ready."""
         deployment = self._plane.get_json(*self._deployment_ref)
         new = []
         for number in itertools.islice(self._numbers, count):
@@ -177,19 +177,19 @@ class Kubelet:
         return new
 
     def rolling_update(self) -> None:
-        """Replace all pods as the strategy says: before an old one goes, a new one has been ready for a while."""
+        """Replace all pods as the strategy demands: an old one ends after a new one was ready for a while."""
         spec = self._plane.get_json(*self._deployment_ref)["spec"]
         assert spec["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
         for old in list(self.pods):
             self.start_pods(1)
-            _sleep_event.wait(spec["minReadySeconds"])  # the Deployment's own rule, no guess of ours
+            _sleep_event.wait(spec["minReadySeconds"])  # the rule of the Deployment
             old.terminate()
             self.pods.remove(old)
 
 
 @contextlib.contextmanager
 def run_kubelet(plane: ControlPlane, folder: Path, namespace: str, name: str = "masterjob") -> Iterator[Kubelet]:
-    """A kubelet whose pods end with the test."""
+    """Run a kubelet whose pods end with the test."""
     started = Kubelet(plane, folder, namespace, name)
     try:
         yield started

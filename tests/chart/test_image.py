@@ -1,4 +1,4 @@
-"""The image as far as it can be told without Docker, and the process as a container runs it: as number 1."""
+"""The image, as far as it can be tested without Docker, and the process as a container runs it: as process 1."""
 
 import os
 import re
@@ -24,7 +24,7 @@ def test_the_user_of_the_image_is_that_of_the_chart() -> None:
     assert f"\nUSER {values['runAsUser']}:{values['runAsGroup']}\n" in DOCKERFILE
 
 
-def test_only_what_the_image_is_made_of_is_sent_to_the_engine() -> None:
+def test_only_files_that_the_image_needs_are_sent_to_the_engine() -> None:
     copied = {
         name
         for line in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
@@ -46,7 +46,7 @@ def test_what_builds_the_wheel_is_what_the_project_names() -> None:
 
 
 @pytest.mark.skipif(
-    os.geteuid() != 0 or not shutil.which("unshare"), reason="only root makes a namespace of processes"
+    os.geteuid() != 0 or not shutil.which("unshare"), reason="only root can create a PID namespace"
 )
 def test_as_process_1_a_sigterm_stops_the_job_and_releases_the_lock(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'masterjob.sqlite3'}"
@@ -86,4 +86,4 @@ def wait_for_file(path: Path) -> None:
         if path.exists():
             return
         sleep_event.wait(0.02)
-    raise AssertionError(f"{path} is not there")
+    raise AssertionError(f"{path} does not exist")

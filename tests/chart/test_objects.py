@@ -1,4 +1,4 @@
-"""What the chart makes of many values is what a real API server takes, and no more than is needed."""
+"""A real API server accepts the objects that the chart renders, and they have no more rights than needed."""
 
 from pathlib import Path
 from typing import Any
@@ -125,12 +125,12 @@ spec:
                     type: object
                     properties: {port: {type: string}, path: {type: string}, interval: {type: string}}
 """
-"""The part of the Prometheus operator's own definition that the chart uses."""
+"""The part of the Prometheus operator's definition that the chart uses."""
 
 
 @pytest.fixture(scope="module")
 def cluster(plane: ControlPlane) -> ControlPlane:
-    """A cluster that knows all kinds, with a namespace that demands the standard `restricted`."""
+    """A cluster that knows all kinds, with a namespace that enforces the Pod Security Standard `restricted`."""
     plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds" / "masterjobs.yaml"))
     plane.kubectl("apply", "-f", "-", stdin=SERVICE_MONITOR_CRD)
     plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=120s")
@@ -198,7 +198,7 @@ def test_the_chart_has_the_definition_of_the_repository(helm: Helm) -> None:
 
 
 @pytest.mark.parametrize(("keep", "policy"), [(True, "keep"), (False, None)])
-def test_the_definition_is_kept_where_that_is_wished(helm: Helm, keep: bool, policy: str | None) -> None:
+def test_the_definition_is_kept_if_the_values_say_so(helm: Helm, keep: bool, policy: str | None) -> None:
     made = find_only(helm.template({"crds": {"keep": keep}}), "CustomResourceDefinition")["metadata"]
     assert made.get("annotations", {}).get("helm.sh/resource-policy") == policy
 
@@ -207,7 +207,7 @@ def test_the_definition_is_kept_where_that_is_wished(helm: Helm, keep: bool, pol
 
 
 def rules(objects: list[Manifest]) -> list[tuple[str, str, list[str]]]:
-    """Return kind of role, resource and verbs of all rules."""
+    """Return role kind, resource and verbs of all rules."""
     roles = [each for each in objects if each["kind"] in ("Role", "ClusterRole")]
     return [(role["kind"], *rule["resources"], rule["verbs"]) for role in roles for rule in role["rules"]]
 
@@ -220,16 +220,16 @@ NEEDED = [
 REVIEWS = [("ClusterRole", "tokenreviews", ["create"]), ("ClusterRole", "subjectaccessreviews", ["create"])]
 
 
-def test_the_rights_are_the_fewest(helm: Helm) -> None:
+def test_the_roles_are_least_privilege(helm: Helm) -> None:
     assert sorted(rules(helm.template({}))) == sorted([("Role", *each) for each in NEEDED] + REVIEWS)
 
 
 @pytest.mark.parametrize("api", [{"enabled": False}, {"auth": "none"}, {"auth": "token", "tokensSecret": "t"}])
-def test_only_users_of_the_cluster_need_a_role_of_the_cluster(helm: Helm, api: Values) -> None:
+def test_without_kubernetes_authentication_there_is_no_cluster_role(helm: Helm, api: Values) -> None:
     assert rules(helm.template({"api": api})) == [("Role", *each) for each in NEEDED]
 
 
-def test_all_namespaces_need_a_role_of_the_cluster(helm: Helm) -> None:
+def test_watching_all_namespaces_needs_a_cluster_role(helm: Helm) -> None:
     made = rules(helm.template({"watch": {"all": True}, "api": {"enabled": False}}))
     assert made == [("ClusterRole", *each) for each in NEEDED]
 
@@ -267,7 +267,7 @@ def pod_of(helm: Helm, values: Values) -> Manifest:
     return pod
 
 
-def test_a_password_comes_from_the_secret_and_stands_nowhere_else(helm: Helm) -> None:
+def test_a_password_comes_from_the_secret_and_is_nowhere_else(helm: Helm) -> None:
     found = environment(pod_of(helm, SERVER))["MASTERJOB_DATABASE_URL"]
     assert found == {"secretKeyRef": {"name": "db", "key": "url"}}
 
@@ -304,7 +304,7 @@ def test_a_budget_is_for_several_pods(helm: Helm) -> None:
     assert "PodDisruptionBudget" not in kinds(helm.template({**SERVER, "podDisruptionBudget": {"enabled": False}}))
 
 
-def test_the_pods_are_spread_unless_that_is_not_wished(helm: Helm) -> None:
+def test_the_pods_are_spread_unless_the_values_disable_it(helm: Helm) -> None:
     spread = [each["topologyKey"] for each in pod_of(helm, SERVER)["topologySpreadConstraints"]]
     assert spread == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
     assert "topologySpreadConstraints" not in pod_of(helm, {"topologySpread": {"enabled": False}})

@@ -1,4 +1,4 @@
-"""Releases on a real API server, and operators that run with nothing but what the release gives them."""
+"""Releases on a real API server, and operators that run with only what the release gives them."""
 
 import contextlib
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ REPORT_VALUES: dict[str, Any] = {
 
 
 class Release:
-    """One release of the chart, in a namespace of its own."""
+    """One release of the chart, in its own namespace."""
 
     def __init__(self, plane: ControlPlane, helm: Helm, folder: Path) -> None:
         self.plane, self.helm, self.folder = plane, helm, folder
@@ -57,7 +57,7 @@ class Release:
             raise AssertionError("\n".join([str(error), self.kubectl("get", "mj", "-o", "yaml"), *logs])) from None
 
     def remaining_objects(self) -> list[str]:
-        """Return all that there is of it anywhere, by kind and name."""
+        """Return the kind and name of every object of the release, in any namespace."""
         kinds = ["crd", "clusterroles", "clusterrolebindings", "roles", "rolebindings", "serviceaccounts", "all"]
         kinds += ["configmaps", "secrets", "poddisruptionbudgets", "persistentvolumeclaims"]
         kinds += ["masterjobs"] if "masterjobs" in self.plane.kubectl("get", "crd", "-o", "name").stdout else []
@@ -67,7 +67,7 @@ class Release:
 
 @pytest.fixture
 def release(plane: ControlPlane, helm: Helm, tmp_path: Path) -> Iterator[Release]:
-    """Nothing yet; afterwards whatever is left of it is removed, the definition too."""
+    """A release that is not installed yet; removed afterwards, with the definition."""
     namespace = plane.new_namespace()
     yield Release(plane, Helm(tmp_path, plane, namespace), tmp_path)
     Helm(tmp_path, plane, namespace)("uninstall", "masterjob", "--ignore-not-found")
@@ -81,14 +81,14 @@ def spec_of(release: Release, name: str = "report") -> Any:
 # --- install
 
 
-def test_without_values_there_is_one_pod_on_sqlite_and_the_notes_warn_of_it(release: Release) -> None:
-    assert "THIS IS FOR A FIRST LOOK. One pod decides alone, on SQLite" in release.install({})
+def test_without_values_there_is_one_pod_on_sqlite_and_the_notes_warn_about_it(release: Release) -> None:
+    assert "THIS IS AN EVALUATION INSTALL. One pod decides alone, on SQLite" in release.install({})
     with release.pods() as pods:
         pods.start_pods(1)
 
 
-def test_with_a_server_the_notes_speak_of_no_first_look(release: Release) -> None:
-    assert "FIRST LOOK" not in release.install({"replicaCount": 3, "database": {"existingSecret": "db"}})
+def test_with_a_server_the_notes_do_not_mention_an_evaluation_install(release: Release) -> None:
+    assert "EVALUATION" not in release.install({"replicaCount": 3, "database": {"existingSecret": "db"}})
 
 
 def test_masterjobs_of_values_are_there_after_the_very_first_install(release: Release) -> None:
@@ -100,7 +100,7 @@ def test_masterjobs_of_values_are_there_after_the_very_first_install(release: Re
 
 
 @pytest.mark.parametrize("watch", [{}, {"all": True}], ids=["its own namespace", "all namespaces"])
-def test_with_the_rights_of_the_release_an_operator_does_all_it_has_to(release: Release, watch: Values) -> None:
+def test_the_rights_of_the_release_are_enough_for_an_operator(release: Release, watch: Values) -> None:
     release.install({**REPORT_VALUES, "watch": watch})
     with release.pods() as pods:
         (pod,) = pods.start_pods(1)
@@ -171,12 +171,12 @@ def test_the_first_upgrade_takes_the_masterjobs_over_and_the_second_changes_them
     release.plane.kubectl("get", "mj", "report", "-n", release.helm.namespace, expect_failure=True)
 
 
-def test_what_somebody_has_disabled_an_upgrade_does_not_enable(release: Release) -> None:
+def test_an_upgrade_does_not_enable_what_a_user_has_disabled(release: Release) -> None:
     release.install(REPORT_VALUES)
     release.kubectl(
         "patch", "mj/report", "--type=merge", '-p={"spec":{"enabled":false,"disabledReason":"stop it"}}'
     )
-    for interval in ("1s", "2s"):  # the first takes it over
+    for interval in ("1s", "2s"):  # the first upgrade adopts it
         release.upgrade({**REPORT_VALUES, "config": {**FAST_TIMING, "heartbeatInterval": interval}})
         assert (spec_of(release)["enabled"], spec_of(release)["disabledReason"]) == (False, "stop it")
     release.kubectl("patch", "mj/report", "--type=merge", '-p={"spec":{"enabled":true}}')
@@ -249,7 +249,7 @@ def test_a_rolling_upgrade_hands_every_job_over(release: Release, postgresql: Se
     assert record.second_masters(rows) == []
     assert {gap.lock_name for gap in gaps} == {name.upper() for name in names}
     assert all(gap.is_graceful for gap in gaps)
-    # Handed over, and not waited for until a lease had passed; how fast that is, is for the benchmarks.
+    # Handed over, without waiting for the end of a lease. The benchmarks measure how fast.
     assert max(gap.seconds for gap in gaps) < 5.0
 
 
@@ -261,7 +261,7 @@ def test_a_rolling_upgrade_hands_every_job_over(release: Release, postgresql: Se
     ("keep", "remaining"),
     [(True, ["customresourcedefinition.apiextensions.k8s.io/masterjobs.masterjob.io"]), (False, [])],
 )
-def test_an_uninstall_keeps_what_was_to_be_kept_and_nothing_else(
+def test_an_uninstall_keeps_only_what_the_values_say(
     release: Release, upgraded: bool, keep: bool, remaining: list[str]
 ) -> None:
     values = {**REPORT_VALUES, "crds": {"keep": keep}}
@@ -281,5 +281,5 @@ def test_masterjobs_of_others_outlive_a_release_that_keeps_the_definition(releas
     release.kubectl("apply", "-f", "-", stdin=sample)
     release.uninstall()
     assert spec_of(release)["lockName"] == "REPORT"
-    release.install({})  # and a release of the same name takes the definition up again
+    release.install({})  # a release of the same name adopts the definition again
     assert spec_of(release)["lockName"] == "REPORT"

@@ -1,4 +1,4 @@
-"""What the chart can be told: everything in one comment each, nothing else, and nothing that cannot be."""
+"""The values of the chart: each has a comment and a schema, and impossible values are refused."""
 
 import json
 import re
@@ -16,7 +16,7 @@ VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 SERVER = {"database": {"existingSecret": "db"}}
 
 PASSED_THROUGH = ("podSecurityContext", "securityContext", "resources")
-"""Parts of the Kubernetes API that are passed on as they are."""
+"""Parts of the Kubernetes API that the chart passes on unchanged."""
 
 
 def value_names(values: Mapping[str, Any], path: str = "") -> Iterator[str]:
@@ -46,15 +46,15 @@ def test_the_versions_are_those_of_the_package() -> None:
 
 def test_each_value_has_a_comment_of_one_line() -> None:
     lines = [line for line in (CHART / "values.yaml").read_text().splitlines()[1:] if line.strip()]
-    bare = [line for line in lines if " # " not in line and not line.endswith(":")]  # a group explains itself
+    bare = [line for line in lines if " # " not in line and not line.endswith(":")]  # a group needs no comment
     assert bare == []
 
 
-def test_the_schema_knows_just_the_values_there_are() -> None:
+def test_the_schema_has_exactly_the_values_of_the_chart() -> None:
     assert {*schema_names(SCHEMA)} - {"global"} == {*value_names(VALUES)}
 
 
-def test_the_schema_knows_just_the_options_that_the_resource_has() -> None:
+def test_the_schema_has_exactly_the_options_of_the_resource() -> None:
     definition = yaml.safe_load((ROOT / "crds" / "masterjobs.yaml").read_text())
     spec = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
     assert set(SCHEMA["definitions"]["masterJob"]["properties"]) == set(spec)
@@ -89,7 +89,7 @@ def test_the_schema_knows_just_the_options_that_the_resource_has() -> None:
     ],
     ids=lambda given: json.dumps(given) if isinstance(given, dict) else "",
 )
-def test_what_is_unknown_or_of_the_wrong_type_is_refused(helm: Helm, values: Values, reason: str) -> None:
+def test_an_unknown_name_or_a_wrong_type_is_refused(helm: Helm, values: Values, reason: str) -> None:
     message = helm.template_error(values)
     assert "values don't meet the specifications of the schema" in message
     assert reason in message
@@ -99,20 +99,20 @@ def test_what_is_unknown_or_of_the_wrong_type_is_refused(helm: Helm, values: Val
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"replicaCount": 3}, "replicaCount is 3, and without database.existingSecret the database is SQLite"),
-        ({**SERVER, "persistence": {"enabled": True}}, "persistence is for SQLite"),
+        ({"replicaCount": 3}, "replicaCount is 3, but without database.existingSecret the database is SQLite"),
+        ({**SERVER, "persistence": {"enabled": True}}, "persistence.enabled is for SQLite"),
         ({"watch": {"all": True, "namespaces": ["a"]}}, "watch.all and watch.namespaces exclude each other"),
         (
             {"watch": {"namespaces": ["a"]}, "masterJobs": {"r": {"lockName": "R"}}},
-            "masterJobs are made in the namespace default, and watch.namespaces does not have it",
+            "masterJobs are created in the namespace default, which watch.namespaces does not contain",
         ),
-        ({"api": {"auth": "token"}}, "api.auth token and api.tokensSecret belong together"),
-        ({"api": {"tokensSecret": "t"}}, "api.auth token and api.tokensSecret belong together"),
+        ({"api": {"auth": "token"}}, "api.auth token needs api.tokensSecret"),
+        ({"api": {"tokensSecret": "t"}}, "api.tokensSecret needs api.auth token"),
         ({"api": {"port": 3001}}, "api.port and probes.port must differ"),
-        ({"serviceAccount": {"create": False}}, "say in serviceAccount.name which account the pods run as"),
+        ({"serviceAccount": {"create": False}}, "set serviceAccount.name to the account of the pods"),
     ],
 )
-def test_what_cannot_be_is_refused_in_a_sentence(helm: Helm, values: Values, sentence: str) -> None:
+def test_impossible_values_are_refused_with_an_explanation(helm: Helm, values: Values, sentence: str) -> None:
     assert sentence in helm.template_error(values)
 
 
@@ -127,7 +127,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(helm: Helm, values: Values, sen
         ({"config": {"stopTimeout": "1m"}, "terminationGracePeriodSeconds": 40}, 40),
     ],
 )
-def test_the_grace_period_holds_the_longest_stop(helm: Helm, values: Values, seconds: int) -> None:
+def test_the_grace_period_covers_the_longest_stop_timeout(helm: Helm, values: Values, seconds: int) -> None:
     pod = find_only(helm.template(values), "Deployment")["spec"]["template"]["spec"]
     assert pod["terminationGracePeriodSeconds"] == seconds
 

@@ -1,4 +1,4 @@
-"""What the end-to-end tests do with a cluster, by kubectl and Helm."""
+"""A cluster as the end-to-end tests use it, through kubectl and Helm."""
 
 import contextlib
 import json
@@ -28,27 +28,27 @@ _sleep_event = Event()
 
 _KILL_SCRIPT = """
 import os, pathlib, signal
-def is_it(folder):
+def is_operator(directory):
     try:
-        return (b"POD_UID=%s" in (folder / "environ").read_bytes().split(b"\\0")
-                and b"operator" in (folder / "cmdline").read_bytes().split(b"\\0"))
+        return (b"POD_UID=%s" in (directory / "environ").read_bytes().split(b"\\0")
+                and b"operator" in (directory / "cmdline").read_bytes().split(b"\\0"))
     except OSError:
         return False
-(found,) = [folder for folder in pathlib.Path("/proc").glob("[0-9]*") if is_it(folder)]
+(found,) = [directory for directory in pathlib.Path("/proc").glob("[0-9]*") if is_operator(directory)]
 os.kill(int(found.name), signal.SIGKILL)
 """
-"""Kill -9 from outside: a container's process 1 cannot be killed from within."""
+"""Kill -9 from the node: process 1 of a container cannot be killed from inside."""
 
 
 def find_program_or_name(name: str) -> str:
-    """Return kubectl or helm: those of the tests, else what the PATH has."""
+    """Return the path of kubectl or helm as installed for the tests, otherwise its name."""
     with contextlib.suppress(Unavailable):
         return str(find_program(name))
     return name
 
 
 class Cluster:
-    """A namespace of a cluster with PostgreSQL, and the release in it."""
+    """A namespace of a cluster, with PostgreSQL and the release in it."""
 
     def __init__(self, kubeconfig: Path, namespace: str, image: str, postgres_image: str | None = None) -> None:
         self.namespace, self.image = namespace, image
@@ -57,7 +57,7 @@ class Cluster:
     # --- programs
 
     def run(self, name: str, *arguments: str, stdin: str | None = None, timeout: float = TIMEOUT) -> str:
-        """Run kubectl or helm in the namespace; it must succeed."""
+        """Run kubectl or helm in the namespace; fail if it does."""
         result = subprocess.run(
             [find_program_or_name(name), *self._connection_arguments(), *arguments],
             check=False,
@@ -78,14 +78,14 @@ class Cluster:
     def _connection_arguments(self) -> Sequence[str]:
         return ["--kubeconfig", str(self._kubeconfig), "--namespace", self.namespace]
 
-    # --- what is in it
+    # --- content
 
     def create_namespace(self) -> None:
         manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}
         self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest))
 
     def start_database(self) -> None:
-        """Have a PostgreSQL with the table of the sample job, and its code."""
+        """Start PostgreSQL, with the table of the sample job, and provide the code of that job."""
         manifest = (E2E_DIR / "postgresql.yaml").read_text()
         if self._postgres_image:
             manifest = re.sub(r"image: postgres:.*", f"image: {self._postgres_image}", manifest)
@@ -101,7 +101,7 @@ class Cluster:
         self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(config_map))
 
     def install(self, *extra_arguments: str) -> str:
-        """Install or upgrade the release, and wait until all of it is as it shall be."""
+        """Install or upgrade the release, and wait until every pod and every job runs."""
         repository, _, tag = self.image.rpartition(":")
         image = ("--set", f"image.repository={repository}", "--set-string", f"image.tag={tag}")
         arguments = [
@@ -121,13 +121,13 @@ class Cluster:
 
     @property
     def has_foreign_crd(self) -> bool:
-        """Whether somebody else has made the definition of MasterJob here."""
+        """Whether the definition of MasterJob in the cluster belongs to another release."""
         found = self.kubectl("get", "crd", CRD_NAME, "--ignore-not-found", "-o", "json")
         annotations = json.loads(found)["metadata"].get("annotations", {}) if found else {}
         return bool(found) and annotations.get("meta.helm.sh/release-namespace") != self.namespace
 
     def wait_running(self) -> None:
-        """Wait until three pods are ready, no other is left, and every job runs."""
+        """Wait until exactly three pods are left, all ready, and every job runs."""
         self.kubectl("rollout", "status", "deploy/masterjob", f"--timeout={TIMEOUT:.0f}s")
         self.wait(lambda: len(self.pods()) == 3, "three pods")
         self.kubectl("wait", "--for=condition=JobRunning", "masterjobs", "--all", f"--timeout={TIMEOUT:.0f}s")
@@ -141,22 +141,22 @@ class Cluster:
         )
 
     def remove(self) -> None:
-        """Remove the namespace, and what the release has made of the cluster."""
+        """Remove the namespace and the cluster-scoped objects of the release."""
         self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--wait", "--timeout=120s")
         if not self.has_foreign_crd:
             self.kubectl("delete", "crd", CRD_NAME, "--ignore-not-found")
         cluster_role = f"{self.namespace}-masterjob-reviews"
         self.kubectl("delete", "clusterrole,clusterrolebinding", cluster_role, "--ignore-not-found")
 
-    # --- what is seen
+    # --- observations
 
     def pods(self) -> dict[str, Any]:
-        """Return the operators that are not on their way out, by name."""
+        """Return the operator pods that are not terminating, by name."""
         found = self.get_json("pods", "-l", "app.kubernetes.io/name=masterjob")["items"]
         return {each["metadata"]["name"]: each for each in found if "deletionTimestamp" not in each["metadata"]}
 
     def nodes(self) -> list[str]:
-        """Return the nodes that take pods."""
+        """Return the nodes that accept pods."""
         found = self.get_json("nodes")["items"]
         blocked = {"NoSchedule", "NoExecute"}
         return [
@@ -169,7 +169,7 @@ class Cluster:
         return self.get_json("masterjob", name).get("status", {})
 
     def sql(self, statement: str) -> list[str]:
-        """Return the lines that psql answers."""
+        """Return the lines that psql prints."""
         psql = ("psql", "-h", "127.0.0.1", "-U", "masterjob", "-d", "masterjob", "-v", "ON_ERROR_STOP=1", "-qAt")
         password = "PGPASSWORD=only-here"
         return self.kubectl(
@@ -180,17 +180,17 @@ class Cluster:
         return [Row.parse(line) for line in self.sql(QUERY)]
 
     def master(self, lock_name: str) -> Row:
-        """Return the last line of a lock, which its master wrote."""
+        """Return the last row of a lock, which its master wrote."""
         return [row for row in self.records() if row.lock_name == lock_name][-1]
 
     def wait(self, is_true: Callable[[], bool], description: str) -> None:
         deadline = time.monotonic() + TIMEOUT
         while not is_true():
-            assert time.monotonic() < deadline, f"waited in vain for {description}"
+            assert time.monotonic() < deadline, f"timed out waiting for {description}"
             _sleep_event.wait(0.25)
 
     def wait_next_term(self, before: Row) -> list[Row]:
-        """Wait until a later term of the lock has written a beat; return the lock's lines from ``before`` on."""
+        """Wait until a later term of the lock has written a beat; return the lock's rows since ``before``."""
 
         def rows_since() -> list[Row]:
             return [row for row in self.records() if row.lock_name == before.lock_name and row.term >= before.term]
@@ -201,10 +201,10 @@ class Cluster:
         )
         return rows_since()
 
-    # --- what is done to it
+    # --- faults
 
     def kill_process(self, pod: str) -> None:
-        """Kill -9 the process of a pod, from its node."""
+        """Kill the process of a pod with SIGKILL, from its node."""
         found = self.pods()[pod]
         killer_pod = {
             "apiVersion": "v1",
@@ -232,7 +232,7 @@ class Cluster:
         self.kubectl("delete", "pod/killer", "--wait")
 
     def restart_database(self) -> None:
-        """Have PostgreSQL end, as for a restart; the kubelet starts it again."""
+        """Stop PostgreSQL; the kubelet starts it again."""
         (before,) = self.get_json("pods", "-l", "app=postgresql")["items"]
         restarts = before["status"]["containerStatuses"][0]["restartCount"]
         self.kubectl("exec", "deploy/postgresql", "--", "sh", "-c", "kill -INT 1")
@@ -246,7 +246,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def port_forward(self, target: str, port: int) -> Iterator[str]:
-        """Have a port of a service on this machine; its URL."""
+        """Forward a port of a Service to this machine; yield its URL."""
         command = [
             find_program_or_name("kubectl"),
             *self._connection_arguments(),
@@ -258,14 +258,14 @@ class Cluster:
             try:
                 assert process.stdout is not None
                 found = re.search(r"127\.0\.0\.1:(\d+)", process.stdout.readline())
-                assert found is not None, "kubectl port-forward says no port"
+                assert found is not None, "kubectl port-forward printed no port"
                 yield f"http://127.0.0.1:{found[1]}"
             finally:
                 process.kill()
 
 
 def from_environment() -> Cluster | None:
-    """Return the cluster that the environment names; none is ever taken by chance."""
+    """Return the cluster that the environment names explicitly, or None."""
     kubeconfig = os.environ.get("MASTERJOB_E2E_KUBECONFIG")
     if not kubeconfig:
         return None

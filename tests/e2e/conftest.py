@@ -1,4 +1,4 @@
-"""The cluster that the environment names, with the release in it, for all tests of a run."""
+"""Fixtures: the cluster that the environment names, with one release for all tests of a run."""
 
 from collections.abc import Iterator
 
@@ -12,8 +12,10 @@ from tests.e2e.record import second_masters
 def cluster_with_database() -> Iterator[Cluster]:
     found = from_environment()
     if found is None:
-        pytest.skip("no cluster is named: `make kind-test` makes one, or set MASTERJOB_E2E_KUBECONFIG")
-    found.remove()  # what a run that was interrupted has left
+        pytest.skip(
+            "no cluster is named: run `make kind-test`, which creates one, or set MASTERJOB_E2E_KUBECONFIG"
+        )
+    found.remove()  # leftovers of an interrupted run
     found.create_namespace()
     try:
         found.start_database()
@@ -24,14 +26,14 @@ def cluster_with_database() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def release(cluster_with_database: Cluster) -> Cluster:
-    """The release, as it was installed first."""
+    """The cluster with the release installed."""
     cluster_with_database.install()
     return cluster_with_database
 
 
 @pytest.fixture
 def cluster(release: Cluster) -> Iterator[Cluster]:
-    """Three pods and every job running; whatever a test does, there never was a second master."""
+    """Three pods with every job running; after each test, check that there never was a second master."""
     release.wait_running()
     yield release
     assert second_masters(release.records()) == []

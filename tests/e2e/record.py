@@ -1,4 +1,4 @@
-"""What the sample job has written, and whether that is what was promised."""
+"""The rows that the sample job wrote, and checks of the guarantees on them."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ QUERY = """
 
 
 class Row(NamedTuple):
-    """One line: ``start``, ``beat`` or ``stop`` of a term."""
+    """One row: ``start``, ``beat`` or ``stop`` of a term."""
 
     lock_name: str
     term: int
@@ -23,13 +23,13 @@ class Row(NamedTuple):
 
     @classmethod
     def parse(cls, line: str) -> "Row":
-        """Return what psql prints of one."""
+        """Parse a row as psql prints it."""
         lock_name, term, pod, event, at = line.split("|")
         return cls(lock_name, int(term), pod, event, datetime.fromisoformat(at))
 
 
 class Gap(NamedTuple):
-    """The time between two terms of a lock: from the last sign of one to the first of the next."""
+    """The time between two terms of a lock: from the last row of one to the first row of the next."""
 
     lock_name: str
     before: Row
@@ -41,7 +41,7 @@ class Gap(NamedTuple):
 
     @property
     def is_graceful(self) -> bool:
-        """Whether the former master had stopped by itself."""
+        """Whether the former master had stopped its job."""
         return self.before.event == "stop"
 
 
@@ -53,7 +53,7 @@ def rows_by_lock(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def second_masters(rows: Iterable[Row]) -> list[str]:
-    """Return every sign of a second master: a term that goes on after a later one began, or that two pods had."""
+    """Return all signs of a second master: a term that continues after a later one began, or in two pods."""
     violations = []
     for lock_name, lock_rows in rows_by_lock(rows).items():
         for before, after in pairwise(lock_rows):
@@ -69,6 +69,6 @@ def second_masters(rows: Iterable[Row]) -> list[str]:
 
 
 def gaps(rows: Sequence[Row]) -> list[Gap]:
-    """Return the times between terms, in their order."""
+    """Return the gaps between terms, in order."""
     pairs = [(name, pair) for name, ours in rows_by_lock(rows).items() for pair in pairwise(ours)]
     return [Gap(name, before, after) for name, (before, after) in pairs if before.term != after.term]

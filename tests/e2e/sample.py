@@ -1,7 +1,7 @@
-"""The job of the end-to-end tests: it writes down twice a second that it runs, as only the master of a term can.
+"""The job of the end-to-end tests: it records twice per second that it runs, as only the master of a term can.
 
-What it writes is judged afterwards (`tests.e2e.record`). `beat` is written under the guard of the term; `start`
-and `stop` are not, so that a second master would be seen. It is a module by itself: a pod gets it from a volume.
+`tests.e2e.record` checks the rows afterwards. `beat` is written under the guard of the term. `start` and `stop`
+are not, so that a second master would be visible. This module stands alone: a pod gets it from a volume.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ def _engine() -> Engine:
 
 
 def _warm_up_pool() -> None:
-    """Have a connection before there is a term, so that its making is no part of a handover."""
+    """Open a connection before there is a term, so that connecting is not part of a handover."""
     with contextlib.suppress(DBAPIError), _engine().connect():
         pass
 
@@ -53,7 +53,7 @@ def _write(term: Term, event: str, is_fenced: bool = False) -> None:
 
 
 def run(term: Term) -> None:
-    """Stay as long as the term lasts."""
+    """Run as long as the term lasts."""
     try:
         _write(term, "start")
         while not term.wait(WRITE_INTERVAL):
@@ -66,4 +66,4 @@ def run(term: Term) -> None:
 job = MasterJob(start=run)
 
 if "MASTERJOB_DATABASE_URL" in os.environ:
-    _warm_up_pool()  # imported by a pod, not by a test
+    _warm_up_pool()  # in a pod, not in a test

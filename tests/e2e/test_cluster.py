@@ -1,4 +1,4 @@
-"""What is promised of MasterJobs in a cluster, done to a real one. The tests go through it in this order."""
+"""The guarantees for MasterJobs, in a real cluster. The tests depend on this order."""
 
 import json
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(600)
 
 HANDOVER_LIMIT = 1.0
 LEASE, HEARTBEAT, WRITE_INTERVAL = 5.0, 1.0, 0.5
-"""As in values.yaml, and how often the job writes."""
+"""The timing in values.yaml, and the write interval of the job."""
 
 
 def test_each_job_runs_in_one_pod_and_kubectl_names_it(cluster: Cluster) -> None:
@@ -37,7 +37,7 @@ def test_kubectl_patch_stops_a_job_with_a_reason_and_starts_it_again(cluster: Cl
     assert cluster.wait_next_term(before)[-1].term > before.term
 
 
-def test_the_api_is_for_those_who_may_by_the_roles_of_the_cluster(cluster: Cluster) -> None:
+def test_the_roles_of_the_cluster_decide_who_may_use_the_api(cluster: Cluster) -> None:
     users = (ROOT / "deploy" / "rbac" / "api-users.yaml").read_text()
     users = users.replace("namespace: masterjob}", f"namespace: {cluster.namespace}}}")
     cluster.kubectl("apply", "-f", "-", stdin=users)
@@ -105,7 +105,7 @@ def test_a_restart_of_the_database_is_survived_by_all(cluster: Cluster) -> None:
     assert set(cluster.pods()) == pods
     assert all(
         each["status"]["containerStatuses"][0]["restartCount"] <= 1 for each in cluster.pods().values()
-    )  # one was killed above; none has ended for want of a database
+    )  # one was killed above; none ended because the database was down
 
 
 def test_an_upgrade_of_the_chart_hands_every_job_over_within_a_second(cluster: Cluster) -> None:

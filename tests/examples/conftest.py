@@ -1,4 +1,4 @@
-"""Examples as processes of their own, as a reader would start them."""
+"""Examples as separate processes, as a reader would start them."""
 
 import json
 import os
@@ -42,15 +42,15 @@ class ExampleProcess:
         self._lines.put(None)
 
     def wait_for_line(self, text: str) -> str:
-        """Wait for a line with these words in it."""
+        """Wait for a line that contains the text."""
         while (line := self._lines.get(timeout=WAIT_TIMEOUT)) is not None:
             self.lines_read.append(line)
             if text in line:
                 return line
-        raise AssertionError(f"ended without a word of {text!r}: {self.lines_read}")
+        raise AssertionError(f"ended without a line with {text!r}: {self.lines_read}")
 
     def remaining_lines(self) -> list[str]:
-        """Wait for its end, and return all that it said since it was last listened to."""
+        """Wait for its end, and return the lines that were not read yet."""
         lines: list[str] = []
         while (line := self._lines.get(timeout=WAIT_TIMEOUT)) is not None:
             lines.append(line)
@@ -101,7 +101,7 @@ def start(url: str) -> Iterator[StartExample]:
 
 
 def get_page(port: int) -> dict[str, Any]:
-    """Ask the example's page, once it is up."""
+    """Return the page of the example, once it is served."""
     pause = threading.Event()
     for _ in range(int(WAIT_TIMEOUT / 0.05)):
         try:
@@ -110,4 +110,4 @@ def get_page(port: int) -> dict[str, Any]:
                 return page
         except urllib.error.URLError:
             pause.wait(0.05)
-    raise AssertionError("no page")
+    raise AssertionError(f"no page on port {port}")

@@ -1,4 +1,4 @@
-"""Every example runs, and does what its first line says."""
+"""Every example runs, and does what its docstring says."""
 
 import importlib
 import json
@@ -15,7 +15,7 @@ from tests.examples.conftest import EXAMPLES, StartExample, get_page
 from tests.servers.process import free_port
 
 
-def test_the_scheduler_reports_on_one_instance_and_goes_on_in_another(start: StartExample, url: str) -> None:
+def test_the_scheduler_reports_on_one_instance_and_continues_in_another(start: StartExample, url: str) -> None:
     first = start("scheduler.py", "0.05")
     first.wait_for_line("report 2")
     second = start("scheduler.py", "0.05")
@@ -24,9 +24,7 @@ def test_the_scheduler_reports_on_one_instance_and_goes_on_in_another(start: Sta
     assert [event.kind for event in masterjob.history("SCHEDULER", database=url)].count("evicted") == 0
 
 
-def test_the_guarded_writer_writes_while_it_is_master_and_not_a_moment_longer(
-    start: StartExample, url: str
-) -> None:
+def test_the_guarded_writer_writes_only_while_it_is_master(start: StartExample, url: str) -> None:
     writer = start("guarded_writer.py")
     line = writer.wait_for_line("written in term")
     (lock,) = masterjob.status("REPORT", database=url)
@@ -81,7 +79,7 @@ def test_ctrl_c_ends_an_example_without_a_traceback_and_frees_its_lock(
         ("sqlite:////tmp/app.sqlite3", "sqlite:////tmp/app.sqlite3"),
     ],
 )
-def test_the_guarded_writer_takes_every_url_that_we_take(
+def test_the_guarded_writer_accepts_every_url_that_the_library_accepts(
     monkeypatch: pytest.MonkeyPatch, url: str, written: str, understood: str
 ) -> None:
     monkeypatch.setenv("MASTERJOB_DATABASE_URL", url)
@@ -119,7 +117,7 @@ def test_a_job_in_another_language_is_started_and_stopped_over_http(
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
-def test_a_job_in_another_language_refuses_who_was_master_before(start: StartExample) -> None:
+def test_a_job_in_another_language_refuses_a_former_master(start: StartExample) -> None:
     port = free_port()
     server = start("http_job/server.mjs", str(port))
     server.wait_for_line("listening on")

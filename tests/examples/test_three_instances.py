@@ -1,4 +1,4 @@
-"""What `make run` and `make run-kube` do with the processes that they start, and how they end."""
+"""How `make run` and `make run-kube` start, restart and end their processes."""
 
 import os
 import shutil
@@ -35,16 +35,16 @@ def run_lock(tmp_path: Path) -> Iterator[demonstration.RunLock]:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A folder like a clone of ours, so that no other run is in the way; with a space, as people have them."""
+    """A directory like a clone, so that no other run interferes; with a space in its name, as happens."""
     clone = tmp_path / "a clone"
     shutil.copytree(EXAMPLES, clone / "examples", ignore=shutil.ignore_patterns("__pycache__"))
     return clone
 
 
-# --- who is replaced, and for how long
+# --- restarts
 
 
-def test_who_dies_is_replaced_and_in_the_end_all_are_ended(
+def test_a_dead_process_is_replaced_and_in_the_end_all_are_ended(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     run_lock: demonstration.RunLock,
@@ -87,11 +87,11 @@ def test_a_number_without_a_unit_is_refused_since_it_would_be_milliseconds(text:
         demonstration.parse_seconds(text)
 
 
-def test_a_number_with_a_unit_is_taken() -> None:
+def test_a_number_with_a_unit_is_accepted() -> None:
     assert [demonstration.parse_seconds(text) for text in ("0s", "10s", "1m30s")] == [0, 10, 90]
 
 
-def test_a_port_that_somebody_listens_on_is_passed_over() -> None:
+def test_a_port_in_use_is_skipped() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -100,17 +100,17 @@ def test_a_port_that_somebody_listens_on_is_passed_over() -> None:
     assert taken_port < first < second < third
 
 
-# --- one at a time
+# --- one run at a time
 
 
 @pytest.mark.usefixtures("run_lock")
-def test_a_second_run_is_refused_and_says_who_runs(tmp_path: Path) -> None:
+def test_a_second_run_is_refused_and_names_the_first(tmp_path: Path) -> None:
     message = rf"^make run is already running \(pid {os.getpid()}\): end it with Ctrl-C$"
     with pytest.raises(SystemExit, match=message):
         demonstration.RunLock("make run", tmp_path / "lock")
 
 
-def test_what_a_killed_run_has_left_keeps_the_next_one_out(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_run_block_the_next_one(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as exited_process:
         exited_process.wait()
     with demonstration.RunLock("make run", tmp_path / "lock") as run_lock:
@@ -121,14 +121,14 @@ def test_what_a_killed_run_has_left_keeps_the_next_one_out(tmp_path: Path) -> No
             demonstration.RunLock("make run", tmp_path / "lock")
         orphan.kill()
     with demonstration.RunLock("make run", tmp_path / "lock"):
-        pass  # the last of them has ended
+        pass  # the leftover process has ended
 
 
-# --- all of it, as people start it
+# --- the whole command
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_ctrl_c_has_the_master_step_down_and_says_so(start: StartExample, clone: Path, signum: int) -> None:
+def test_ctrl_c_makes_the_master_step_down_and_prints_it(start: StartExample, clone: Path, signum: int) -> None:
     run = start("examples.three_instances", directory=clone)
     run.wait_for_line("master of TICKER")
     second = start("examples.three_instances", directory=clone)
@@ -157,7 +157,7 @@ def test_it_ends_by_itself(start: StartExample, clone: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-def test_a_set_up_that_was_interrupted_begins_anew(tmp_path: Path) -> None:
+def test_an_interrupted_setup_starts_again(tmp_path: Path) -> None:
     for name in ("Makefile", "pyproject.toml", "requirements-dev.lock"):
         shutil.copy(EXAMPLES.parent / name, tmp_path)
     (tmp_path / ".venv" / "bin").mkdir(parents=True)

@@ -1,6 +1,6 @@
-"""Long random runs: ``python -m tests.faults --for 2h --seed 7``, or ``--judge FILE`` to judge a kept story again.
+"""Long random runs: ``python -m tests.faults --for 2h --seed 7``, or ``--check FILE`` to check a saved log again.
 
-A seed replays the schedule of faults; what they meet is up to the machine, so a violation may need several runs.
+A seed replays the schedule of faults. Their effect depends on the machine, so a violation may need several runs.
 """
 
 import argparse
@@ -23,7 +23,7 @@ def write_line(line: str) -> None:
 
 
 def run(seconds: float, seed: int, workers: int, log_path: Path) -> bool:
-    write_line(f"SEED={seed}, {seconds:.0f} s, {workers} workers on PostgreSQL; the story is kept in {log_path}")
+    write_line(f"SEED={seed}, {seconds:.0f} s, {workers} workers on PostgreSQL; event log: {log_path}")
     server = FaultyPostgreSQL()
     server.start()
     with tempfile.TemporaryDirectory(prefix="masterjob-faults-") as directory:
@@ -45,11 +45,11 @@ def main() -> int:
     parser.add_argument("--for", dest="seconds", type=parse_duration, default=120.0, help="like 2h or 90s")
     parser.add_argument("--seed", type=int, help="replay the schedule of this seed")
     parser.add_argument("--workers", type=int, default=3)
-    parser.add_argument("--keep", type=Path, help="where to write the story (default: in the temporary directory)")
-    parser.add_argument("--judge", type=Path, help="judge this story again instead of making one")
+    parser.add_argument("--keep", type=Path, help="file for the event log (default: in the temporary directory)")
+    parser.add_argument("--check", type=Path, help="check this event log instead of starting a run")
     options = parser.parse_args()
-    if options.judge:
-        text, passed = report(EventLog.from_json_lines(options.judge.read_text().splitlines()), Counter())
+    if options.check:
+        text, passed = report(EventLog.from_json_lines(options.check.read_text().splitlines()), Counter())
         write_line(text)
         return 0 if passed else 1
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed

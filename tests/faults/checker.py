@@ -1,18 +1,16 @@
-"""Judges a story: a pure function of it and of the promises, independent of everything that it judges.
+"""The checker: a pure function of an event log and the guarantees, independent of the code under test.
 
-What it accepts as an excuse is written down beside each promise, and nothing else is:
+These are the guarantees and their only exceptions:
 
-    I1  runs of one lock do not overlap                      but for a worker paused longer than the margin
-    I2  guarded effects of two terms do not interleave       no excuse
+    I1  runs of one lock do not overlap                      except a worker paused for longer than the margin
+    I2  guarded effects of two terms do not interleave       no exception
     I3  an enabled lock has a run within lease + heartbeat   unless no worker could take it all that time
         + a second
-    I4  a disabled lock has none after heartbeat + stop      unless the worker could not hear of it
+    I4  a disabled lock has none after heartbeat + stop      unless the worker could not learn of it
         timeout
 
-The machine itself may pause a worker: that counts as a pause where the worker noticed it. Where the database or
-a worker's network is not good, nothing is asked of I3 and I4 until they are, and everything of I1 and I2.
-
-Source: design section 7.
+The machine itself may pause a worker: that counts as a pause if the worker noticed it. While the database or the
+network of a worker is disturbed, I3 and I4 are not checked; I1 and I2 always are.
 """
 
 import itertools
@@ -23,15 +21,15 @@ from dataclasses import dataclass
 from tests.faults.events import Effect, EventLog, JobRun, Span, difference, intersection, length, union
 
 CLOCK_TOLERANCE = 0.002
-"""Seconds that two processes may read a clock apart and still mean the same moment."""
+"""Seconds that two readings of the clock for the same moment may differ."""
 
 STOP_TOLERANCE = 0.2
-"""Seconds that a stop may take to be written down, on a machine that is busy."""
+"""Seconds until a stop is recorded on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guarantees:
-    """The timing that all workers have, in seconds, and what follows from it."""
+    """The timing of all workers, in seconds, and the limits that follow from it."""
 
     heartbeat: float
     lease: float
@@ -52,7 +50,7 @@ class Guarantees:
 
 @dataclass(frozen=True, slots=True)
 class Failover:
-    """A change from one run to the next: how long nothing ran, and what ended the run before."""
+    """A change from one run to the next: how long nothing ran, and what ended the previous run."""
 
     at: float
     duration: float
@@ -62,7 +60,7 @@ class Failover:
 
 
 def find_violations(event_log: EventLog, guarantees: Guarantees) -> list[str]:
-    """Every violation, in words; none is what everybody hopes for."""
+    """Return a sentence for each violation."""
     checker = _Checker(event_log, guarantees)
     checks = (
         checker.overlaps(),
@@ -75,12 +73,12 @@ def find_violations(event_log: EventLog, guarantees: Guarantees) -> list[str]:
 
 
 def failovers(event_log: EventLog) -> list[Failover]:
-    """Every change of master, in order."""
+    """Return all changes of master, in order."""
     return [_failover(event_log, before, after) for before, after in itertools.pairwise(event_log.runs())]
 
 
 def _failover(event_log: EventLog, before: JobRun, after: JobRun) -> Failover:
-    """Of a master that is frozen and replaced meanwhile, its freezing is the end, not its late stop."""
+    """Return a change of master; a master replaced while it was paused ended at its pause, not its late stop."""
     ended_at, cause = before.ended_at, before.cause
     for begin, end in event_log.spans("paused", "resumed", before.who):
         if before.started_at < begin < after.started_at < end:
@@ -99,7 +97,7 @@ class _Checker:
         return [pause for pause in self._event_log.pauses(who) if length(pause) > self._guarantees.margin]
 
     def _able_spans(self, who: str) -> list[Span]:
-        """When this worker lives, is not paused, and can speak to a database that answers."""
+        """Return when this worker is alive, is not paused, and can reach a working database."""
         spans = self._event_log.spans
         alive = intersection(spans("up", "leaving", who), spans("up", "gone", who))
         return difference(alive, [*self._pauses[who], *spans("cut", "healed", who), *spans("down", "back")])
@@ -117,7 +115,7 @@ class _Checker:
                     )
 
     def _concurrent_runs(self) -> Iterator[tuple[JobRun, JobRun]]:
-        """Pairs of which the second began before the first had ended."""
+        """Yield pairs of runs of which the second began before the first had ended."""
         for number, first in enumerate(self._runs):
             later = itertools.islice(self._runs, number + 1, None)
             for second in later:
@@ -126,7 +124,7 @@ class _Checker:
                 yield first, second
 
     def _excused_spans(self, who: str) -> list[Span]:
-        """A worker that was paused too long is not to blame until it had the time to stop."""
+        """Return the long pauses of a worker, each with the time that it then has to stop."""
         reaction = self._guarantees.stop_timeout + STOP_TOLERANCE
         return [(begin, end + reaction) for begin, end in self._pauses[who]]
 
@@ -141,7 +139,7 @@ class _Checker:
                 yield f"I2: {_describe_run(second)} began after {_describe_run(first)}, whose number is larger"
 
     def _was_paused(self, run: JobRun) -> bool:
-        """Whether its ``start`` may have been held up long after the claim."""
+        """Return whether its ``start`` may have been delayed long after the claim."""
         before = [(run.started_at - self._guarantees.lease, run.started_at + CLOCK_TOLERANCE)]
         return bool(intersection(self._pauses[run.who], before))
 
@@ -149,7 +147,7 @@ class _Checker:
         known = {run.term for run in self._runs}
         for effect in self._event_log.effects:
             if effect.term not in known:
-                yield f"I2: effect {effect.id} is of term {effect.term}, which nobody was told to serve"
+                yield f"I2: effect {effect.id} is of term {effect.term}, which no run had"
         yield from _find_decreasing_terms("id", sorted(self._event_log.effects, key=lambda effect: effect.id))
         yield from _find_decreasing_terms(
             "commit", sorted(self._event_log.effects, key=lambda each: (each.committed, each.id))
@@ -175,7 +173,7 @@ class _Checker:
                 obeyable_spans = intersection(self._able_spans(run.who), [disabled_span])
                 if any(length(span) > max_stop_time for span in intersection(obeyable_spans, [run.span])):
                     yield (
-                        f"I4: {_describe_run(run)} went on"
+                        f"I4: {_describe_run(run)} continued"
                         f" for more than {max_stop_time:.1f} s after the disable at {disabled_span[0]:.3f}"
                     )
                 if any(begin + max_stop_time < run.started_at < end for begin, end in obeyable_spans):

@@ -1,4 +1,4 @@
-"""The stage of each scenario; the PostgreSQL that is ill-treated is shared with no other test."""
+"""Fixtures of the scenarios; their PostgreSQL is not shared with other tests."""
 
 import os
 import sqlite3
@@ -29,7 +29,7 @@ def faulty_server_or_reason() -> Iterator[FaultyPostgreSQL | str]:
 def faulty_server(faulty_server_or_reason: FaultyPostgreSQL | str) -> FaultyPostgreSQL:
     if isinstance(faulty_server_or_reason, FaultyPostgreSQL):
         return faulty_server_or_reason
-    reason = f"PostgreSQL cannot be had here: {faulty_server_or_reason}"
+    reason = f"PostgreSQL is not available: {faulty_server_or_reason}"
     if os.environ.get("MASTERJOB_REQUIRE_DATABASES") == "1":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
@@ -51,7 +51,7 @@ def sqlite_harness(tmp_path: Path) -> Iterator[FaultHarness]:
         file.execute("PRAGMA journal_mode = WAL")
         file.execute("CREATE TABLE effect (id INTEGER PRIMARY KEY AUTOINCREMENT, term INTEGER NOT NULL)")
     file.close()
-    masterjob.status(database=f"sqlite:///{path}")  # makes the election's tables
+    masterjob.status(database=f"sqlite:///{path}")  # creates the tables of the election
     harness = FaultHarness(f"sqlite:///{path}", None, tmp_path)
     yield harness
     harness.close()
@@ -60,7 +60,7 @@ def sqlite_harness(tmp_path: Path) -> Iterator[FaultHarness]:
 @pytest.fixture
 def _faketime() -> None:
     if faketime_library() is None:
-        reason = "libfaketime is not installed (Debian: apt-get install faketime), so no clock can be set wrong"
+        reason = "libfaketime is not installed (Debian: apt-get install faketime), so no clock can be shifted"
         if os.environ.get("MASTERJOB_REQUIRE_FAULTS") == "1":
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)

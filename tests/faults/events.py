@@ -1,4 +1,4 @@
-"""What happened, as values: events on one clock, effects in a table, and the arithmetic of spans of time."""
+"""The event log of a run: events on one clock, effects in a table, and arithmetic on spans of time."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -13,9 +13,8 @@ FOREVER = float("inf")
 class ObservedEvent:
     """Something that happened at a time of CLOCK_BOOTTIME, which all processes of a machine share.
 
-    ``kind`` is one of the pairs in `INTERVAL_EVENTS`, of a worker (``who``) or of the database and the lock;
-    or ``start``
-    and ``stop`` of a run, with its term; or ``late``, a pause that nobody asked for, which began at ``since``.
+    ``what`` is one of the pairs in `INTERVAL_EVENTS`, of a worker (``who``) or of the database and the lock; or
+    ``start`` or ``stop`` of a run, with its term; or ``late``, a pause that no test caused and began at ``since``.
     """
 
     at: float
@@ -26,16 +25,16 @@ class ObservedEvent:
 
 
 INTERVAL_EVENTS = {
-    "up": "leaving",  # the process takes part, until it is told to end or is dead
+    "up": "leaving",  # the process takes part, until it is asked to end or dies
     "paused": "resumed",
-    "cut": "healed",  # its connection to the database is anything but good
-    "down": "back",  # the same, for the database and so for all
+    "cut": "healed",  # its connection to the database is disturbed
+    "down": "back",  # the database is disturbed, and so all workers are
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A row that a worker wrote inside the guard: in the order of ``id``, and committed at that time."""
+    """A row that a worker wrote under the guard; ordered by ``id``, with the time of its commit."""
 
     id: int
     term: int
@@ -51,7 +50,7 @@ class JobRun:
     started_at: float
     ended_at: float
     cause: str
-    """What ended it: ``stop`` or ``gone``; ``end`` where it was still going on when nobody looked any more."""
+    """What ended it: ``stop`` or ``gone``; ``end`` if it was still running at the end of the log."""
 
     @property
     def span(self) -> Span:
@@ -60,7 +59,7 @@ class JobRun:
 
 @dataclass(frozen=True, slots=True)
 class EventLog:
-    """All that the checker is told."""
+    """The input of the checker."""
 
     events: tuple[ObservedEvent, ...]
     effects: tuple[Effect, ...]
@@ -77,7 +76,7 @@ class EventLog:
         return sorted({event.who for event in self.events if event.what == "up"})
 
     def spans(self, first: str, last: str, who: str = "") -> list[Span]:
-        """From every ``first`` to the next ``last``; to the end of the story where there is none."""
+        """Return the spans from each ``first`` to the next ``last``, or to the end of the log."""
         spans: list[Span] = []
         since: float | None = None
         for event in self.events:
@@ -89,7 +88,7 @@ class EventLog:
         return spans if since is None else [*spans, (since, self.end)]
 
     def pauses(self, who: str) -> list[Span]:
-        """Ours, and those that the worker noticed itself, on a machine that had no time for it."""
+        """Return the pauses that a test caused, and those that the worker noticed itself on a busy machine."""
         reported = [
             (event.since, event.at)
             for event in self.events
@@ -98,7 +97,7 @@ class EventLog:
         return union([*self.spans("paused", "resumed", who), *reported])
 
     def runs(self) -> list[JobRun]:
-        """All runs, in the order in which they began."""
+        """Return all runs, in the order of their start."""
         runs: list[JobRun] = []
         active: dict[str, ObservedEvent] = {}
         for event in [*self.events, *(ObservedEvent(self.end, "end", who) for who in self.workers())]:
@@ -113,7 +112,7 @@ class EventLog:
         return sorted(runs, key=lambda run: run.started_at)
 
     def to_json_lines(self) -> Iterable[str]:
-        """The story as lines of JSON, to be judged again another day."""
+        """Yield the log as lines of JSON, to be checked again later."""
         for kind, records in (("event", self.events), ("effect", self.effects)):
             for record in records:
                 yield json.dumps({"kind": kind, **asdict(record)})
@@ -138,7 +137,7 @@ def _is_same_term(start_event: ObservedEvent, event: ObservedEvent, kind: str) -
 
 
 def union(spans: Iterable[Span]) -> list[Span]:
-    """The same time, in order and without overlap."""
+    """Return the union of the spans, in order and without overlap."""
     merged: list[Span] = []
     for begin, end in sorted(span for span in spans if span[1] > span[0]):
         if merged and begin <= merged[-1][1]:
@@ -149,12 +148,12 @@ def union(spans: Iterable[Span]) -> list[Span]:
 
 
 def intersection(first: Sequence[Span], second: Sequence[Span]) -> list[Span]:
-    """The time that is in both."""
+    """Return the time that is in both."""
     return union((max(a, c), min(b, d)) for a, b in first for c, d in second)
 
 
 def difference(spans: Sequence[Span], holes: Iterable[Span]) -> list[Span]:
-    """The time of ``first`` that is in none of the holes."""
+    """Return the time of ``spans`` that is in none of the holes."""
     merged_holes = union(holes)
     ends = [-FOREVER, *(end for _, end in merged_holes)]
     begins = [*(begin for begin, _ in merged_holes), FOREVER]

@@ -1,4 +1,4 @@
-"""Starts workers, does things to them, and writes down what happened when."""
+"""The harness: starts workers, injects faults, and records what happened when."""
 
 import ctypes
 import json
@@ -29,7 +29,7 @@ _libc = ctypes.CDLL(None)
 
 
 class WorkerProcess:
-    """One process of worker.py, behind a network of its own where there is one."""
+    """One process of worker.py, on PostgreSQL behind its own proxy."""
 
     def __init__(self, name: str, process: "subprocess.Popen[str]", proxy: Proxy | None) -> None:
         self.name = name
@@ -43,23 +43,23 @@ class WorkerProcess:
 
 
 class FaultHarness:
-    """All that a scenario needs: workers, their lock, and the story so far."""
+    """Everything that a scenario needs: workers, their lock, and the events so far."""
 
     def __init__(self, url: str, server: FaultyPostgreSQL | None, directory: Path) -> None:
         self.url = url
         self.server = server
         self.workers: list[WorkerProcess] = []
         self.other_violations: list[str] = []
-        """What is wrong beside the promises of the checker."""
+        """Violations that the checker does not cover."""
         self._directory = directory
         self._events: list[ObservedEvent] = []
         self._messages: list[tuple[str, dict[str, Any]]] = []
         self._changed = threading.Condition()
 
-    # --- who is there
+    # --- workers
 
     def start_worker(self, *arguments: str, wall_clock: str | None = None) -> WorkerProcess:
-        """Start a worker; ``wall_clock`` is what libfaketime makes of its clock, for example ``+3600s``."""
+        """Start a worker; ``wall_clock`` is the offset of its clock by libfaketime, for example ``+3600s``."""
         name = f"w{len(self.workers) + 1}"
         proxy = Proxy(self.server.port) if self.server else None
         url = self.url if proxy is None else self.url.replace(f":{_port(self.url)}/", f":{proxy.port}/")
@@ -70,7 +70,7 @@ class FaultHarness:
                 stderr=log,
                 text=True,
                 env={**os.environ, **(fake_clock(wall_clock) if wall_clock else {})},
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - it calls the kernel, and nothing of ours
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - it only makes a system call
             )
         worker = WorkerProcess(name, process, proxy)
         worker.reader = threading.Thread(target=self._read_output, args=(worker,), daemon=True)
@@ -94,16 +94,16 @@ class FaultHarness:
             self._events.append(ObservedEvent(now(), kind, who))
             self._changed.notify_all()
 
-    # --- what they say
+    # --- messages of workers
 
     def wait_for(self, condition: Callable[[], bool], description: str = "it", timeout: float = TIMEOUT) -> None:
-        """Wait until this is true after some worker has spoken; bounded only so that a failure ends."""
+        """Wait until the condition is true; checked after each message of a worker."""
         with self._changed:
             if not self._changed.wait_for(condition, timeout):
-                raise AssertionError(f"waited for {description} in vain; {self._recent_output()}")
+                raise AssertionError(f"timed out waiting for {description}; {self._recent_output()}")
 
     def wait_for_message(self, kind: str, worker: WorkerProcess, after: float) -> None:
-        """Wait until this worker says this, later than ``after``."""
+        """Wait until this worker has sent this message later than ``after``."""
         self.wait_for(
             lambda: any(
                 worker_name == worker.name and message["what"] == kind and message["at"] > after
@@ -117,12 +117,12 @@ class FaultHarness:
             return sum(name == worker.name and message["what"] == kind for name, message in self._messages)
 
     def master(self) -> WorkerProcess | None:
-        """Whoever runs the job, as far as is known."""
+        """Return the worker that runs the job, as far as is known."""
         running = [run for run in self.event_log().runs() if run.cause == "end"]
         return next((worker for worker in self.workers if running and worker.name == running[-1].who), None)
 
     def wait_for_master(self, other_than: WorkerProcess | None = None) -> WorkerProcess:
-        """Wait until there is a master that writes, other than ``other_than``."""
+        """Wait for a master other than ``other_than`` that has written something."""
 
         def is_new_master() -> bool:
             master = self.master()
@@ -134,10 +134,10 @@ class FaultHarness:
         self.wait_for_message("wrote", master, self.event_log().runs()[-1].started_at)
         return master
 
-    # --- what happens to them
+    # --- faults
 
     def kill(self, worker: WorkerProcess) -> None:
-        """Kill -9; a process that is stopped dies too."""
+        """Send SIGKILL, which also ends a stopped process."""
         self.record("leaving", worker.name)
         worker.process.kill()
         self._wait_until_gone(worker)
@@ -185,14 +185,14 @@ class FaultHarness:
 
     @contextmanager
     def outage(self) -> Iterator[FaultyPostgreSQL]:
-        """While the database is not what it should be."""
+        """Record an outage of the database for the duration of the block."""
         assert self.server is not None
         self.record("down")
         yield self.server
         self.record("back")
 
-    def disable(self, reason: str = "the test says so") -> None:
-        """Disable the lock; where nobody knows whether that was done, nothing is promised either way."""
+    def disable(self, reason: str = "disabled by the test") -> None:
+        """Disable the lock; if the outcome is unknown, the checker expects neither state."""
         self.record("disabling")
         masterjob.disable(LOCK_NAME, reason, "tester", database=self.url)
         self.record("disabled")
@@ -202,7 +202,7 @@ class FaultHarness:
         masterjob.enable(LOCK_NAME, "tester", database=self.url)
         self.record("enabled")
 
-    # --- the end
+    # --- results
 
     def event_log(self) -> EventLog:
         with self._changed:
@@ -220,7 +220,7 @@ class FaultHarness:
                 worker.proxy = None
 
     def close_and_collect(self) -> EventLog:
-        """End the play, and add what is in the table."""
+        """End all workers; return the log with the effects in the table."""
         with self._changed:
             self._events.append(ObservedEvent(now(), "finished"))
             events = tuple(self._events)
@@ -234,7 +234,7 @@ class FaultHarness:
             return [Effect(number, term, number) for number, term in file.execute("SELECT id, term FROM effect")]
 
     def assert_no_violations(self) -> list[Failover]:
-        """Judge; every violation is a failure with the story's last lines. Return the changes of master."""
+        """Fail with the last events if there is a violation. Return the changes of master."""
         event_log = self.close_and_collect()
         violations = [*self.other_violations, *find_violations(event_log, GUARANTEES)]
         assert not violations, "\n".join([*violations, *map(str, event_log.events[-60:])])
@@ -250,7 +250,7 @@ def _port(url: str) -> int:
 
 
 def _die_with_parent() -> None:
-    """Also a worker that is stopped: SIGKILL ends it where its parent has gone."""
+    """End this process with its parent by SIGKILL, which also ends a stopped process."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -271,10 +271,10 @@ def faketime_library() -> Path | None:
 def fake_clock(offset: str) -> dict[str, str]:
     """Return the environment that shifts a process's wall clock, and nothing else.
 
-    libfaketime takes CLOCK_BOOTTIME for monotonic and would shift both, and waits that count on the real one
-    (Python's locks use ``sem_clockwait``, which it does not know) would then never end. The clock that differs
-    between machines is the wall clock anyway; drift of the other one is simulated (tests/simulation).
-    An ``offset`` that begins with @ names a file with the offset in it, which may change.
+    libfaketime treats CLOCK_BOOTTIME as monotonic and would shift both. Waits on the real clock (Python's locks
+    use ``sem_clockwait``, which libfaketime does not handle) would then never end. Between machines the wall clock
+    differs; drift of the other clock is simulated (tests/simulation).
+    An ``offset`` that begins with @ names a file that contains the offset, which may change.
     """
     library = faketime_library()
     assert library is not None

@@ -1,7 +1,7 @@
-"""A network between one worker and PostgreSQL, and what networks do: drop, delay, and swallow without a word.
+"""A network between one worker and PostgreSQL that can drop, delay and silently swallow data.
 
-Every weather holds for the connections that are there and for new ones; with ``every_nth`` above 1 it is that of
-every second, third and so on. What was swallowed is lost, so those connections are reset when the sky clears.
+A mode applies to existing and new connections; with ``every_nth`` above 1 only to every second, third and so on.
+Swallowed data is lost, so these connections are reset when the mode becomes CLEAR.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ class NetworkMode(Enum):
     DROP = "resets connections, and refuses new ones"
     DELAY = "passes everything on, late"
     SWALLOW = "accepts everything, and passes nothing on"
-    MUTE = "passes on what is asked, and swallows the answers"
+    MUTE = "passes requests on, and swallows the answers"
 
 
 @dataclass(eq=False)
 class _ProxiedConnection:
-    """One connection of a worker's."""
+    """One connection of a worker."""
 
     number: int
     client: asyncio.StreamWriter
@@ -40,7 +40,7 @@ class _ProxiedConnection:
 
 
 class Proxy:
-    """One listening port on the loopback, served by a thread of its own until `close`."""
+    """One listening port on the loopback interface, served by its own thread until `close`."""
 
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port
@@ -56,7 +56,7 @@ class Proxy:
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     def set_mode(self, mode: NetworkMode, *, every_nth: int = 1, delay: float = 0.0) -> None:
-        """Have this weather from now on, for every connection whose number ``every_nth`` divides."""
+        """Set the mode for every connection whose number is a multiple of ``every_nth``."""
         self._run_on_loop(self._set_mode(mode, every_nth, delay))
 
     def close(self) -> None:
@@ -87,7 +87,7 @@ class Proxy:
         self._connections.add(connection)
         try:
             await self._relay(connection, reader)
-        except OSError:  # either end has gone
+        except OSError:  # either end has closed
             pass
         finally:
             connection.reset()
@@ -127,7 +127,7 @@ class Proxy:
                 await asyncio.sleep(self._delay)
             dropping = dropping or (
                 self._mode in dropping_modes and self._is_affected(connection)
-            )  # a gap in a stream cannot be mended
+            )  # a gap in a stream cannot be repaired
             if dropping:
                 connection.lossy = True
             else:

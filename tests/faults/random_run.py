@@ -1,4 +1,4 @@
-"""A long run: carries a schedule out on a stage, and reports every fault, every failover, and the verdict."""
+"""A long run: carries out a schedule, and reports every fault, every failover, and the result."""
 
 import heapq
 import itertools
@@ -21,7 +21,7 @@ WriteLine = Callable[[str], None]
 
 
 class RandomRun:
-    """Whatever a fault begins, its end takes back: a worker that has gone is replaced by a new one."""
+    """A random run. The end of each fault undoes it: an ended worker is replaced by a new one."""
 
     def __init__(self, harness: FaultHarness, workers: int, write_line: WriteLine) -> None:
         self._harness = harness
@@ -34,7 +34,7 @@ class RandomRun:
         self.fault_counts: Counter[str] = Counter()
 
     def run(self, faults: list[Fault], seconds: float) -> EventLog:
-        """Carry out all faults, then return what happened."""
+        """Carry out all faults; return the event log."""
         for fault in faults:
             self._wait_until(fault.starts_at)
             self._begin_fault(fault)
@@ -65,7 +65,7 @@ class RandomRun:
             or target in self._faulty_targets
             or (DATABASE_TARGET in self._faulty_targets and target == LOCK_TARGET)
         ):
-            self._write_line(f"{self._elapsed:9.1f}  left out: {fault}")
+            self._write_line(f"{self._elapsed:9.1f}  skipped: {fault}")
             return
         fault_context = self._fault_context(fault, target)
         fault_context.__enter__()
@@ -130,7 +130,7 @@ def _lock_disabled(harness: FaultHarness) -> Iterator[None]:
             try:
                 switch()
                 break
-            except StoreUnavailable:  # the database is down, or a frozen writer holds the row for a while
+            except StoreUnavailable:  # the database is down, or a paused writer holds the row for a while
                 threading.Event().wait(0.2)
         if switch == harness.disable:
             yield
@@ -155,13 +155,18 @@ def _disturb_database(server: FaultyPostgreSQL, kind: str) -> Callable[[], None]
 def report(
     event_log: EventLog, fault_counts: Counter[str], other_violations: Sequence[str] = ()
 ) -> tuple[str, bool]:
-    """Return the end of the report, and whether all promises were kept."""
+    """Return the report, and whether there was no violation."""
     violations = [*other_violations, *find_violations(event_log, GUARANTEES)]
     changes = failovers(event_log)
     lines = [
         f"{change.duration:8.3f} s  {change.before} -> {change.after}  ({change.cause})" for change in changes
     ]
-    lines = ["", "changes of master: how long nothing ran, who, and what ended the run before", *lines, ""]
+    lines = [
+        "",
+        "changes of master: how long nothing ran, from and to which worker, and what ended the previous run",
+        *lines,
+        "",
+    ]
     for cause in sorted({change.cause for change in changes}):
         durations = sorted(change.duration for change in changes if change.cause == cause)
         lines.append(
@@ -173,5 +178,5 @@ def report(
         f"{len(event_log.runs())} terms, {len(event_log.effects)} guarded writes, "
         f"{pauses} pauses noticed by workers"
     )
-    lines += ["", *violations, f"verdict: {len(violations)} violations" if violations else "verdict: no violation"]
+    lines += ["", *violations, f"result: {len(violations)} violations" if violations else "result: no violation"]
     return "\n".join(lines), not violations

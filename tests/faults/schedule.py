@@ -1,6 +1,7 @@
-"""From a seed to a list of faults: pure, so that the same seed is always the same list.
+"""From a seed to a list of faults: pure, so that a seed always gives the same list.
 
-What a fault meets still depends on who is master when it comes: ``target`` is a worker's place, or the master.
+The effect of a fault still depends on who is master when it begins: ``target`` is the index of a worker, or the
+master.
 """
 
 from collections.abc import Callable
@@ -16,9 +17,7 @@ LOCK_TARGET = -3
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that begins at ``starts_at`` seconds and lasts for ``duration``; on one target only one at a
-    time.
-    """
+    """A fault from ``starts_at`` for ``duration``, in seconds; a target has only one at a time."""
 
     starts_at: float
     duration: float
@@ -43,8 +42,7 @@ NETWORK_FAULTS = frozenset({"drop", "delay", "swallow", "mute"})
 
 
 def schedule(seed: int, seconds: float, workers: int, guarantees: Guarantees) -> list[Fault]:
-    """Return all faults of a run. They overlap now and then; every so often there is peace for long enough that
-    the checker can demand a master."""
+    """Return all faults of a run. Some overlap; some gaps are long enough for the checker to expect a master."""
     rng = Random(seed)
     faults: list[Fault] = []
     at = guarantees.max_gap
@@ -76,7 +74,7 @@ def _worker_fault(rng: Random, at: float, duration: float, workers: int) -> Faul
 
 
 def _random_duration(rng: Random, guarantees: Guarantees) -> float:
-    """Around every limit of the protocol: the margin, the trust, the lease, and well beyond."""
+    """Return a duration near a limit of the protocol: the margin, the trust, the lease, or beyond."""
     limit = rng.choice(
         (guarantees.margin, guarantees.lease - guarantees.margin, guarantees.lease, 2 * guarantees.lease)
     )

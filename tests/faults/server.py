@@ -1,4 +1,4 @@
-"""A PostgreSQL of ours that can be restarted, crashed and frozen, with its data kept."""
+"""A PostgreSQL that can be restarted, crashed and frozen, and keeps its data."""
 
 import os
 import signal
@@ -16,15 +16,15 @@ CREATE_EFFECT_TABLE = "CREATE TABLE effect (id bigserial PRIMARY KEY, term bigin
 
 
 class FaultyPostgreSQL(PostgreSQL):
-    """Remembers when each transaction was committed, so that the checker need not trust the order of ids."""
+    """A PostgreSQL that records commit times, so that the checker need not trust the order of ids."""
 
     def command(self) -> Sequence[str | Path]:
         return [*super().command(), "-c", "track_commit_timestamp=on", "-c", "restart_after_crash=on"]
 
     def create_effect_database(self) -> str:
-        """Return the URL of a new database with all tables: the election's, and one for what the jobs do.
+        """Return the URL of a new database with the tables of the election, and one for the effects of jobs.
 
-        They are made here, since a migration in a worker would be a start that takes seconds.
+        They are created here, because a worker that migrates them would take seconds to start.
         """
         url = self.create_database()
         masterjob.status(database=url)
@@ -39,14 +39,14 @@ class FaultyPostgreSQL(PostgreSQL):
             )
             return [Effect(number, term, float(committed)) for number, term, committed in rows]
 
-    # --- what happens to it
+    # --- faults
 
     def crash(self) -> None:
-        """End at once, as `pg_ctl stop -m immediate` does; the next start recovers."""
+        """Stop at once, like `pg_ctl stop -m immediate`; the next start recovers."""
         self._stop_with(signal.SIGQUIT)
 
     def shut_down(self) -> None:
-        """End in order, but do not wait for the clients, as `pg_ctl stop -m fast` does."""
+        """Shut down without waiting for clients, like `pg_ctl stop -m fast`."""
         self._stop_with(signal.SIGINT)
 
     def restart(self) -> None:
@@ -54,9 +54,7 @@ class FaultyPostgreSQL(PostgreSQL):
         self._wait_until_ready()
 
     def freeze(self, *, include_postmaster: bool) -> list[int]:
-        """Stop the processes that serve clients, or with ``include_postmaster`` also the one that accepts
-        them; name them.
-        """
+        """Pause the processes that serve clients, and the postmaster if asked; return their process ids."""
         pids = [*([self.pid] if include_postmaster else []), *self._backend_pids()]
         for pid in pids:
             _send_signal(pid, signal.SIGSTOP)
@@ -74,7 +72,7 @@ class FaultyPostgreSQL(PostgreSQL):
         process.wait(TIMEOUT)
 
     def _backend_pids(self) -> list[int]:
-        """Its children that serve a client over the network: they say from where in their title."""
+        """Return the backends that serve clients over the network; their titles contain the address."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         return [int(pid) for pid in children if b"127.0.0.1" in _process_title(pid)]
 

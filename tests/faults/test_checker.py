@@ -1,4 +1,4 @@
-"""The judge, judged: stories that are fine, and stories that must never pass."""
+"""Tests of the checker: logs that are valid, and logs that must never pass."""
 
 import pytest
 
@@ -60,16 +60,14 @@ VALID_LOGS = {
         ObservedEvent(15, "enabled"),
         run_events("b", 2, 15.1),
     ),
-    "a disable that a paused master cannot hear": event_log(
+    "a disable that a paused master cannot notice": event_log(
         run_events("a", 1, 1, 9.5),
         ObservedEvent(4, "disabling"),
         ObservedEvent(5, "disabled"),
         ObservedEvent(4, "paused", "a"),
         ObservedEvent(9, "resumed", "a"),
     ),
-    "a disable of which nobody knows whether it was done": event_log(
-        run_events("a", 1, 1, 5), ObservedEvent(4, "disabling")
-    ),
+    "a disable with an unknown outcome": event_log(run_events("a", 1, 1, 5), ObservedEvent(4, "disabling")),
     "effects in order": event_log(run_events("a", 1, 1, 5), run_events("b", 2, 5.1), effects=effects(1, 1, 2, 2)),
 }
 
@@ -82,13 +80,13 @@ INVALID_LOGS = {
         ObservedEvent(5.3, "resumed", "a"),
         run_events("b", 2, 5.1),
     ),
-    "I1: somebody else's pause": event_log(
+    "I1: the pause of another worker": event_log(
         run_events("a", 1, 1),
         ObservedEvent(5, "paused", "c"),
         ObservedEvent(9, "resumed", "c"),
         run_events("b", 2, 6),
     ),
-    "I1: still going on long after the pause": event_log(
+    "I1: still running long after the pause": event_log(
         run_events("a", 1, 1, 11),
         ObservedEvent(5, "paused", "a"),
         ObservedEvent(9, "resumed", "a"),
@@ -103,16 +101,18 @@ INVALID_LOGS = {
     "I2: by commit": event_log(
         run_events("a", 1, 1, 5), run_events("b", 2, 5.1), effects=[Effect(1, 1, 9.0), Effect(2, 2, 8.0)]
     ),
-    "I2: an effect of nobody's term": event_log(run_events("a", 1, 1), effects=effects(7)),
-    "I3: nobody ever starts": event_log(),
-    "I3: nobody takes over": event_log(
+    "I2: an effect of a term that no run had": event_log(run_events("a", 1, 1), effects=effects(7)),
+    "I3: no job ever starts": event_log(),
+    "I3: no worker takes over": event_log(
         run_events("a", 1, 1), ObservedEvent(5, "leaving", "a"), ObservedEvent(5, "gone", "a")
     ),
     "I3: it takes too long": event_log(run_events("a", 1, 1, 5), run_events("b", 2, 8.6)),
     "I3: too long after the outage": event_log(
         run_events("a", 1, 1, 6), ObservedEvent(5, "down"), ObservedEvent(10, "back"), run_events("b", 2, 13.6)
     ),
-    "I3: a frozen master is none": event_log(run_events("a", 1, 1), ObservedEvent(5, "paused", "a"), until=9.0),
+    "I3: a paused master does not count": event_log(
+        run_events("a", 1, 1), ObservedEvent(5, "paused", "a"), until=9.0
+    ),
     "I3: too long after the enable": event_log(
         ObservedEvent(0, "disabling"),
         ObservedEvent(0, "disabled"),
@@ -120,10 +120,10 @@ INVALID_LOGS = {
         ObservedEvent(5, "enabled"),
         run_events("b", 2, 8.6),
     ),
-    "I4: it goes on": event_log(
+    "I4: it continues": event_log(
         run_events("a", 1, 1, 6.1), ObservedEvent(5, "disabling"), ObservedEvent(5, "disabled")
     ),
-    "I4: it goes on after its pause": event_log(
+    "I4: it continues after its pause": event_log(
         run_events("a", 1, 1, 10.1),
         ObservedEvent(4, "disabling"),
         ObservedEvent(4, "disabled"),
@@ -161,13 +161,13 @@ def test_an_event_log_survives_serialisation() -> None:
     assert EventLog.from_json_lines(log.to_json_lines()) == log
 
 
-def test_spans_are_joined_met_and_cut_out() -> None:
+def test_union_intersection_and_difference_of_spans() -> None:
     assert union([(3, 4), (1, 2), (2, 3), (7, 7)]) == [(1, 4)]
     assert intersection([(0, 5), (8, 9)], [(4, 8.5)]) == [(4, 5), (8, 8.5)]
     assert difference([(0, 10)], [(2, 3), (5, 6)]) == [(0, 2), (3, 5), (6, 10)]
     assert difference([(0, 10)], []) == [(0, 10)]
 
 
-def test_the_failover_of_a_frozen_master_begins_with_its_freezing() -> None:
+def test_the_failover_of_a_paused_master_begins_with_its_pause() -> None:
     (change,) = failovers(VALID_LOGS["a pause beyond the lease"])
     assert (change.duration, change.cause) == (2.0, "paused")

@@ -1,4 +1,4 @@
-"""The network that fails must do it as it says, or the scenarios show nothing."""
+"""Each network mode does what its name says; without that the scenarios prove nothing."""
 
 import socket
 from collections.abc import Iterator
@@ -61,7 +61,7 @@ def test_a_clear_network_passes_both_ways_and_closes(proxy: Proxy, upstream: soc
         assert is_closed(server)
 
 
-def test_drop_resets_what_is_there_and_refuses_what_comes(proxy: Proxy, upstream: socket.socket) -> None:
+def test_drop_resets_existing_connections_and_refuses_new_ones(proxy: Proxy, upstream: socket.socket) -> None:
     client, server = connect_pair(proxy, upstream)
     with client, server:
         proxy.set_mode(NetworkMode.DROP)
@@ -85,7 +85,7 @@ def test_swallow_accepts_and_forwards_nothing_until_cleared(proxy: Proxy, upstre
         assert is_closed(client)
 
 
-def test_mute_loses_the_answers_only(proxy: Proxy, upstream: socket.socket) -> None:
+def test_mute_loses_only_the_answers(proxy: Proxy, upstream: socket.socket) -> None:
     client, server = connect_pair(proxy, upstream)
     with client, server:
         proxy.set_mode(NetworkMode.MUTE)
@@ -95,7 +95,7 @@ def test_mute_loses_the_answers_only(proxy: Proxy, upstream: socket.socket) -> N
         assert hangs(client)
 
 
-def test_delay_comes_late_but_comes(proxy: Proxy, upstream: socket.socket) -> None:
+def test_delay_passes_data_on_late(proxy: Proxy, upstream: socket.socket) -> None:
     client, server = connect_pair(proxy, upstream)
     with client, server:
         proxy.set_mode(NetworkMode.DELAY, delay=0.1)

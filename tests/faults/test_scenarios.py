@@ -1,4 +1,4 @@
-"""Real processes and real faults; every scenario ends with the verdict of the checker on all that happened."""
+"""Real processes and real faults; at the end of each scenario the checker checks everything that happened."""
 
 import signal
 from pathlib import Path
@@ -19,7 +19,7 @@ def any_harness(request: pytest.FixtureRequest) -> FaultHarness:
 
 
 def start_three_workers(harness: FaultHarness, *arguments: str) -> WorkerProcess:
-    """Three workers; return the one that is master, and has written something."""
+    """Start three workers; return the master after its first write."""
     for _ in range(3):
         harness.start_worker(*arguments)
     return wait_for_first_write(harness)
@@ -34,7 +34,7 @@ def wait_for_first_write(harness: FaultHarness) -> WorkerProcess:
 
 
 def wait_seconds(harness: FaultHarness, seconds: float) -> None:
-    """Live on for a while: the fault lasts, and the workers go on talking."""
+    """Wait while the fault lasts and the workers keep reporting."""
     deadline = now() + seconds
     while (remaining := deadline - now()) > 0:
         with harness._changed:
@@ -60,7 +60,7 @@ def test_a_terminated_master_hands_over_at_once(any_harness: FaultHarness) -> No
     assert ended.process.returncode == -signal.SIGTERM
     (change,) = any_harness.assert_no_violations()
     assert change.cause == "stop"
-    assert change.duration < GUARANTEES.heartbeat, "a hand-over waits for no timer"
+    assert change.duration < GUARANTEES.heartbeat, "a handover must not wait for a timer"
 
 
 def test_a_freshly_started_worker_takes_over_from_a_dead_one(harness: FaultHarness) -> None:
@@ -72,14 +72,14 @@ def test_a_freshly_started_worker_takes_over_from_a_dead_one(harness: FaultHarne
     assert len(harness.assert_no_violations()) == 1
 
 
-# --- a process that is frozen
+# --- a paused process
 
 
-def test_a_master_frozen_beyond_its_lease_stops_when_resumed(any_harness: FaultHarness) -> None:
+def test_a_master_paused_beyond_its_lease_stops_when_resumed(any_harness: FaultHarness) -> None:
     frozen = start_three_workers(any_harness)
     any_harness.wait_for_message(
         "wrote", frozen, now()
-    )  # between two writes: a frozen writer would hold SQLite's only lock
+    )  # between two writes: a paused writer would hold the only lock of SQLite
     any_harness.pause(frozen)
     any_harness.wait_for_master(other_than=frozen)
     wait_seconds(any_harness, BEYOND_THE_LEASE - GUARANTEES.lease)
@@ -99,7 +99,7 @@ def test_a_pause_shorter_than_the_margin_changes_nothing(harness: FaultHarness) 
     assert harness.assert_no_violations() == []
 
 
-def test_a_candidate_that_was_frozen_evicts_no_session_when_resumed(harness: FaultHarness) -> None:
+def test_a_candidate_that_was_paused_evicts_no_session_when_resumed(harness: FaultHarness) -> None:
     master = start_three_workers(harness)
     candidates = [worker for worker in harness.workers if worker is not master]
     for candidate in candidates:
@@ -112,7 +112,7 @@ def test_a_candidate_that_was_frozen_evicts_no_session_when_resumed(harness: Fau
 
 
 def freeze_during_write(harness: FaultHarness, *arguments: str) -> WorkerProcess:
-    """Have a master frozen between its INSERT and its guard until another has written; return it, awake."""
+    """Pause a master between its INSERT and its guard until another has written; return it, resumed."""
     frozen = harness.start_worker("--before-guard", "0.7", *arguments)
     harness.wait_for_message("writing", frozen, 0.0)
     second = harness.start_worker()
@@ -124,7 +124,7 @@ def freeze_during_write(harness: FaultHarness, *arguments: str) -> WorkerProcess
     return frozen
 
 
-def test_the_guard_refuses_the_write_of_a_master_that_was_frozen_in_it(harness: FaultHarness) -> None:
+def test_the_guard_refuses_the_write_of_a_master_that_was_paused_in_it(harness: FaultHarness) -> None:
     frozen = freeze_during_write(harness)
     harness.wait_for(
         lambda: harness.count_messages("refused", frozen) + harness.count_messages("not written", frozen) > 0,
@@ -141,7 +141,7 @@ def test_without_the_guard_the_checker_finds_the_stale_write(harness: FaultHarne
     assert all(violation.startswith("I2: by") for violation in violations)
 
 
-def test_a_master_frozen_between_guard_and_commit_holds_others_up_no_longer_than_its_idle_limit(
+def test_a_master_paused_between_guard_and_commit_delays_others_no_longer_than_its_idle_limit(
     harness: FaultHarness,
 ) -> None:
     frozen = harness.start_worker("--after-guard", "0.7")
@@ -150,7 +150,7 @@ def test_a_master_frozen_between_guard_and_commit_holds_others_up_no_longer_than
     harness.wait_for_message("guarded", frozen, now())
     paused_at = now()
     harness.pause(frozen)
-    harness.record("down")  # the row is locked, so the database is not what others need
+    harness.record("down")  # the row is locked, so others cannot use the database normally
     harness.wait_for(lambda: len(harness.event_log().runs()) > 1, "a new master")
     harness.record("back")
     assert now() - paused_at < 10 + GUARANTEES.max_gap
@@ -161,7 +161,7 @@ def test_a_master_frozen_between_guard_and_commit_holds_others_up_no_longer_than
 # --- the switch
 
 
-def test_a_disable_is_obeyed_and_an_enable_too(any_harness: FaultHarness) -> None:
+def test_a_disable_and_an_enable_take_effect(any_harness: FaultHarness) -> None:
     start_three_workers(any_harness)
     any_harness.disable()
     wait_seconds(any_harness, GUARANTEES.max_stop_time + 0.3)
@@ -197,7 +197,7 @@ def test_a_restart_of_the_database_is_survived(harness: FaultHarness, shutdown_m
     harness.assert_no_violations()
 
 
-def test_a_database_that_stays_away_stops_the_master_and_gets_it_back(harness: FaultHarness) -> None:
+def test_a_long_database_outage_stops_the_master_until_it_ends(harness: FaultHarness) -> None:
     start_three_workers(harness)
     with harness.outage() as server:
         server.crash()

@@ -1,4 +1,4 @@
-"""A seed is a schedule, whenever and wherever it is asked for."""
+"""A seed always gives the same schedule."""
 
 from collections import Counter
 
@@ -6,12 +6,12 @@ from tests.faults.fixtures import GUARANTEES
 from tests.faults.schedule import DATABASE_FAULTS, LOCK_FAULTS, WORKER_FAULTS, schedule
 
 
-def test_a_seed_is_always_the_same_schedule() -> None:
+def test_a_seed_always_gives_the_same_schedule() -> None:
     assert schedule(7, 600, 3, GUARANTEES) == schedule(7, 600, 3, GUARANTEES)
     assert schedule(7, 600, 3, GUARANTEES) != schedule(8, 600, 3, GUARANTEES)
 
 
-def test_a_long_schedule_has_every_fault_in_the_order_of_time() -> None:
+def test_a_long_schedule_has_every_fault_in_order_of_time() -> None:
     faults = schedule(1, 7200, 3, GUARANTEES)
     assert set(Counter(fault.kind for fault in faults)) == {*WORKER_FAULTS, *DATABASE_FAULTS, *LOCK_FAULTS}
     assert [fault.starts_at for fault in faults] == sorted(fault.starts_at for fault in faults)

@@ -1,7 +1,7 @@
-"""One instance of an application whose job writes to a table under its term's guard, and tells all it does.
+"""One instance of an application whose job writes to a table under its term's guard, and reports what it does.
 
-Each thing it tells is one line of JSON in one write, so that a kill loses nothing that has happened. Its times are
-CLOCK_BOOTTIME as the kernel has it, asked past libfaketime, which fakes that clock too unless told not to.
+Each report is one line of JSON in one write, so that a kill loses no report. Times are the kernel's
+CLOCK_BOOTTIME, read by a system call, because libfaketime fakes that clock too by default.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def emit(kind: str, **more: object) -> None:
 
 
 class EffectJob:
-    """Writes a few rows a second, and stops at once when told: a write that hangs is left to the guard."""
+    """A job that writes a few rows per second and stops at once; the guard handles a write that hangs."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
@@ -71,7 +71,7 @@ class EffectJob:
 
 
 class EffectWriter:
-    """One connection for the job's own effects; thrown away after any error."""
+    """One connection for the effects of the job; discarded after any error."""
 
     def __init__(
         self, connection: Any, insert: str, transaction: Callable[[], AbstractContextManager[Any]]
@@ -98,7 +98,7 @@ class EffectWriter:
 
 
 def wait_in_transaction(kind: str, seconds: float, term: Term) -> None:
-    """Stand still inside the transaction, and say so where it is long enough to be used by a test."""
+    """Wait inside the transaction, and report it if the wait is long enough for a test to use."""
     if seconds:
         if seconds > CHECK_INTERVAL:
             emit(kind, term=term.number)
@@ -106,7 +106,7 @@ def wait_in_transaction(kind: str, seconds: float, term: Term) -> None:
 
 
 def report_pauses() -> None:
-    """Tell every pause of this process: by a signal, or because the machine had no time for it."""
+    """Report every pause of this process, caused by a signal or by a busy machine."""
     before = now()
     while True:
         threading.Event().wait(CHECK_INTERVAL)
@@ -133,7 +133,7 @@ def parse_options() -> argparse.Namespace:
 
 def main() -> None:
     options = parse_options()
-    faulthandler.register(signal.SIGUSR1)  # whoever waits for our end in vain asks what we are doing
+    faulthandler.register(signal.SIGUSR1)  # the harness asks for the stacks of a worker that does not end
     job = EffectJob(options)
     start_master(
         lock_name=options.lock,

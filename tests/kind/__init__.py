@@ -1,1 +1,1 @@
-"""A cluster on this machine by kind: made, tested and removed by `make kind`, `kind-test`, `kind-delete`."""
+"""A kind cluster on this machine: `make kind` creates it, `kind-test` tests it, `kind-delete` deletes it."""

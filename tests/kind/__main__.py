@@ -1,16 +1,16 @@
-"""What `make kind`, `make kind-test` and `make kind-delete` do.
+"""The commands behind `make kind`, `make kind-test` and `make kind-delete`.
 
     python -m tests.kind create | test | delete
 
-It needs a Docker engine, kind, kubectl and Helm, and says which of them is missing. What may be others:
+They need a Docker engine, kind, kubectl and Helm, and report which of them is missing. Environment variables:
 
-    KIND_NODE_IMAGE     the node image; without it kind's own, which is pulled
-    POSTGRES_IMAGE      without it postgres:17-alpine, which is pulled where it is not here
-    KIND_CONFIG         without it kind-config.yaml: one control plane and two workers
-    BASE                the base image that ours is built on
-    IMAGE               an image of ours that is here already: nothing is built
+    KIND_NODE_IMAGE     the node image; default: kind's own, which is pulled
+    POSTGRES_IMAGE      default: postgres:17-alpine, which is pulled if it is not on this machine
+    KIND_CONFIG         default: kind-config.yaml, one control plane and two workers
+    BASE                the base image of our image
+    IMAGE               an existing image of ours; then none is built
 
-The kubeconfig is a file of its own: nobody's ~/.kube/config is touched.
+The kubeconfig is a separate file: your ~/.kube/config is not touched.
 """
 
 import contextlib
@@ -37,18 +37,18 @@ Three pods are in the namespace masterjob, on PostgreSQL, with three jobs. Try t
 
   export KUBECONFIG={kubeconfig}; kubectl config set-context --current --namespace masterjob
 
-  kubectl get mj                                    # who is master of what
+  kubectl get mj                                    # the masters
   kubectl get pods -o wide
   kubectl patch mj alpha --type merge -p '{{"spec":{{"enabled":false,"disabledReason":"trying it out"}}}}'
-  kubectl get mj alpha -o yaml                      # and why it does not run
+  kubectl get mj alpha -o yaml                      # shows why it does not run
   kubectl patch mj alpha --type merge -p '{{"spec":{{"enabled":true}}}}'
   kubectl delete pod $(kubectl get mj alpha -o jsonpath='{{.status.master.pod}}')
   kubectl drain masterjob-worker --delete-emptydir-data --pod-selector app.kubernetes.io/name=masterjob
   kubectl uncordon masterjob-worker
-  kubectl port-forward svc/masterjob 3000           # the API; its explorer: http://localhost:3000/explorer
+  kubectl port-forward svc/masterjob 3000           # the API; explorer: http://localhost:3000/explorer
 
-  make kind-test       the end-to-end tests, in a namespace of their own
-  make kind-delete     and all of it is gone
+  make kind-test       run the end-to-end tests, in their own namespace
+  make kind-delete     delete the cluster
 """
 
 
@@ -60,59 +60,59 @@ def main(arguments: Sequence[str]) -> None:
     commands[arguments[0]]()
 
 
-# --- what has to be here
+# --- requirements
 
 
 def require_tools() -> None:
-    """Say everything that is missing at once, and how to get it."""
+    """Report all missing tools at once, and how to get them."""
     missing = [
         text for text in (_missing_engine(), _missing_kind(), *map(_missing_tool, ("kubectl", "helm"))) if text
     ]
     if missing:
-        sys.exit("\n".join(["kind: this is missing here:", *(f"  - {text}" for text in missing)]))
+        sys.exit("\n".join(["kind: missing on this machine:", *(f"  - {text}" for text in missing)]))
 
 
 def _missing_engine() -> str | None:
     if shutil.which("docker") is None:
-        return "Docker: there is no command docker (https://docs.docker.com/engine/install)"
+        return "Docker: the command docker is not on the PATH (https://docs.docker.com/engine/install)"
     result = subprocess.run(["docker", "info"], check=False, capture_output=True, text=True)
     if result.returncode == 0:
         return None
-    return f"a Docker engine: {(result.stderr.strip().splitlines() or ['it does not answer'])[-1]}"
+    return f"a Docker engine: {(result.stderr.strip().splitlines() or ['it does not respond'])[-1]}"
 
 
 def _missing_kind() -> str | None:
     if shutil.which("kind") is not None:
         return None
-    return "kind: go install sigs.k8s.io/kind@v0.31.0 (https://kind.sigs.k8s.io), and have it on the PATH"
+    return "kind: go install sigs.k8s.io/kind@v0.31.0 (https://kind.sigs.k8s.io), and add it to the PATH"
 
 
 def _missing_tool(name: str) -> str | None:
     with contextlib.suppress(Unavailable):
         find_program(name)
         return None
-    return None if shutil.which(name) else f"{name}: `make envtest` gets it"
+    return None if shutil.which(name) else f"{name}: run `make envtest`, which installs it"
 
 
-# --- what is done
+# --- commands
 
 
 def create() -> None:
-    """Have the cluster with the release in it. What is there already is used as it is, or upgraded."""
+    """Create the cluster and install the release; an existing cluster is reused, an existing release upgraded."""
     create_cluster()
     load_images()
     cluster = Cluster(KUBECONFIG, "masterjob", IMAGE, POSTGRES_IMAGE)
     cluster.create_namespace()
-    _log("a PostgreSQL")
+    _log("starting PostgreSQL")
     cluster.start_database()
-    _log("the chart")
+    _log("installing the chart")
     cluster.install()
     print(cluster.kubectl("get", "mj"))
     print(GUIDE.format(kubeconfig=KUBECONFIG))
 
 
 def test() -> None:
-    """Run the end-to-end tests on the cluster, which is made as needed."""
+    """Run the end-to-end tests on the cluster; create it if needed."""
     create_cluster()
     load_images()
     variables = {
@@ -125,19 +125,19 @@ def test() -> None:
 
 
 def delete() -> None:
-    """Remove the cluster, and our file."""
+    """Delete the cluster and its kubeconfig."""
     _run("kind", "delete", "cluster", "--name", CLUSTER_NAME, "--kubeconfig", str(KUBECONFIG))
     shutil.rmtree(RUN_DIR, ignore_errors=True)
 
 
 def create_cluster() -> None:
-    """Make the cluster, unless it is there."""
+    """Create the cluster unless it exists."""
     RUN_DIR.mkdir(exist_ok=True)
     listed = subprocess.run(["kind", "get", "clusters"], check=True, capture_output=True, text=True).stdout
     if CLUSTER_NAME in listed.split():
         _run("kind", "export", "kubeconfig", "--name", CLUSTER_NAME, "--kubeconfig", str(KUBECONFIG))
         return
-    _log("a cluster")
+    _log("creating a cluster")
     node = os.environ.get("KIND_NODE_IMAGE")
     image = ["--image", node] if node else []
     config = os.environ.get("KIND_CONFIG") or str(ROOT / "kind-config.yaml")
@@ -145,17 +145,17 @@ def create_cluster() -> None:
     try:
         _run("kind", *arguments, "--kubeconfig", str(KUBECONFIG))
     except subprocess.CalledProcessError:
-        described_image = node or "the one of kind itself"
+        described_image = node or "kind's default"
         advice = (
-            f"where the node image ({described_image}) cannot be pulled, KIND_NODE_IMAGE names one that is here"
+            f"if the node image ({described_image}) cannot be pulled, set KIND_NODE_IMAGE to one on this machine"
         )
-        sys.exit(f"kind: no cluster could be made, see above; {advice}")
+        sys.exit(f"kind: the cluster could not be created, see above; {advice}")
 
 
 def load_images() -> None:
-    """Build our image, and have both in the nodes."""
+    """Build our image, and load it and the PostgreSQL image into the nodes."""
     if not os.environ.get("IMAGE"):
-        _log("the image")
+        _log("building the image")
         base = ["--build-arg", f"BASE={os.environ['BASE']}"] if os.environ.get("BASE") else []
         _run("docker", "build", "--tag", IMAGE, *base, str(ROOT))
     here = subprocess.run(["docker", "image", "inspect", POSTGRES_IMAGE], check=False, capture_output=True)
@@ -177,4 +177,4 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except subprocess.CalledProcessError as error:
-        sys.exit(f"kind: {' '.join(map(str, error.cmd))} has failed; it says why above")
+        sys.exit(f"kind: {' '.join(map(str, error.cmd))} failed, see above")

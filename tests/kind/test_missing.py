@@ -1,4 +1,4 @@
-"""Where there is no Docker or no kind, it says what is missing, and pretends nothing."""
+"""Without Docker or kind, the commands report what is missing."""
 
 import os
 import subprocess
@@ -26,10 +26,15 @@ def install_command(machine: Path, name: str, script: str = "#!/bin/sh\n") -> No
     (machine / name).chmod(0o755)
 
 
-def test_all_that_is_missing_is_named_at_once() -> None:
+def test_all_missing_tools_are_named_at_once() -> None:
     with pytest.raises(SystemExit) as raised:
         kind_main.main(["create"])
-    for word in ("there is no command docker", "go install sigs.k8s.io/kind", "kubectl: `make envtest`", "helm"):
+    for word in (
+        "the command docker is not on the PATH",
+        "go install sigs.k8s.io/kind",
+        "kubectl: run `make envtest`",
+        "helm",
+    ):
         assert word in str(raised.value)
 
 
@@ -46,4 +51,4 @@ def test_it_fails_as_a_command_too() -> None:
         [sys.executable, "-m", "tests.kind", "delete"], check=False, capture_output=True, text=True
     )
     assert result.returncode == 1
-    assert "this is missing here" in result.stderr
+    assert "missing on this machine" in result.stderr

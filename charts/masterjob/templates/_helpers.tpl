@@ -8,7 +8,7 @@
 {{- default $full .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
 {{- end }}
 
-{{/* Of what belongs to the cluster, where other namespaces may have a release of the same name. */}}
+{{/* The name of cluster-scoped objects: other namespaces may have a release of the same name. */}}
 {{- define "masterjob.clusterName" -}}
 {{- printf "%s-%s" .Release.Namespace (include "masterjob.fullname" .) }}
 {{- end }}
@@ -29,7 +29,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.serviceAccount.create }}
 {{- default (include "masterjob.fullname" .) .Values.serviceAccount.name }}
 {{- else }}
-{{- required "serviceAccount.create is false: say in serviceAccount.name which account the pods run as" .Values.serviceAccount.name }}
+{{- required "serviceAccount.create is false: set serviceAccount.name to the account of the pods" .Values.serviceAccount.name }}
 {{- end }}
 {{- end }}
 
@@ -43,7 +43,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* The namespaces that are followed, as a JSON list; of all, an empty one. */}}
+{{/* The followed namespaces as a JSON list; an empty list means all. */}}
 {{- define "masterjob.namespaces" -}}
 {{- if .Values.watch.all }}[]
 {{- else }}{{ .Values.watch.namespaces | default (list .Release.Namespace) | uniq | toJson }}
@@ -68,7 +68,7 @@ jobs:
 {{- $sum | ceil | int64 }}
 {{- end }}
 
-{{/* The longest stop, then 5 s for releases, 5 s for the last statuses, and 5 s to spare. */}}
+{{/* The longest stop timeout, 5 s for releases, 5 s for the last statuses, and 5 s in reserve. */}}
 {{- define "masterjob.grace" -}}
 {{- $longest := include "masterjob.milliseconds" (default "2s" .Values.config.stopTimeout) | int64 }}
 {{- range .Values.masterJobs }}
@@ -77,23 +77,23 @@ jobs:
 {{- .Values.terminationGracePeriodSeconds | default (add 15 (divf $longest 1000 | ceil | int64)) }}
 {{- end }}
 
-{{/* What cannot be is refused in a sentence. */}}
+{{/* Refuse impossible combinations of values, and say why. */}}
 {{- define "masterjob.check" -}}
 {{- if and (gt (int .Values.replicaCount) 1) (not .Values.database.existingSecret) }}
-{{- fail (printf "replicaCount is %d, and without database.existingSecret the database is SQLite, which is for one pod: name a Secret with the URL of a PostgreSQL, MariaDB or MySQL" (int .Values.replicaCount)) }}
+{{- fail (printf "replicaCount is %d, but without database.existingSecret the database is SQLite, which is for one pod: set database.existingSecret to a Secret with the URL of a PostgreSQL, MariaDB or MySQL database" (int .Values.replicaCount)) }}
 {{- end }}
 {{- if and .Values.persistence.enabled .Values.database.existingSecret }}
-{{- fail "persistence is for SQLite, and database.existingSecret names a server: set one of them" }}
+{{- fail "persistence.enabled is for SQLite, but database.existingSecret names a database server: set only one of them" }}
 {{- end }}
 {{- if and .Values.watch.all .Values.watch.namespaces }}
-{{- fail "watch.all and watch.namespaces exclude each other: set one of them" }}
+{{- fail "watch.all and watch.namespaces exclude each other: set only one of them" }}
 {{- end }}
 {{- if and .Values.masterJobs .Values.watch.namespaces (not (has .Release.Namespace .Values.watch.namespaces)) }}
-{{- fail (printf "masterJobs are made in the namespace %s, and watch.namespaces does not have it: nobody would follow them" .Release.Namespace) }}
+{{- fail (printf "masterJobs are created in the namespace %s, which watch.namespaces does not contain: add it there" .Release.Namespace) }}
 {{- end }}
 {{- if .Values.api.enabled }}
 {{- if ne (eq .Values.api.auth "token") (not (empty .Values.api.tokensSecret)) }}
-{{- fail "api.auth token and api.tokensSecret belong together" }}
+{{- fail "api.auth token needs api.tokensSecret, and api.tokensSecret needs api.auth token" }}
 {{- end }}
 {{- if eq (int .Values.api.port) (int .Values.probes.port) }}
 {{- fail "api.port and probes.port must differ" }}
