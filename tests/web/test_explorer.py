@@ -1,4 +1,4 @@
-"""The explorer in a real browser: it shows every call, and every call can be tried in it."""
+"""The explorer in a real browser: it shows every call, and each can be tried in it."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from masterjob.web.config import AuthMode
-from masterjob.web.interfaces import LockAdminProtocol
+from masterjob.web.interfaces import LockOperations
 from tests.web.browser import Browser
 from tests.web.conftest import LOCK_NAME, ApiClient, ServeApi
 
@@ -45,7 +45,7 @@ async def execute_call(browser: Browser, operation_id: str, values: dict[str, st
         name_matches = f"row.querySelector('.parameter__name')?.innerText.startsWith({json.dumps(name)})"
         row = f"[...{block}.querySelectorAll('tr')].find(row => {name_matches})"
         field = f"{row}?.querySelector('input[type=text], textarea')"
-        await browser.wait_for(field)  # the page draws its rows when it comes round to it
+        await browser.wait_for(field)  # the page draws its rows asynchronously
         await browser.evaluate(f"""(() => {{
             const field = {field};
             const set = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(field), 'value').set;
@@ -65,7 +65,7 @@ async def execute_call(browser: Browser, operation_id: str, values: dict[str, st
 
 @needs_browser
 def test_every_call_can_be_tried_in_it(
-    client: ApiClient, lock_admin: LockAdminProtocol, elect: Callable[..., None]
+    client: ApiClient, lock_admin: LockOperations, elect: Callable[..., None]
 ) -> None:
     elect()
     screenshot_path = os.environ.get("MASTERJOB_PICTURE")
@@ -102,8 +102,8 @@ def test_every_call_can_be_tried_in_it(
 
 
 @needs_browser
-def test_where_tokens_are_demanded_one_can_be_given_in_it(
-    serve: ServeApi, lock_admin: LockAdminProtocol, tmp_path: Path
+def test_if_tokens_are_required_one_can_be_entered_in_it(
+    serve: ServeApi, lock_admin: LockOperations, tmp_path: Path
 ) -> None:
     path = tmp_path / "tokens.yaml"
     path.write_text(f"tokens: [{{name: ann, role: write, token: {'w' * 32}}}]")
@@ -144,7 +144,7 @@ fetch("TARGET", {method: "POST", headers: {"Content-Type": "application/json"}, 
 
 @pytest.fixture
 def other_site() -> Iterator[Callable[[str], str]]:
-    """Serve a page that does what it can to the URL that it is told, from another port; return its own URL."""
+    """Serve a page, on another port, that attacks the given URL; return the URL of that page."""
     page = b""
 
     class Handler(BaseHTTPRequestHandler):
@@ -173,7 +173,7 @@ def other_site() -> Iterator[Callable[[str], str]]:
 
 @needs_browser
 def test_a_page_of_another_site_switches_nothing_in_a_real_browser(
-    serve: ServeApi, lock_admin: LockAdminProtocol, other_site: Callable[[str], str]
+    serve: ServeApi, lock_admin: LockOperations, other_site: Callable[[str], str]
 ) -> None:
     api = serve()
     path = "/api/MasterControls/disable"
@@ -189,7 +189,7 @@ def test_a_page_of_another_site_switches_nothing_in_a_real_browser(
     assert api.metrics.registry.get_sample_value("masterjob_api_requests_total", refused) == 2
 
 
-def test_its_files_are_those_that_it_needs_and_no_others(client: ApiClient) -> None:
+def test_it_serves_only_the_files_that_it_needs(client: ApiClient) -> None:
     assert client.get("/explorer/swagger-ui-bundle.js").headers["content-type"].startswith("text/javascript")
     for name in ("swagger-ui.js", "LICENSE", "..%2F__init__.py", "%2E%2E", "nothing"):
         assert client.get(f"/explorer/{name}").status == 404

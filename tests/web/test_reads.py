@@ -1,11 +1,11 @@
-"""What can be read: the fields of the existing system beside our own, in pages."""
+"""The calls that read: the fields of the existing system beside ours, in pages."""
 
 import time
 from collections.abc import Callable
 
 import pytest
 
-from masterjob.web.interfaces import LockAdminProtocol
+from masterjob.web.interfaces import LockOperations
 from tests.web.conftest import LOCK_NAME, ApiClient
 
 
@@ -20,19 +20,19 @@ def test_a_lock_has_the_fields_of_the_existing_system_and_ours(
     assert (lock["state"], lock["master"]["alive"], lock["disabled"]) == ("Elected", True, None)
 
 
-def test_a_lock_without_a_master_has_nobodys_name(client: ApiClient, lock_admin: LockAdminProtocol) -> None:
+def test_a_lock_without_a_master_names_no_instance(client: ApiClient, lock_admin: LockOperations) -> None:
     lock_admin.disable(LOCK_NAME, "x", "ann")
     lock = client.get(f"/api/MasterLocks/{LOCK_NAME}").json
     assert (lock["instanceID"], lock["ipPort"], lock["heartbeatTime"], lock["version"]) == (None, None, None, 0)
 
 
-def test_a_lock_that_nobody_has_used_is_a_404(client: ApiClient) -> None:
-    for path in ("/api/MasterLocks/NOBODY", "/api/MasterLocks/NOBODY/history"):
+def test_a_lock_that_has_never_been_used_is_a_404(client: ApiClient) -> None:
+    for path in ("/api/MasterLocks/UNUSED", "/api/MasterLocks/UNUSED/history"):
         answer = client.get(path)
-        assert (answer.status, "NOBODY" in answer.message) == (404, True)
+        assert (answer.status, "UNUSED" in answer.message) == (404, True)
 
 
-def test_all_locks_come_by_name_and_in_pages(client: ApiClient, lock_admin: LockAdminProtocol) -> None:
+def test_all_locks_come_by_name_and_in_pages(client: ApiClient, lock_admin: LockOperations) -> None:
     for name in "DACB":
         lock_admin.disable(name, "x", "ann")
     first = client.get("/api/MasterLocks?limit=3")
@@ -43,7 +43,7 @@ def test_all_locks_come_by_name_and_in_pages(client: ApiClient, lock_admin: Lock
     assert "link" not in last.headers
 
 
-def test_what_is_disabled_has_a_reason_and_instructions(client: ApiClient, lock_admin: LockAdminProtocol) -> None:
+def test_what_is_disabled_has_a_reason_and_instructions(client: ApiClient, lock_admin: LockOperations) -> None:
     lock_admin.disable(LOCK_NAME, "moving", "file:default/beep", "file:default/beep")
     lock_admin.disable("ENABLED", "x", "ann")
     lock_admin.enable("ENABLED", "ann")
@@ -57,7 +57,7 @@ def test_what_is_disabled_has_a_reason_and_instructions(client: ApiClient, lock_
     assert abs(control["lastUpdatedTime"] / 1000 - time.time()) < 60
 
 
-def test_the_history_comes_newest_first_and_in_pages(client: ApiClient, lock_admin: LockAdminProtocol) -> None:
+def test_the_history_comes_newest_first_and_in_pages(client: ApiClient, lock_admin: LockOperations) -> None:
     for number in range(3):
         lock_admin.disable(LOCK_NAME, f"reason {number}", "ann")
         lock_admin.enable(LOCK_NAME, "ann")
@@ -84,7 +84,7 @@ INVALID_QUERIES = (
 )
 
 
-def test_a_page_that_cannot_be_is_a_400_with_the_parameters_name(client: ApiClient) -> None:
+def test_an_invalid_page_is_a_400_with_the_parameters_name(client: ApiClient) -> None:
     for query in INVALID_QUERIES:
         answer = client.get(f"/api/MasterLocks?{query}")
         assert (answer.status, "limit" in answer.message) == (400, True)
@@ -102,7 +102,7 @@ def test_unknown_paths_and_methods_are_errors_of_the_same_form(client: ApiClient
 
 
 @pytest.mark.parametrize(
-    "path", ["/healthz", "/metrics", "/api/MasterLocks", "/explorer", "/api/masterlocks/NOBODY"]
+    "path", ["/healthz", "/metrics", "/api/MasterLocks", "/explorer", "/api/masterlocks/UNUSED"]
 )
 def test_the_head_of_whatever_can_be_read_is_that_of_its_answer(path: str, client: ApiClient) -> None:
     head, answer = client.request("HEAD", path), client.get(path)

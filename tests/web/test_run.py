@@ -214,7 +214,7 @@ def test_a_stuck_election_fails_healthz(url: str, compete: Callable[[str], maste
         (instance,) = current_runtime().instances()
         with instance.runner._step_lock:  # as if a step hung
             wait_until(lambda: client.get("/healthz").status == 503)
-            assert b"has not turned for" in client.get("/healthz").body
+            assert b"thread is" in client.get("/healthz").body
         wait_until(lambda: client.get("/healthz").status == 200)
     finally:
         api.close()

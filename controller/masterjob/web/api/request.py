@@ -9,14 +9,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
 from masterjob.election.values import validate_lock_name
 from masterjob.errors import SettingError
-from masterjob.web.access.auth import Authorizer, RequestRejected
+from masterjob.web.access.auth import ACTOR, AUTHORIZER, Authorizer, RequestRejected
 from masterjob.web.interfaces import Actor, Verb
 
 FORM_CONTENT_TYPE = "application/x-www-form-urlencoded"
@@ -51,6 +51,11 @@ class ApiRequest:
     http_request: web.Request
     actor: Actor
     authorizer: Authorizer
+
+    @classmethod
+    def of(cls, request: web.Request) -> Self:
+        """Return the request with the actor that the middleware has authenticated."""
+        return cls(request, request[ACTOR], request.app[AUTHORIZER])
 
     async def authorize(self, verb: Verb, lock_name: str | None = None) -> None:
         """Go on only if the actor may do this."""
