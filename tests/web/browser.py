@@ -1,4 +1,4 @@
-"""A headless Chromium, spoken to over its own protocol: no driver besides."""
+"""A headless Chromium, controlled by its own protocol without a driver."""
 
 import asyncio
 import base64
@@ -28,7 +28,7 @@ _FLAGS = (
 
 
 class Browser:
-    """One page. What it fetched, and what its scripts complained of, is kept."""
+    """One page, with the URLs that it fetched and the errors of its scripts."""
 
     def __init__(self, program: str) -> None:
         self.fetched_urls: list[str] = []
@@ -99,13 +99,13 @@ class Browser:
         await self.call("Page.navigate", url=url)
 
     async def evaluate(self, script: str) -> Any:
-        """Return what an expression is, a promise's end included."""
+        """Return the value of an expression; a promise is awaited."""
         result = await self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
     async def wait_for(self, script: str) -> None:
-        """Wait until an expression is true, looking at every change of the page."""
+        """Wait until an expression is true; it is checked at every change of the page."""
         await self.evaluate(f"""new Promise((done, fail) => {{
             const look = () => {{ if ({script}) {{ watch.disconnect(); done(true); }} }};
             const watch = new MutationObserver(look);
@@ -116,6 +116,6 @@ class Browser:
         }})""")
 
     async def save_screenshot(self, path: Path) -> None:
-        """Save what is to be seen."""
+        """Save a screenshot of the page."""
         result = await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(result["data"]))

@@ -1,4 +1,4 @@
-"""The control API on a port of its own, on SQLite or on a fake lock admin; and who speaks to it."""
+"""The control API on a free port, on SQLite or on a fake lock admin; and its HTTP client."""
 
 import http.client
 import json
@@ -8,18 +8,20 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import pytest
 
+from masterjob.election.runner import ElectionRunner
 from masterjob.election.values import Identity, NewSession
 from masterjob.lock_status import HistoryEvent, LockStatus
 from masterjob.store.database import Database
 from masterjob.web.app import ApplicationComponents
 from masterjob.web.config import ListenConfig
 from masterjob.web.health import Health
-from masterjob.web.interfaces import Authenticator, InstanceHealth, LockOperations, ReadinessCheck
+from masterjob.web.interfaces import Authenticator, LockOperations, ReadinessCheck
 from masterjob.web.metrics.observer import Metrics
 from masterjob.web.server import Server, start_server
 
@@ -47,7 +49,7 @@ class HttpAnswer:
 
 @dataclass
 class ApiClient:
-    """Says exactly what it is told to."""
+    """Sends exactly the given requests."""
 
     port: int
     host: str = "127.0.0.1"
@@ -82,18 +84,21 @@ class ApiClient:
         )
 
 
-@dataclass
-class FakeInstance:
-    """An instance as healthy as it is told to be."""
-
-    lag: float = 0.0
-    trust_left: float | None = None
-    unavailable_reason: str | None = None
-    is_closed: bool = False
+def fake_runner(
+    lag: float = 0.0,
+    trust_left: float | None = None,
+    unavailable_reason: str | None = None,
+    is_closed: bool = False,
+) -> ElectionRunner:
+    """Return what health and metrics read of a runner."""
+    runner = SimpleNamespace(
+        lag=lag, trust_left=trust_left, unavailable_reason=unavailable_reason, is_closed=is_closed
+    )
+    return cast("ElectionRunner", runner)
 
 
 class HangingLockAdmin:
-    """A lock admin whose database does not answer until it is let go."""
+    """A lock admin whose database answers only after ``proceed``."""
 
     def __init__(self) -> None:
         self.proceed = threading.Event()
@@ -132,11 +137,11 @@ class HangingLockAdmin:
 
 @dataclass
 class RunningApi:
-    """A server, and all that it was handed."""
+    """A server with its parts."""
 
     server: Server
     metrics: Metrics
-    instances: list[InstanceHealth]
+    runners: list[ElectionRunner]
     client: ApiClient
 
 
@@ -165,18 +170,18 @@ def serve(lock_admin: LockOperations) -> Iterator[ServeApi]:
         authenticator: Authenticator | None = None,
         **listen_options: Any,
     ) -> RunningApi:
-        instances: list[InstanceHealth] = []
-        metrics = Metrics(lambda: instances)
+        runners: list[ElectionRunner] = []
+        metrics = Metrics(lambda: runners)
         components = ApplicationComponents(
             lock_admin if custom_lock_admin is None else custom_lock_admin,
-            Health(lambda: instances, checks),
+            Health(lambda: runners, checks),
             metrics,
         )
         server = start_server(ListenConfig(**{"port": 0} | listen_options), components, authenticator)
         servers.append(server)
         assert server.wait_for_bind_attempt(TEST_TIMEOUT)
         port = server.port if server.port is not None else server.probe_port
-        return RunningApi(server, metrics, instances, ApiClient(port or 0))
+        return RunningApi(server, metrics, runners, ApiClient(port or 0))
 
     yield start_api
     for server in servers:
@@ -190,7 +195,7 @@ def client(serve: ServeApi) -> ApiClient:
 
 @pytest.fixture
 def elect(database: Database) -> Callable[..., None]:
-    """Have somebody be master."""
+    """Elect a master."""
 
     def elect_master(lock_name: str = LOCK_NAME) -> None:
         store = database.connect(10)

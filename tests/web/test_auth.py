@@ -1,4 +1,4 @@
-"""Who may: each mode with good, bad, expired and missing tokens, and what the history says of who it was."""
+"""Who may call: each mode with good, bad, expired and missing tokens, and the actor in the history."""
 
 import hashlib
 import threading
@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from masterjob.errors import SettingError
-from masterjob.web.access.auth import TtlCache
-from masterjob.web.access.rate_limit import RateLimiter
+from masterjob.web.access.limits import RateLimiter, TtlCache
 from masterjob.web.access.tokens import TokenFile
 from masterjob.web.config import AuthMode, ListenConfig
 from masterjob.web.interfaces import Actor, LockOperations, Verb
@@ -34,7 +33,7 @@ def bearer_header(token: str) -> dict[str, str]:
 
 
 def write_token_file(path: Path, *lines: str) -> Path:
-    """Put a file in place at once, as mounted secrets are."""
+    """Replace the file atomically, as for mounted Secrets."""
     new = path.with_suffix(".new")
     new.write_text("\n".join(["tokens:", *lines]))
     return new.rename(path)
@@ -60,18 +59,20 @@ def test_on_this_machine_no_token_is_needed(client: ApiClient, lock_admin: LockO
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "example.org", ""])
-def test_where_others_can_reach_it_an_auth_mode_is_required(host: str) -> None:
+def test_if_others_can_reach_it_an_auth_mode_is_required(host: str) -> None:
     with pytest.raises(SettingError, match="auth token, auth kubernetes or an explicit auth none"):
         ListenConfig(host=host)
     assert ListenConfig(host=host, auth=AuthMode.NONE).host == host
 
 
 @pytest.mark.parametrize("name", ["Forwarded", "X-Forwarded-For", "X-Real-IP"])
-def test_what_a_proxy_on_this_machine_passes_on_is_not_from_this_machine(name: str, client: ApiClient) -> None:
+def test_a_request_that_a_proxy_on_this_machine_forwards_is_not_from_this_machine(
+    name: str, client: ApiClient
+) -> None:
     assert client.get(LOCKS_PATH, **{name: "10.0.0.1"}).status == 403
 
 
-def test_with_auth_none_everybody_may_and_the_address_is_the_name(
+def test_with_auth_none_everyone_may_and_the_address_is_the_name(
     serve: ServeApi, lock_admin: LockOperations
 ) -> None:
     client = serve(host="0.0.0.0", auth=AuthMode.NONE).client
@@ -131,7 +132,7 @@ def test_the_file_is_read_again_when_it_changes(tokens: Path, caplog: pytest.Log
     assert (actor.name, tokens_in_force.allowed(actor, Verb.SWITCH, LOCK_NAME)) == ("bob", True)
 
 
-def test_a_file_that_is_wrong_lets_nobody_in_until_it_is_right(
+def test_a_file_that_is_not_valid_accepts_no_token_until_it_is_fixed(
     tokens: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     tokens_in_force = TokenFile(tokens)
@@ -194,11 +195,11 @@ def test_a_file_that_is_not_there_or_holds_something_else_is_refused_at_the_star
         TokenFile(tmp_path / "t.yaml")
 
 
-# --- kubernetes, with a cluster that does as it is told
+# --- kubernetes, with a fake cluster
 
 
 class FakeAuthenticator:
-    """Reviews tokens as a cluster would."""
+    """Reviews tokens like a cluster."""
 
     def __init__(self) -> None:
         self.users = {"ann-token": Actor("ann", ("admins",)), "bob-token": Actor("system:serviceaccount:a:bob")}
@@ -250,13 +251,13 @@ def test_a_cluster_that_does_not_answer_denies(
     authenticator.unreachable = True
     client = serve(auth=AuthMode.KUBERNETES, authenticator=authenticator).client
     answer = client.post_form(DISABLE_PATH, bearer_header("ann-token"), lockName=LOCK_NAME, reason="x")
-    assert (answer.status, answer.message) == (503, "who you are cannot be found out at the moment")
+    assert (answer.status, answer.message) == (503, "your access cannot be checked at the moment: try again")
     assert lock_admin.status() == []
     authenticator.unreachable = False
     assert client.post_form(DISABLE_PATH, bearer_header("ann-token"), lockName=LOCK_NAME, reason="x").status == 200
 
 
-def test_an_answer_of_the_cluster_is_believed_for_seconds(serve: ServeApi) -> None:
+def test_an_answer_of_the_cluster_is_reused_for_seconds(serve: ServeApi) -> None:
     authenticator = FakeAuthenticator()
     client = serve(auth=AuthMode.KUBERNETES, authenticator=authenticator).client
     for _ in range(20):
@@ -264,7 +265,7 @@ def test_an_answer_of_the_cluster_is_believed_for_seconds(serve: ServeApi) -> No
     assert authenticator.reviews == 2
 
 
-def test_what_is_believed_ends_and_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_answers_expire_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     cache: TtlCache[int] = TtlCache(5.0, lambda: now[0])
     monkeypatch.setattr(TtlCache, "MAX_ENTRIES", 3)
@@ -330,6 +331,5 @@ def test_concurrent_requests_share_one_token_review(serve: ServeApi) -> None:
     for thread in threads:
         thread.join(30)
     assert statuses == [200] * 10
-    assert (
-        authenticator.reviews <= 4
-    )  # one under way, one for those who came meanwhile, and the same for what they may
+    # One that was running, one for the requests that came meanwhile; and the same for their permission.
+    assert authenticator.reviews <= 4

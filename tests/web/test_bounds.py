@@ -1,4 +1,4 @@
-"""Sizes, counts, rates and times are bounded, and a slow database or client costs nobody else anything."""
+"""Sizes, counts, rates and times are bounded, and a slow database or client delays no other request."""
 
 import asyncio
 import contextlib
@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 
 from masterjob.errors import StoreUnavailable
-from masterjob.web.access import middleware
+from masterjob.web.access import request_filter
 from masterjob.web.api import request
-from masterjob.web.api.single_flight import SingleFlight, pause_after
 from masterjob.web.connections import UNREAD_TIMEOUT, ConnectionLimit
-from masterjob.web.pool import CallPool, ServerBusy
+from masterjob.web.pool import CallPool, ServerBusy, SingleFlight, pause_after
 from tests.library.conftest import wait_until
 from tests.web.conftest import DISABLE_PATH, LOCK_NAME, TEST_TIMEOUT, ApiClient, HangingLockAdmin, ServeApi
 
@@ -64,13 +63,13 @@ def test_a_body_that_unfolds_is_bounded_by_what_it_unfolds_to(client: ApiClient)
         b"",
     ],
 )
-def test_json_that_is_none_or_no_object_is_a_400(body: bytes, client: ApiClient) -> None:
+def test_a_body_that_is_not_a_json_object_is_a_400(body: bytes, client: ApiClient) -> None:
     answer = client.request("POST", DISABLE_PATH, body, Content_Type="application/json")
     assert answer.status == 400
     assert "Traceback" not in answer.body.decode()
 
 
-def test_a_form_that_is_none_is_a_400(client: ApiClient) -> None:
+def test_a_form_that_is_not_valid_is_a_400(client: ApiClient) -> None:
     kind = "application/x-www-form-urlencoded"
     for body in (b"lockName=%FF", b"&".join(b"a=1" for _ in range(100)), b"lockName=a&lockName=b", b"\xff"):
         assert client.request("POST", DISABLE_PATH, body, Content_Type=kind).status == 400
@@ -88,7 +87,7 @@ def test_a_head_that_is_too_large_is_refused(client: ApiClient) -> None:
 # --- times
 
 
-def test_a_body_that_comes_too_slowly_is_given_up_on(client: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_arrives_too_slowly_is_a_408(client: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request, "BODY_TIMEOUT", 0.05)
     with socket.create_connection(("127.0.0.1", client.port), TEST_TIMEOUT) as connection:
         connection.sendall(
@@ -108,7 +107,7 @@ def test_a_client_that_never_finishes_its_request_is_disconnected(
         assert connection.recv(1024) == b""
 
 
-def test_who_goes_away_while_sending_is_no_defect_of_ours(
+def test_a_client_that_disconnects_while_sending_is_not_logged_as_a_defect(
     serve: ServeApi, caplog: pytest.LogCaptureFixture
 ) -> None:
     api = serve()
@@ -124,7 +123,7 @@ def test_who_goes_away_while_sending_is_no_defect_of_ours(
 
 
 class FakeTransport(asyncio.Transport):
-    """A connection whose other end reads when it is told to."""
+    """A connection with a settable number of unread bytes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -158,8 +157,8 @@ def test_a_client_that_does_not_read_its_answer_is_disconnected() -> None:
     assert slow_transport.end_state == ""
 
 
-def test_who_is_still_connected_when_it_ends_is_cut_off(serve: ServeApi) -> None:
-    """Also who has read nothing of a large answer, which nobody can wait for."""
+def test_clients_that_are_still_connected_at_the_end_are_disconnected(serve: ServeApi) -> None:
+    """Even if the client has read nothing of a large answer."""
     api = serve()
     connection = socket.socket()
     with connection:
@@ -169,7 +168,7 @@ def test_who_is_still_connected_when_it_ends_is_cut_off(serve: ServeApi) -> None
         connection.sendall(3 * b"GET /explorer/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert connection.recv(64).startswith(b"HTTP/1.1 200")
         api.server.close()
-        gc.collect()  # what was not closed says so, which is an error here
+        gc.collect()  # an unclosed transport warns, which is an error here
         with contextlib.suppress(ConnectionResetError):
             while connection.recv(1 << 16):
                 pass
@@ -193,7 +192,7 @@ def test_connections_are_counted_and_one_too_many_is_closed() -> None:
 
 
 def test_too_many_requests_are_a_429_with_retry_after(serve: ServeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(middleware, "WRITE_RATE", 2.0)
+    monkeypatch.setattr(request_filter, "WRITE_RATE", 2.0)
     client = serve().client
     answers = [client.post_form(DISABLE_PATH, lockName=LOCK_NAME, reason="x") for _ in range(20)]
     assert {answer.status for answer in answers} == {200, 429}
@@ -235,7 +234,7 @@ def test_a_request_beyond_the_queue_limit_is_a_503(serve: ServeApi) -> None:
     )
     for thread in threads:
         thread.join(0.0)
-    while len(statuses) < 90 - 4 - 64:  # those who are turned away at once
+    while len(statuses) < 90 - 4 - 64:  # those that are refused at once
         threads[0].join(0.01)
     assert set(statuses) == {503}
     lock_admin.proceed.set()
@@ -261,15 +260,16 @@ def test_a_shared_answer_is_never_older_than_its_request() -> None:
     async def scenario() -> list[int]:
         pool, numbers, proceed = CallPool("test"), iter(range(10)), threading.Event()
 
-        def call() -> int:
+        def read_batch(keys: list[str]) -> dict[str, int]:
             number = next(numbers)
             assert proceed.wait(TEST_TIMEOUT)
-            return number
+            return dict.fromkeys(keys, number)
 
-        first = asyncio.ensure_future(pool.run_shared("x", call))
-        while not pool._running_shared:
+        single_flight = SingleFlight(pool, read_batch, batch_size=1, concurrency=4, pause_factor=0)
+        first = asyncio.ensure_future(single_flight.fetch("x"))
+        while not single_flight._running:
             await asyncio.sleep(0)
-        others = [asyncio.ensure_future(pool.run_shared("x", call)) for _ in range(3)]
+        others = [asyncio.ensure_future(single_flight.fetch("x")) for _ in range(3)]
         await asyncio.sleep(0)
         proceed.set()
         answers = [await first, *[await each for each in others]]
@@ -279,11 +279,28 @@ def test_a_shared_answer_is_never_older_than_its_request() -> None:
     assert asyncio.run(scenario()) == [0, 1, 1, 1]
 
 
+def test_different_keys_are_read_at_the_same_time_if_the_concurrency_allows_it() -> None:
+    all_started = threading.Barrier(3, timeout=TEST_TIMEOUT)
+
+    def read_batch(keys: list[str]) -> dict[str, str]:
+        all_started.wait()
+        return {key: key for key in keys}
+
+    async def scenario() -> list[str]:
+        pool = CallPool("test")
+        single_flight = SingleFlight(pool, read_batch, batch_size=1, concurrency=3, pause_factor=0)
+        answers = await asyncio.gather(*(single_flight.fetch(key) for key in "abc"))
+        pool.close()
+        return answers
+
+    assert asyncio.run(scenario()) == ["a", "b", "c"]
+
+
 def test_readers_of_many_locks_share_batches_and_no_answer_is_older_than_its_request() -> None:
     batches: list[list[str]] = []
     batch_started, proceed = threading.Event(), threading.Event()
 
-    def read_batch(names: list[str]) -> dict[str, object]:
+    def read_batch(names: list[str]) -> dict[str, int | Exception]:
         batches.append(names)
         batch_started.set()
         assert proceed.wait(TEST_TIMEOUT)
@@ -312,7 +329,7 @@ def test_readers_of_many_locks_share_batches_and_no_answer_is_older_than_its_req
 def test_an_answer_is_encoded_by_its_batch_once_for_all_who_share_it(
     serve: ServeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page of a thousand locks takes milliseconds: neither the event loop nor each reader is to have them."""
+    """A page of a thousand locks takes milliseconds, which neither the event loop nor each request should pay."""
     encoding_threads: list[str] = []
 
     def encode(value: object) -> bytes:
@@ -329,7 +346,7 @@ def test_an_answer_is_encoded_by_its_batch_once_for_all_who_share_it(
         thread.join(TEST_TIMEOUT)
     assert statuses == [200] * 20
     assert len(encoding_threads) == lock_admin.call_count < 20
-    assert "masterjob api" not in encoding_threads
+    assert "masterjob-api" not in encoding_threads
 
 
 def test_a_pause_is_longer_than_its_batch_and_as_long_as_its_cpu_time_requires() -> None:
@@ -339,7 +356,7 @@ def test_a_pause_is_longer_than_its_batch_and_as_long_as_its_cpu_time_requires()
 
 
 def test_too_many_different_pending_keys_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("masterjob.web.api.single_flight.MAX_PENDING", 2)
+    monkeypatch.setattr("masterjob.web.pool.MAX_PENDING", 2)
     proceed = threading.Event()
 
     def read_batch(numbers: list[int]) -> dict[int, int]:
@@ -360,13 +377,13 @@ def test_too_many_different_pending_keys_are_refused(monkeypatch: pytest.MonkeyP
     assert (answered, type(refused)) == ([0, 1], ServerBusy)
 
 
-def test_a_call_that_takes_too_long_is_given_up_on_and_its_thread_comes_back() -> None:
+def test_a_call_that_takes_too_long_is_abandoned_and_its_thread_is_reused() -> None:
     async def scenario() -> str:
         pool, proceed = CallPool("test", threads=1, timeout=0.05), threading.Event()
         with pytest.raises(ServerBusy, match="no answer within"):
             await pool.run(lambda: proceed.wait(TEST_TIMEOUT))
         proceed.set()
-        pool._timeout = TEST_TIMEOUT
+        pool.timeout = TEST_TIMEOUT
         answer = await pool.run(lambda: "well")
         pool.close()
         return answer

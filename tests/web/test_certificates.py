@@ -23,7 +23,7 @@ RSA, EC = "rsa:2048", "ec -pkeyopt ec_paramgen_curve:P-256"
 
 @pytest.fixture(scope="module")
 def make_certificate(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], CertificatePair]:
-    """Make a certificate of this host with its key, once a name."""
+    """Make a certificate of this host with its key, once for each name."""
     folder = tmp_path_factory.mktemp("certificates")
 
     def make_pair(name: str, key_type: str = RSA) -> CertificatePair:
@@ -38,7 +38,7 @@ def make_certificate(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str]
 
 
 class MountedSecret:
-    """A Secret as it is mounted into a pod: the files are links through one that is pointed elsewhere at once."""
+    """A Secret as mounted into a pod: the files are links through a directory link that is replaced atomically."""
 
     def __init__(self, folder: Path, files: CertificatePair) -> None:
         self._folder = folder
@@ -63,7 +63,7 @@ def secret(tmp_path: Path, make_certificate: Callable[..., CertificatePair]) -> 
 
 
 def handshake(server: ssl.SSLContext, trusted: Path) -> tuple[ssl.SSLObject, Callable[[bytes], bytes]]:
-    """Connect to a server in memory that has this context; return the client's end, and what sends something."""
+    """Connect to an in-memory server with this context; return the client's end and a function that sends data."""
     client_to_server, server_to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     server_end = server.wrap_bio(client_to_server, server_to_client, server_side=True)
     client_end = ssl.create_default_context(cafile=trusted).wrap_bio(
@@ -99,37 +99,36 @@ def test_a_renewed_certificate_is_served_to_new_connections_and_open_ones_go_on(
     old_connection, send = handshake(certificate.context, make_certificate("first")[0])
     renewed = make_certificate(f"second-{kind[:2]}", kind)
     secret.replace(*renewed)
-    assert (
-        peer_name(handshake(certificate.context, make_certificate("first")[0])[0]) == "first"
-    )  # nobody has looked yet
+    # The files were not checked yet.
+    assert peer_name(handshake(certificate.context, make_certificate("first")[0])[0]) == "first"
     certificate.reload_if_changed()
     assert peer_name(handshake(certificate.context, renewed[0])[0]) == f"second-{kind[:2]}"
     assert (send(b"still here"), peer_name(old_connection)) == (b"still here", "first")
 
 
-def test_a_pair_that_does_not_fit_is_logged_once_and_the_one_before_stays_until_it_does(
+def test_a_pair_that_does_not_fit_is_logged_once_and_the_previous_one_stays_until_it_does(
     secret: MountedSecret, make_certificate: Callable[..., CertificatePair], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "masterjob")
     certificate = Certificate(secret.cert, secret.key)
     first, (second, other_key) = make_certificate("first")[0], make_certificate("second")
-    shutil.copy(second, secret.cert)  # one file after the other, as somebody does by hand
+    shutil.copy(second, secret.cert)  # one file after the other, as if copied by hand
     for _ in range(3):
         certificate.reload_if_changed()
     assert peer_name(handshake(certificate.context, first)[0]) == "first"
     (message,) = caplog.messages
     assert message.startswith(
-        "the certificate was not renewed, and the one before is still shown: the certificate "
+        "the certificate was not renewed, and the previous one stays in use: the certificate "
     )
     assert "KEY_VALUES_MISMATCH" in message
     shutil.copy(other_key, secret.key)
     certificate.reload_if_changed()
     assert peer_name(handshake(certificate.context, second)[0]) == "second"
-    assert caplog.messages[1:] == [f"the renewed certificate {secret.cert} is shown from now on"]
+    assert caplog.messages[1:] == [f"the renewed certificate {secret.cert} is in use for new connections"]
 
 
 @pytest.mark.parametrize("broken", ["half", "empty", "gone", "locked"])
-def test_a_broken_pair_logs_nothing_of_the_key_and_the_one_before_stays(
+def test_a_broken_pair_logs_nothing_of_the_key_and_the_previous_one_stays(
     broken: str,
     secret: MountedSecret,
     make_certificate: Callable[..., CertificatePair],
@@ -174,7 +173,7 @@ def test_a_pair_that_is_wrong_at_the_start_is_refused(
         Certificate(secret.cert.with_name("nothing"), secret.key)
 
 
-def test_the_control_api_looks_by_itself(
+def test_the_control_api_reloads_it_by_itself(
     secret: MountedSecret,
     make_certificate: Callable[..., CertificatePair],
     serve: ServeApi,

@@ -1,4 +1,4 @@
-"""Where to listen: for each value by itself option > environment > config file > default."""
+"""Where to listen: each value by itself from option > environment > config file > default."""
 
 from pathlib import Path
 

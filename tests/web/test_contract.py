@@ -1,4 +1,4 @@
-"""The wire contract of the existing system, with the curl of its documentation; and what it says of errors."""
+"""The wire contract of the existing system, with the curl commands of its documentation; and its errors."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is no
 
 
 def curl(client: ApiClient, path: str, data: str, content_type: str = "application/x-www-form-urlencoded") -> Any:
-    """Call as the documentation of the existing system says."""
+    """Send a request as the existing system's documentation does."""
     command = ["curl", "-sS", "-X", "POST", "--header", f"Content-Type: {content_type}"]
     command += ["--header", "Accept: application/json", "-d", data]
     completed = subprocess.run(
@@ -53,11 +53,11 @@ def test_curl_may_send_json_and_any_case_of_the_path(client: ApiClient, lock_adm
     assert lock_admin.status(LOCK_NAME)[0].enabled
 
 
-def test_a_lock_that_nobody_has_used_may_be_disabled_in_advance_and_enabled_in_vain(
+def test_a_lock_that_has_never_been_used_may_be_disabled_in_advance_and_enabled_without_effect(
     client: ApiClient, lock_admin: LockOperations
 ) -> None:
-    assert client.post_form(ENABLE_PATH, lockName="NOBODY").json == "NOBODY is flagged for (re)enablement"
-    assert lock_admin.status("NOBODY") == []
+    assert client.post_form(ENABLE_PATH, lockName="UNUSED").json == "UNUSED is flagged for (re)enablement"
+    assert lock_admin.status("UNUSED") == []
     assert client.post_form(DISABLE_PATH, lockName="NEXT-YEAR", reason="not yet").status == 200
     assert lock_admin.status("NEXT-YEAR")[0].state == "Disabled"
 
@@ -90,7 +90,7 @@ def test_a_wrong_parameter_is_a_400_with_its_name(
 
 
 @pytest.mark.parametrize("value", [5, None, True, ["X"], {"a": "b"}])
-def test_a_parameter_in_json_that_is_no_text_is_a_400_with_its_name(value: object, client: ApiClient) -> None:
+def test_a_parameter_in_json_that_is_not_text_is_a_400_with_its_name(value: object, client: ApiClient) -> None:
     answer = client.post_json(ENABLE_PATH, {"lockName": value})
     assert (answer.status, "lockName" in answer.message) == (400, True)
 
@@ -102,12 +102,12 @@ def test_a_parameter_in_json_that_is_no_text_is_a_400_with_its_name(value: objec
         ("application/x-www-form-urlencoded", b"lockName=A&lockName=B"),
     ],
 )
-def test_of_two_locks_in_one_request_neither_is_meant(content_type: str, body: bytes, client: ApiClient) -> None:
+def test_two_locks_in_one_request_are_refused(content_type: str, body: bytes, client: ApiClient) -> None:
     answer = client.request("POST", ENABLE_PATH, body, Content_Type=content_type)
     assert (answer.status, answer.message) == (400, "lockName is given twice")
 
 
-def test_fields_that_nobody_knows_are_ignored(client: ApiClient) -> None:
+def test_unknown_fields_are_ignored(client: ApiClient) -> None:
     assert (
         client.post_json(DISABLE_PATH, {"lockName": LOCK_NAME, "reason": "x", "options": {"ctx": 1}}).status == 200
     )

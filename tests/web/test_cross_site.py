@@ -1,4 +1,4 @@
-"""No page of another site switches anything through somebody's browser."""
+"""No page of another site switches anything through a user's browser."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def test_an_origin_that_is_not_ours_is_refused(origin: str, client: ApiClient, l
     assert lock_admin.status() == []
 
 
-def test_our_own_page_may_and_so_may_who_is_no_browser(client: ApiClient) -> None:
+def test_our_own_page_may_and_so_may_clients_other_than_browsers(client: ApiClient) -> None:
     own_origin = f"http://127.0.0.1:{client.port}"
     assert post_disable(client, Origin=own_origin) == 200
     assert post_disable(client, Origin=own_origin, Sec_Fetch_Site="same-origin") == 200
@@ -38,7 +38,7 @@ def test_our_own_page_may_and_so_may_who_is_no_browser(client: ApiClient) -> Non
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data; boundary=x", "", "application/xml"])
-def test_what_a_form_of_another_page_could_send_is_no_json(
+def test_a_body_that_a_form_of_another_page_could_send_is_not_json(
     kind: str, client: ApiClient, lock_admin: LockOperations
 ) -> None:
     body = b'{"lockName": "JOB-SCHEDULER", "reason": "x"}'
@@ -49,7 +49,9 @@ def test_what_a_form_of_another_page_could_send_is_no_json(
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:3000", "127.0.0.1.evil.example", "", "a b", "[::1"]
 )
-def test_a_name_that_was_pointed_here_is_refused_even_to_read(host: str, client: ApiClient) -> None:
+def test_a_foreign_name_that_resolves_to_this_machine_is_refused_even_to_read(
+    host: str, client: ApiClient
+) -> None:
     assert client.get("/api/MasterLocks", Host=host).status in (400, 403)
     assert client.get("/metrics", Host=host).status in (400, 403)
 
@@ -61,13 +63,13 @@ def test_the_names_of_this_machine_are_ours(host: str, client: ApiClient) -> Non
     assert client.get("/api/MasterLocks", Host=host).status == 200
 
 
-def test_a_further_name_may_be_given(serve: ServeApi) -> None:
+def test_a_further_name_may_be_allowed(serve: ServeApi) -> None:
     client = serve(allowed_hosts=("jobs.example",)).client
     assert client.get("/api/MasterLocks", Host="Jobs.Example:443").status == 200
     assert client.get("/api/MasterLocks", Host="other.example").status == 403
 
 
-def test_where_everybody_may_a_browser_is_not_led_here_by_a_name(serve: ServeApi) -> None:
+def test_with_auth_none_a_browser_cannot_be_tricked_by_a_foreign_name(serve: ServeApi) -> None:
     client = serve(host="0.0.0.0", auth=AuthMode.NONE).client
     assert post_disable(client, Host="evil.example", Origin="http://evil.example") == 403
     assert post_disable(client, Host="evil.example", Sec_Fetch_Site="same-origin") == 403
@@ -82,7 +84,7 @@ def test_no_cors_header_allows_another_site(client: ApiClient) -> None:
     assert not any(name.startswith("access-control") for answer in answers for name in answer.headers)
 
 
-def test_the_explorer_is_framed_by_nobody_and_runs_nothing_from_elsewhere(client: ApiClient) -> None:
+def test_the_explorer_cannot_be_framed_and_runs_only_its_own_scripts(client: ApiClient) -> None:
     policy = client.get("/explorer").headers["content-security-policy"]
     assert "frame-ancestors 'none'" in policy
     assert "script-src 'self'" in policy

@@ -1,4 +1,4 @@
-"""The dashboard and the alerts speak of metrics that there are, in a language that Prometheus understands."""
+"""The dashboard and the alerts use metrics that exist, in expressions that Prometheus accepts."""
 
 import json
 import re
@@ -23,7 +23,7 @@ needs_promtool = pytest.mark.skipif(
 
 
 def exported_series() -> set[str]:
-    """The metrics by the names of their series."""
+    """Return the series names of all metrics."""
     names = set()
     for family in Metrics().registry.collect():
         suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"]}.get(family.type, [""])

@@ -1,4 +1,4 @@
-"""The explorer in a real browser: it shows every call, and every call can be tried in it."""
+"""The explorer in a real browser: it shows every call, and each can be tried in it."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ async def execute_call(browser: Browser, operation_id: str, values: dict[str, st
         name_matches = f"row.querySelector('.parameter__name')?.innerText.startsWith({json.dumps(name)})"
         row = f"[...{block}.querySelectorAll('tr')].find(row => {name_matches})"
         field = f"{row}?.querySelector('input[type=text], textarea')"
-        await browser.wait_for(field)  # the page draws its rows when it comes round to it
+        await browser.wait_for(field)  # the page draws its rows asynchronously
         await browser.evaluate(f"""(() => {{
             const field = {field};
             const set = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(field), 'value').set;
@@ -102,7 +102,7 @@ def test_every_call_can_be_tried_in_it(
 
 
 @needs_browser
-def test_where_tokens_are_demanded_one_can_be_given_in_it(
+def test_if_tokens_are_required_one_can_be_entered_in_it(
     serve: ServeApi, lock_admin: LockOperations, tmp_path: Path
 ) -> None:
     path = tmp_path / "tokens.yaml"
@@ -144,7 +144,7 @@ fetch("TARGET", {method: "POST", headers: {"Content-Type": "application/json"}, 
 
 @pytest.fixture
 def other_site() -> Iterator[Callable[[str], str]]:
-    """Serve a page that does what it can to the URL that it is told, from another port; return its own URL."""
+    """Serve a page, on another port, that attacks the given URL; return the URL of that page."""
     page = b""
 
     class Handler(BaseHTTPRequestHandler):
@@ -189,7 +189,7 @@ def test_a_page_of_another_site_switches_nothing_in_a_real_browser(
     assert api.metrics.registry.get_sample_value("masterjob_api_requests_total", refused) == 2
 
 
-def test_its_files_are_those_that_it_needs_and_no_others(client: ApiClient) -> None:
+def test_it_serves_only_the_files_that_it_needs(client: ApiClient) -> None:
     assert client.get("/explorer/swagger-ui-bundle.js").headers["content-type"].startswith("text/javascript")
     for name in ("swagger-ui.js", "LICENSE", "..%2F__init__.py", "%2E%2E", "nothing"):
         assert client.get(f"/explorer/{name}").status == 404

@@ -1,4 +1,4 @@
-"""Alive and ready: what probes are told, and what has no say in it."""
+"""Liveness and readiness: what probes are answered, and what does not affect them."""
 
 from masterjob.election.core.actions import Abandon
 from masterjob.election.core.commands import ListSessions
@@ -6,38 +6,37 @@ from masterjob.election.core.events import Failure, Reply
 from masterjob.election.observers import Step
 from masterjob.election.values import SessionList
 from masterjob.web.health import DatabaseReadiness, Health
-from tests.web.conftest import LOCK_NAME, FakeInstance, HangingLockAdmin, ServeApi
+from tests.web.conftest import LOCK_NAME, HangingLockAdmin, ServeApi, fake_runner
 
 
-def test_an_election_that_turns_is_alive() -> None:
-    assert Health(lambda: [FakeInstance(lag=0.2, trust_left=3.0), FakeInstance()]).liveness_problems() == []
+def test_an_election_that_makes_progress_is_alive() -> None:
+    assert Health(lambda: [fake_runner(lag=0.2, trust_left=3.0), fake_runner()]).liveness_problems() == []
     assert Health(list).liveness_problems() == []
 
 
-def test_a_stuck_elector_is_not_and_that_within_any_lease() -> None:
-    assert Health(lambda: [FakeInstance(), FakeInstance(lag=1.5)]).liveness_problems() == [
-        "the election's thread has not turned for 1.5 s"
+def test_a_stuck_elector_is_not_alive() -> None:
+    assert Health(lambda: [fake_runner(), fake_runner(lag=1.5)]).liveness_problems() == [
+        "the election's thread is 1.5 s late"
     ]
 
 
-def test_a_term_on_a_trust_that_is_over_is_not() -> None:
-    assert (
-        Health(lambda: [FakeInstance(trust_left=-0.1)]).liveness_problems() == []
-    )  # its guard is about to see it
-    assert Health(lambda: [FakeInstance(trust_left=-2.0)]).liveness_problems() == [
-        "a term stands on a trust that was over 2.0 s ago"
+def test_a_term_that_outlives_its_trust_is_not_alive() -> None:
+    soon_stopped = Health(lambda: [fake_runner(trust_left=-0.1)])
+    assert soon_stopped.liveness_problems() == []  # its watchdog is about to act
+    assert Health(lambda: [fake_runner(trust_left=-2.0)]).liveness_problems() == [
+        "a term goes on although its trust ended 2.0 s ago"
     ]
 
 
-def test_an_election_that_has_ended_by_a_defect_is_not() -> None:
-    assert Health(lambda: [FakeInstance(is_closed=True)]).liveness_problems() == [
-        "the election has failed, and has ended here"
+def test_an_election_that_was_ended_by_a_defect_is_not_alive() -> None:
+    assert Health(lambda: [fake_runner(is_closed=True)]).liveness_problems() == [
+        "the election has failed in this process, and has ended"
     ]
 
 
-def test_a_database_in_trouble_is_alive_but_not_ready() -> None:
+def test_without_the_database_a_process_is_alive_but_not_ready() -> None:
     health = Health(
-        lambda: [FakeInstance(unavailable_reason="the database cannot be used: postgresql://app:geheim@db")]
+        lambda: [fake_runner(unavailable_reason="the database cannot be used: postgresql://app:geheim@db")]
     )
     assert health.liveness_problems() == []
     assert health.readiness_problems() == ["the database was not reached yet"]
@@ -45,7 +44,7 @@ def test_a_database_in_trouble_is_alive_but_not_ready() -> None:
 
 def test_readiness_waits_for_its_checks() -> None:
     resources_listed = [False]
-    check = lambda: None if resources_listed[0] else "the resources were not listed yet"  # noqa: E731 - as it is handed over
+    check = lambda: None if resources_listed[0] else "the resources were not listed yet"  # noqa: E731 - a check is a callable
     health = Health(list, [check])
     assert health.readiness_problems() == ["the resources were not listed yet"]
     resources_listed[0] = True
@@ -56,7 +55,7 @@ def test_readiness_follows_the_last_answer_of_the_database() -> None:
     readiness, command = DatabaseReadiness(), ListSessions(0.0)
     assert readiness() is None
     readiness.on_step(Step("me", 1.0, Failure(command, "refused"), ()))
-    assert readiness() == "the database did not answer when it was last asked"
+    assert readiness() == "the database did not answer the last time"
     readiness.on_step(Step("other", 1.0, Reply(command, SessionList(0, ())), ()))
     assert readiness() is not None  # another instance's database
     readiness.on_step(Step("me", 2.0, Reply(command, SessionList(0, ())), ()))
@@ -80,7 +79,7 @@ def test_the_probe_port_serves_three_paths_without_a_token_and_nothing_else(serv
     ):
         assert client.get(path).status == 404
     assert client.post_form("/api/MasterControls/disable", lockName=LOCK_NAME, reason="x").status == 404
-    api.instances.append(FakeInstance(lag=9.0, unavailable_reason="x"))
+    api.runners.append(fake_runner(lag=9.0, unavailable_reason="x"))
     unhealthy = client.get("/healthz")
-    assert (unhealthy.status, unhealthy.body) == (503, b"the election's thread has not turned for 9.0 s\n")
+    assert (unhealthy.status, unhealthy.body) == (503, b"the election's thread is 9.0 s late\n")
     assert client.get("/readyz").status == 503

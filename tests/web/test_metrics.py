@@ -1,4 +1,4 @@
-"""What is counted, by the steps of an election as an observer sees them."""
+"""What is counted, by the steps of an election that an observer gets."""
 
 import time
 from pathlib import Path
@@ -46,10 +46,9 @@ from masterjob.election.values import (
 )
 from masterjob.runtime.runtime import Runtime
 from masterjob.store.database import Database
-from masterjob.web.metrics.labels import OTHER_LABEL, BoundedLabels
-from masterjob.web.metrics.observer import Metrics
-from masterjob.web.metrics.reasons import stop_reason
-from tests.web.conftest import LOCK_NAME, FakeInstance, ServeApi
+from masterjob.web.metrics.observer import Metrics, stop_reason
+from masterjob.web.metrics.series import OTHER_LABEL, BoundedLabels
+from tests.web.conftest import LOCK_NAME, ServeApi, fake_runner
 
 TERM = Term(LOCK_NAME, 7)
 RENEW = Renew(10.0, HeartbeatConnection("lane", 1.0), "session", "me", Inventory(0, 0))
@@ -173,7 +172,7 @@ def test_wakeups_are_counted_by_source(metrics: Metrics) -> None:
     observe_step(metrics, Tick(), LIST_VACANCIES)
     observe_step(metrics, Declare(LOCK_NAME, Timing.of(1.0)))
     sources = ("notification", "poll", "timer", "resource")
-    # The scene has declared its lock before.
+    # The fixture has declared its lock before.
     assert [sample_value(metrics, "masterjob_wakeups_total", source=each) for each in sources] == [1, 1, 1, 2]
 
 
@@ -183,12 +182,12 @@ def test_the_databases_clock_is_compared_with_ours(metrics: Metrics) -> None:
     assert sample_value(metrics, "masterjob_database_clock_offset_seconds") == pytest.approx(5.1, abs=0.05)
 
 
-def test_trust_and_lag_are_read_from_the_instances() -> None:
-    instances = [FakeInstance(lag=0.5, trust_left=4.0), FakeInstance(trust_left=2.0), FakeInstance()]
-    metrics = Metrics(lambda: instances)
+def test_trust_and_lag_are_read_from_the_runners() -> None:
+    runners = [fake_runner(lag=0.5, trust_left=4.0), fake_runner(trust_left=2.0), fake_runner()]
+    metrics = Metrics(lambda: runners)
     assert sample_value(metrics, "masterjob_trust_left_seconds") == 2.0
     assert sample_value(metrics, "masterjob_elector_late_seconds") == 0.5
-    instances.clear()
+    runners.clear()
     assert sample_value(metrics, "masterjob_trust_left_seconds") is None
 
 
@@ -222,7 +221,7 @@ def test_whatever_version_is_requested_there_are_two_renderings(version: str, se
     openmetrics = f"application/openmetrics-text; version={version}; escaping=dots"
     for accept in (openmetrics, "*/*", f"text/plain; version={version}", f"{openmetrics}; q=0.5"):
         assert api.client.get("/metrics", Accept=accept).status == 200
-    assert len(api.metrics._render_cache) == 2
+    assert len(api.metrics._renderer._cache) == 2
 
 
 def test_prometheus_can_parse_both_formats(serve: ServeApi) -> None:
@@ -239,7 +238,7 @@ def test_prometheus_can_parse_both_formats(serve: ServeApi) -> None:
 
 def test_status_writes_are_counted_by_every_control_api_of_the_process(tmp_path: Path) -> None:
     runtime, database = Runtime(), Database(f"sqlite:///{tmp_path}/locks.db")
-    apis = [ControlApi(runtime, database.lock_admin) for _ in range(2)]
+    apis = [ControlApi(runtime, database.lock_admin()) for _ in range(2)]
     runtime.publish_status_write("written")
     for api in apis:
         assert sample_value(api.metrics, "masterjob_status_writes_total", result="written") == 1

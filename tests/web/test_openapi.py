@@ -1,4 +1,4 @@
-"""The description of the API is true: held against the routes, and against the handlers by random calls."""
+"""The API's description is correct: checked against the routes, and against the handlers by random calls."""
 
 import re
 from typing import Any
@@ -45,7 +45,7 @@ def test_every_reference_and_every_error_is_there(client: ApiClient) -> None:
             referenced = referenced[segment]
 
 
-def test_where_tokens_are_required_the_description_has_a_security_scheme() -> None:
+def test_if_tokens_are_required_the_description_has_a_security_scheme() -> None:
     api_routes = routes.api_routes(LockHandlers(None, None), SwitchHandlers(None, None))  # type: ignore[arg-type]  # only described
     assert "security" not in openapi.build_document(api_routes, requires_token=False)
     description = openapi.build_document(api_routes, requires_token=True)
@@ -57,7 +57,7 @@ def test_where_tokens_are_required_the_description_has_a_security_scheme() -> No
 def test_whatever_is_sent_nothing_breaks_and_every_answer_is_as_described(
     method: str, path: str, mode: GenerationMode, serve: ServeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("masterjob.web.access.middleware.WRITE_RATE", 1e9)
+    monkeypatch.setattr("masterjob.web.access.request_filter.WRITE_RATE", 1e9)
     client = serve().client
     client.post_form("/api/MasterControls/disable", lockName=LOCK_NAME, reason="so that there is one")
     schema = schemathesis.openapi.from_dict(fetch_description(client))
@@ -68,7 +68,7 @@ def test_whatever_is_sent_nothing_breaks_and_every_answer_is_as_described(
     )
     @given(case=schema[path][method].as_strategy(generation_mode=mode))
     def fuzz(case: Any) -> None:
-        # That a time is over already is nothing that a schema could say.
+        # A schema cannot say that a time must be in the future.
         dated = isinstance(case.body, dict) and "until" in case.body
         case.call_and_validate(excluded_checks=[positive_data_acceptance] if dated else [])
 

@@ -1,4 +1,4 @@
-"""What can be read: the fields of the existing system beside our own, in pages."""
+"""The calls that read: the fields of the existing system beside ours, in pages."""
 
 import time
 from collections.abc import Callable
@@ -20,16 +20,16 @@ def test_a_lock_has_the_fields_of_the_existing_system_and_ours(
     assert (lock["state"], lock["master"]["alive"], lock["disabled"]) == ("Elected", True, None)
 
 
-def test_a_lock_without_a_master_has_nobodys_name(client: ApiClient, lock_admin: LockOperations) -> None:
+def test_a_lock_without_a_master_names_no_instance(client: ApiClient, lock_admin: LockOperations) -> None:
     lock_admin.disable(LOCK_NAME, "x", "ann")
     lock = client.get(f"/api/MasterLocks/{LOCK_NAME}").json
     assert (lock["instanceID"], lock["ipPort"], lock["heartbeatTime"], lock["version"]) == (None, None, None, 0)
 
 
-def test_a_lock_that_nobody_has_used_is_a_404(client: ApiClient) -> None:
-    for path in ("/api/MasterLocks/NOBODY", "/api/MasterLocks/NOBODY/history"):
+def test_a_lock_that_has_never_been_used_is_a_404(client: ApiClient) -> None:
+    for path in ("/api/MasterLocks/UNUSED", "/api/MasterLocks/UNUSED/history"):
         answer = client.get(path)
-        assert (answer.status, "NOBODY" in answer.message) == (404, True)
+        assert (answer.status, "UNUSED" in answer.message) == (404, True)
 
 
 def test_all_locks_come_by_name_and_in_pages(client: ApiClient, lock_admin: LockOperations) -> None:
@@ -84,7 +84,7 @@ INVALID_QUERIES = (
 )
 
 
-def test_a_page_that_cannot_be_is_a_400_with_the_parameters_name(client: ApiClient) -> None:
+def test_an_invalid_page_is_a_400_with_the_parameters_name(client: ApiClient) -> None:
     for query in INVALID_QUERIES:
         answer = client.get(f"/api/MasterLocks?{query}")
         assert (answer.status, "limit" in answer.message) == (400, True)
@@ -102,7 +102,7 @@ def test_unknown_paths_and_methods_are_errors_of_the_same_form(client: ApiClient
 
 
 @pytest.mark.parametrize(
-    "path", ["/healthz", "/metrics", "/api/MasterLocks", "/explorer", "/api/masterlocks/NOBODY"]
+    "path", ["/healthz", "/metrics", "/api/MasterLocks", "/explorer", "/api/masterlocks/UNUSED"]
 )
 def test_the_head_of_whatever_can_be_read_is_that_of_its_answer(path: str, client: ApiClient) -> None:
     head, answer = client.request("HEAD", path), client.get(path)

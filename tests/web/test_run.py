@@ -1,4 +1,4 @@
-"""The control API of real processes: of `masterjob run`, of a library's user, and within another application."""
+"""The control API in real processes: `masterjob run`, a library user, and mounted in another application."""
 
 import asyncio
 import datetime
@@ -23,7 +23,7 @@ from masterjob.errors import SettingError
 from masterjob.web.config import AuthMode
 from tests.cli.conftest import RunProcess, Terminal, manifest, run, terminal  # noqa: F401 - fixtures
 from tests.library.conftest import wait_until
-from tests.web.conftest import DISABLE_PATH, ENABLE_PATH, ApiClient, ServeApi
+from tests.web.conftest import DISABLE_PATH, ENABLE_PATH, TEST_TIMEOUT, ApiClient, ServeApi
 
 StartController = Callable[..., RunProcess]
 
@@ -73,20 +73,37 @@ def test_a_port_that_is_taken_is_an_error_in_the_log_and_the_election_goes_on(
         port = taken.getsockname()[1]
         controller = run("--port", str(port))
         log_line = controller.wait_for_line("cannot listen")
-        assert f"ERROR the control API cannot listen on 127.0.0.1 port {port}, which is tried again" in log_line
+        assert f"ERROR the control API cannot listen on 127.0.0.1 port {port}, and retries every 10 s" in log_line
         assert "Address already in use" in log_line
         controller.wait_for_line("became master of BEEP")
         assert controller.signal_and_wait(signal.SIGTERM) == 0
 
 
-def test_a_host_that_can_be_no_name_is_an_error_in_the_log(
+def test_a_host_that_is_not_a_valid_name_is_an_error_in_the_log(
     caplog: pytest.LogCaptureFixture, serve: ServeApi
 ) -> None:
     serve(host="no..name", auth=AuthMode.NONE)
-    assert "the control API cannot listen on no..name port 0, which is tried again: " in caplog.text
+    assert "the control API cannot listen on no..name port 0, and retries every 10 s: " in caplog.text
 
 
-def test_run_does_not_begin_where_everybody_would_be_let_in_without_a_word(terminal: Terminal) -> None:  # noqa: F811
+def test_a_failure_at_the_start_is_logged_and_ends_the_server(
+    caplog: pytest.LogCaptureFixture, serve: ServeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr("masterjob.web.server.application", fail)
+    api = serve(probe_port=0, probe_host="127.0.0.1")
+    api.server._thread.join(TEST_TIMEOUT)
+    assert not api.server._thread.is_alive()
+    assert api.server.port is None
+    (record,) = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert record.getMessage() == "the control API has failed and ended; the election goes on"
+    assert record.exc_info is not None
+    assert "ZeroDivisionError: a defect" in caplog.text
+
+
+def test_run_does_not_start_if_others_could_call_the_api_without_an_explicit_auth_mode(terminal: Terminal) -> None:  # noqa: F811
     result = terminal.run_subprocess("run", str(terminal.manifests), "--host", "0.0.0.0")
     assert result.returncode == 1
     assert "host 0.0.0.0 can be reached by others" in result.stderr
@@ -117,7 +134,9 @@ def test_a_disable_ends_by_itself_at_its_time(terminal: Terminal, run: StartCont
     controller = run("--port", "0")
     client = client_of(controller)
     controller.wait_for_line("became master of BEEP")
-    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=6)  # it has to be said before
+    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(
+        seconds=6
+    )  # the request has to arrive before that
     assert client.post_form(DISABLE_PATH, lockName="BEEP", reason="a moment", until=soon.isoformat()).status == 200
     controller.wait_for_line("stepped down from BEEP")
     controller.wait_for_line("became master of BEEP", count=2)
@@ -195,7 +214,7 @@ def test_a_stuck_election_fails_healthz(url: str, compete: Callable[[str], maste
         (instance,) = current_runtime().instances()
         with instance.runner._step_lock:  # as if a step hung
             wait_until(lambda: client.get("/healthz").status == 503)
-            assert b"has not turned for" in client.get("/healthz").body
+            assert b"thread is" in client.get("/healthz").body
         wait_until(lambda: client.get("/healthz").status == 200)
     finally:
         api.close()

@@ -1,22 +1,22 @@
-"""What people and probes see over HTTP: control API, explorer, metrics, health. aiohttp lives only here.
+"""The HTTP room: control API, explorer, metrics and health. aiohttp is used only here.
 
-    api/        every call: what it takes, who does it, how it is described and shown
-    access/     who is let in, and what every request passes before anybody does anything
-    metrics/    what an observer of the election counts
-    health.py   whether this process is alive, and ready
-    app.py      the application: all of that, mountable in another aiohttp application
-    server.py   the thread on which it runs, and the ports; connections.py bounds its connections
-    pool.py    the few threads on which this room waits for the database
-    config.py  where to listen and who is let in, from options, environment, config file and defaults
-    interfaces.py    what this room is handed: the switchboard, who may, whether all is well; protocols and values
+    app.py          the application: its middlewares in order, its routes; mountable in another aiohttp application
+    middleware.py   what every request passes: errors and headers, filter, authentication
+    server.py       the thread of the application, and the ports that it listens on
+    connections.py  limits for the connections of a server
+    pool.py         blocking calls from the event loop: bounded threads, and readers that share one call
+    health.py       liveness and readiness of this process
+    config.py       where to listen and who may call: options, environment, config file, defaults
+    interfaces.py   what the composition root passes in: protocols and values
+    access/         who may call, and what every request is checked for
+    api/            the calls: routes, requests, handlers, description, explorer
+    metrics/        what an observer of the elections counts
 
-A slow or silent database holds up the calls that ask it, and nothing else: not health, not metrics, not the
-election. Nothing in here can make the election wait.
+A slow or silent database delays the calls that need it, and nothing else: not health, not metrics, not the
+election. Nothing here can block the election.
 
-What must not be here: SQL, settings of the election, decisions about who is master, Kubernetes. What this room
-needs of them it is handed by the composition root. Importing the package imports no aiohttp; its parts do.
-
-Source: design sections 4 and 6.5.
+What must not be here: SQL, settings of the election, decisions about mastership, Kubernetes. The composition root
+passes in what this room needs of them. Importing the package does not import aiohttp; its modules do.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ _MODULE_BY_EXPORT = {"application": "app", "Server": "server", "start_server": "
 
 
 def __getattr__(name: str) -> Any:
-    """Load what needs aiohttp when it is asked for, so that the command line does not wait for it."""
+    """Import the modules that need aiohttp on first use, so that the command line starts without it."""
     if name not in _MODULE_BY_EXPORT:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 - only needed here

@@ -1,21 +1,21 @@
-"""Bounds the connections of a server: their number, and how long one may keep what it was sent unread.
+"""Limits for a server's connections: their number, and how long a client may leave its answer unread.
 
-How long one may take to ask is aiohttp's own bound (its keep-alive time, which begins with the connection), and
-how long a body may take is that of `masterjob.web.api.request`.
+How long a client may take to send a request's head is aiohttp's limit (the keep-alive time, which starts with the
+connection); how long a body may take is the limit of `masterjob.web.api.request`.
 """
 
 import asyncio
 from collections.abc import Callable
 
 MAX_CONNECTIONS = 512
-"""How many at once; one more is closed at once, as the others are being served."""
+"""The most open connections; one more is closed at once."""
 
 UNREAD_TIMEOUT = 20.0
-"""How long a client may leave unread what it asked for."""
+"""Seconds for which a client may read nothing of its answer."""
 
 
 class ConnectionLimit:
-    """The connections of one server; ``protocol_factory`` makes the protocol that serves one."""
+    """The connections of one server; ``protocol_factory`` creates the protocol that serves one."""
 
     def __init__(
         self, protocol_factory: Callable[[], asyncio.Protocol], max_connections: int = MAX_CONNECTIONS
@@ -23,10 +23,10 @@ class ConnectionLimit:
         self._protocol_factory = protocol_factory
         self._max_connections = max_connections
         self._unread_by_transport: dict[asyncio.Transport, tuple[int, float]] = {}
-        """How much each has unread, and since when that is not less."""
+        """The unread bytes of each connection, and since when they have not become fewer."""
 
     def create_protocol(self) -> asyncio.Protocol:
-        """Make the protocol of a connection."""
+        """Return the protocol for a new connection."""
         return (
             _RejectedConnection()
             if len(self._unread_by_transport) >= self._max_connections
@@ -34,7 +34,7 @@ class ConnectionLimit:
         )
 
     def abort_unread(self, now: float) -> None:
-        """Close who has read nothing for too long."""
+        """Abort the connections whose client has read nothing for too long."""
         for transport, (previous_unread, since) in list(self._unread_by_transport.items()):
             unread = transport.get_write_buffer_size()
             if not unread or unread < previous_unread or not previous_unread:
@@ -43,7 +43,7 @@ class ConnectionLimit:
                 transport.abort()
 
     async def abort_all(self) -> None:
-        """Cut whoever is still connected, and return when each connection has ended: before the loop does."""
+        """Abort all connections, and return when each has ended, which must be before the loop ends."""
         while self._unread_by_transport:
             for transport in list(self._unread_by_transport):
                 transport.abort()
@@ -51,14 +51,14 @@ class ConnectionLimit:
 
 
 class _RejectedConnection(asyncio.Protocol):
-    """One too many."""
+    """A connection beyond the limit: closed at once."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.close()
 
 
 class _CountedConnection(asyncio.Protocol):
-    """Counts a connection; hands it to the protocol that serves it."""
+    """Registers a connection while it lasts, and forwards everything to the protocol that serves it."""
 
     def __init__(
         self, protocol: asyncio.Protocol, unread_by_transport: dict[asyncio.Transport, tuple[int, float]]

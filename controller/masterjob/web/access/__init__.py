@@ -1,13 +1,10 @@
-"""Who is let in, and what every request passes.
+"""Who may call, and what every request is checked for.
 
-    middleware.py         sizes, rates, hosts, origins, who it is and may; and how every error is said
-    auth.py          who is let in without a token, and the cache before a reviewer that is slow
-    tokens.py        the file of tokens
-    certificates.py  the certificate that clients are shown; changes.py says when a file has to be read again
-    rate_limit.py         how often something may happen
+    auth.py            the authorizers: loopback, everyone, bearer token
+    tokens.py          the token file
+    request_filter.py  the checks of rate, Host and Origin
+    limits.py          rate limiter and cache, bounded by key
+    certificates.py    the server's TLS certificate, reloaded when it changes
 
-What must not be here: what any call does, how a cluster is asked (a port:
-`masterjob.web.interfaces.Authenticator`).
-
-Source: design section 6.5.
+What must not be here: what a call does; how a cluster is asked (`masterjob.web.interfaces.Authenticator`).
 """

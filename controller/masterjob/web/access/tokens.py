@@ -1,12 +1,12 @@
-"""The file of tokens: who may read or switch, and until when; read again whenever it changes.
+"""The token file: who may read or switch, and until when. It is read again when it changes.
 
     tokens:
       - {name: ann, role: write, token: 6f1c…}                 # openssl rand -hex 32
       - {name: grafana, role: read, sha256: 9a7d…, expires: 2030-01-31T12:00:00Z}
 
-A token stands there itself or as its SHA-256 in hexadecimal. Comparing takes the same time wherever it differs,
-and whoever it is. A file that cannot be read or is wrong lets nobody in until it is right again: who takes a
-token back with a slip of the pen must not find it still in force.
+The file holds each token itself or its SHA-256 in hexadecimal. A comparison takes the same time whichever token it
+is and wherever it differs. If the file cannot be read or is not valid, no token is accepted until it is fixed:
+otherwise a token that was removed from the file would still work because of a mistake elsewhere in it.
 """
 
 import hashlib
@@ -20,13 +20,13 @@ from pathlib import Path
 from masterjob.config.documents import read_document
 from masterjob.config.fields import MAX_TEXT_LENGTH, NOT_BLANK, Field, TextRule, text, timestamp
 from masterjob.errors import SettingError
-from masterjob.web.access.changes import file_fingerprint
+from masterjob.web.access.certificates import file_fingerprint
 from masterjob.web.interfaces import Actor, Verb
 
 logger = logging.getLogger("masterjob")
 
 MIN_TOKEN_LENGTH = 16
-"""Characters that a token has at least."""
+"""The fewest characters of a token."""
 
 _MAX_TOKENS = 1_000
 _ROLE = TextRule(r"read|write", "must be read or write")
@@ -35,7 +35,7 @@ _TOKEN = TextRule(rf"[ -~]{{{MIN_TOKEN_LENGTH},}}", f"must have at least {MIN_TO
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One line of the file."""
+    """One entry of the file."""
 
     digest: bytes
     name: str
@@ -44,10 +44,10 @@ class Token:
 
 
 class TokenFile:
-    """An `Authenticator` by a file of tokens.
+    """An `Authenticator` that knows the tokens of a file. It never blocks for long: the file is small and local.
 
     Raises:
-        SettingError: the file is wrong at the start.
+        SettingError: the file cannot be read or is not valid at the start.
     """
 
     def __init__(self, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -57,19 +57,19 @@ class TokenFile:
         self._tokens = read_tokens(path)
 
     def authenticate(self, token: str) -> Actor | None:
-        """Return whose token this is, if it is in force."""
+        """Return the actor of this token; None if it is not in the file or has expired."""
         matched = self._find_token(token)
         return None if matched is None else Actor(matched.name, groups=("write" if matched.can_write else "read",))
 
     def allowed(self, actor: Actor, verb: Verb, lock_name: str | None) -> bool:
-        """Tell whether the token's role is enough."""
+        """Return whether the token's role permits the verb."""
         return verb is Verb.READ or "write" in actor.groups
 
     def _find_token(self, token: str) -> Token | None:
         self._reload_if_changed()
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         matched = None
-        for candidate in self._tokens:  # all of them, whichever it is
+        for candidate in self._tokens:  # all of them: the time must not depend on which one it is
             if hmac.compare_digest(candidate.digest, digest):
                 matched = candidate
         return None if matched is None or (matched.expires_at and matched.expires_at <= self._now()) else matched
@@ -83,9 +83,9 @@ class TokenFile:
             self._tokens = read_tokens(self._path)
         except SettingError as error:
             self._tokens = []
-            logger.warning("nobody is let in to the control API until the file of tokens is right: %s", error)
+            logger.warning("the control API accepts no token until the token file is valid again: %s", error)
         else:
-            logger.info("the file of tokens was read again; it has %s", len(self._tokens))
+            logger.info("the token file was read again: %s tokens", len(self._tokens))
 
 
 def read_tokens(path: Path) -> Sequence[Token]:

@@ -1,12 +1,11 @@
-"""The calls of the control API, and how it describes itself.
+"""The calls of the control API.
 
-    routes.py    every call, what it takes and what it answers
-    request.py     what a request says, from a form, JSON or the query, bounded
-    switches.py  the switch: the two calls of the existing wire contract, and step-down
-    locks.py     what can be read: locks, controls, history; single_flight.py has readers share a read
-    openapi.py   the description of all that, in OpenAPI 3.1; explorer.py shows it
+    routes.py    the route table: each call with its path, handler and OpenAPI operation
+    request.py   an authenticated request, and its fields from a form, JSON or the query
+    switches.py  disable and enable (the wire contract of an existing system), and step-down
+    locks.py     the calls that read: locks, disables, history
+    openapi.py   the OpenAPI 3.1 description
+    explorer.py  Swagger UI on that description
 
 What must not be here: who may call (`masterjob.web.access`).
-
-Source: design section 6.5.
 """

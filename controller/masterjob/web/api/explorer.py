@@ -1,13 +1,15 @@
-"""The explorer: Swagger UI on the description of the API, from a package, with nothing from elsewhere.
+"""The explorer: Swagger UI on the API's description, served from the package swagger-ui-py.
 
-Of the package's files only those named here can be had. The page may run its own scripts, speak to this host, and
-be framed by nobody.
+Only the files named here are served. The page may only run its own scripts and send requests to this host, and no
+other page may frame it.
 """
 
 from importlib.util import find_spec
 from pathlib import Path
 
 from aiohttp import web
+
+from masterjob.web.api.routes import Route
 
 _CONTENT_TYPES = {"js": "text/javascript", "css": "text/css", "png": "image/png"}
 _CONTENT_SECURITY_POLICY = (
@@ -43,14 +45,28 @@ _INIT_SCRIPT = """SwaggerUIBundle({
 _PACKAGE_FILES = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
 
 
-class Explorer:
-    """The page and its files, read once."""
+def explorer_routes(description: str) -> list[Route]:
+    """Return the public routes: the page must load before a token can be entered in it."""
+    explorer = _Explorer(description)
+    return [
+        Route("GET", "/api/openapi.json", explorer.serve_description, public=True),
+        Route("GET", "/explorer", explorer.serve_page, public=True),
+        Route("GET", "/explorer", explorer.redirect_to_page, public=True, pattern="/explorer/"),
+        Route("GET", "/explorer/{file}", explorer.serve_file, public=True),
+    ]
 
-    def __init__(self) -> None:
+
+class _Explorer:
+    """The description, the page and its files; each file is read once."""
+
+    def __init__(self, description: str) -> None:
+        self._description = description
         self._files: dict[str, bytes] = {"begin.js": _INIT_SCRIPT.encode()}
 
+    async def serve_description(self, _: web.Request) -> web.Response:
+        return web.Response(text=self._description, content_type="application/json")
+
     async def serve_page(self, _: web.Request) -> web.Response:
-        """Return the page."""
         return web.Response(
             text=_PAGE_HTML,
             content_type="text/html",
@@ -58,11 +74,9 @@ class Explorer:
         )
 
     async def redirect_to_page(self, _: web.Request) -> web.Response:
-        """Return where the page is, for who wrote a slash at its end."""
         return web.Response(status=308, headers={"Location": "../explorer"})
 
     async def serve_file(self, request: web.Request) -> web.Response:
-        """Return one of its files."""
         name = request.match_info["file"]
         if name not in self._files:
             if name not in _PACKAGE_FILES:
@@ -74,8 +88,8 @@ class Explorer:
 
 
 def _read_package_file(name: str) -> bytes:
-    """Return a file of the package, without running the package, of which nothing else is wanted."""
+    """Return a file of the package without importing it: only its files are needed."""
     package_spec = find_spec("swagger_ui")
     if package_spec is None or not package_spec.submodule_search_locations:
-        raise web.HTTPNotFound(reason="the package swagger-ui-py is not installed here")
+        raise web.HTTPNotFound(reason="the package swagger-ui-py is not installed")
     return Path(package_spec.submodule_search_locations[0], "static", name).read_bytes()

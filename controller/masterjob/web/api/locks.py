@@ -1,7 +1,7 @@
-"""What can be read: locks, what disables them, and what happened to them.
+"""The calls that read: locks, their disables, and their history.
 
-The names that clients of the existing system know (instanceID, ipPort, version, heartbeatTime, lastUpdatedTime)
-stand beside our own.
+The fields that clients of the existing system know (instanceID, ipPort, version, heartbeatTime, lastUpdatedTime)
+are there beside ours.
 """
 
 import json
@@ -19,31 +19,30 @@ from masterjob.errors import SettingError
 from masterjob.lock_status import LockStatus, explain_how_to_enable
 from masterjob.web.access.auth import RequestRejected
 from masterjob.web.api.request import ApiRequest
-from masterjob.web.api.single_flight import SingleFlight
 from masterjob.web.interfaces import LockOperations, Verb
-from masterjob.web.pool import CallPool
+from masterjob.web.pool import CallPool, SingleFlight
 
 MAX_PAGE_SIZE = 1_000
-"""How many locks, or lines of a history, an answer has at most."""
+"""The most locks, or history events, of one answer."""
 
 DEFAULT_HISTORY_PAGE_SIZE = 100
 
 
 def lock_not_found(lock_name: str) -> RequestRejected:
-    """Return the error for a lock that nobody has used yet."""
-    return RequestRejected(404, f"no lock {lock_name} is known: nobody has used it yet")
+    """Return the error for a lock that has never been used."""
+    return RequestRejected(404, f"the lock {lock_name} is not known: it has never been used")
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """An answer as it is sent, and where the next page begins, if there is one."""
+    """An encoded answer, and the query of the next page, if there is one."""
 
     body: bytes
     next_query: Mapping[str, str] = field(default_factory=dict)
 
 
 class _LockPageQuery(NamedTuple):
-    """A page of locks: those after a name, so many, and what is told of each."""
+    """A page of locks: up to ``limit`` that come after a name, each rendered; None leaves one out."""
 
     after: str
     limit: int
@@ -51,10 +50,10 @@ class _LockPageQuery(NamedTuple):
 
 
 class LockHandlers:
-    """Each method takes what was asked and returns the answer.
+    """The handlers of the calls that read.
 
-    An answer is written by the round that read it, once for all who share it, so that large ones hold up neither
-    the event loop nor, but for the part of the time that rounds may have, the heartbeats.
+    An answer is encoded in the batch that reads it, once for all requests that share it: a large one delays
+    neither the event loop nor, beyond the share of time that batches may use, the heartbeats.
     """
 
     def __init__(self, lock_admin: LockOperations, pool: CallPool) -> None:
@@ -63,32 +62,34 @@ class LockHandlers:
         self._single_locks = SingleFlight(pool, self._read_single_locks)
         self._history_pages = SingleFlight(pool, self._read_histories)
 
-    async def list_locks(self, request: ApiRequest) -> web.Response:
-        """Return the locks in the order of their names, a page at a time."""
-        return await self._list_page(request, _render_lock)
+    async def list_locks(self, http_request: web.Request) -> web.Response:
+        """Return a page of the locks, ordered by name."""
+        return await self._list_page(ApiRequest.of(http_request), _render_lock)
 
-    async def list_controls(self, request: ApiRequest) -> web.Response:
-        """Return what disables locks, a page at a time."""
-        return await self._list_page(request, _render_control)
+    async def list_controls(self, http_request: web.Request) -> web.Response:
+        """Return a page of the disabled locks, each with its newest disable."""
+        return await self._list_page(ApiRequest.of(http_request), _render_control)
 
-    async def get_lock(self, request: ApiRequest) -> web.Response:
+    async def get_lock(self, http_request: web.Request) -> web.Response:
         """Return one lock."""
+        request = ApiRequest.of(http_request)
         name = request.lock_name
         await request.authorize(Verb.READ, name)
-        page: Page | None = await self._single_locks.fetch(name)
+        page = await self._single_locks.fetch(name)
         if page is None:
             raise lock_not_found(name)
         return _page_response(request, page)
 
-    async def get_history(self, request: ApiRequest) -> web.Response:
-        """Return what happened to a lock, the newest first, a page at a time."""
+    async def get_history(self, http_request: web.Request) -> web.Response:
+        """Return a page of a lock's history, newest first."""
+        request = ApiRequest.of(http_request)
         name = request.lock_name
         limit, offset = (
             request.integer_parameter("limit", DEFAULT_HISTORY_PAGE_SIZE, 1, MAX_PAGE_SIZE),
             request.integer_parameter("offset", 0, 0, MAX_PAGE_SIZE),
         )
         await request.authorize(Verb.READ, name)
-        page: Page | None = await self._history_pages.fetch((name, limit, offset))
+        page = await self._history_pages.fetch((name, limit, offset))
         if page is None:
             raise lock_not_found(name)
         return _page_response(request, page)
@@ -103,10 +104,9 @@ class LockHandlers:
         if len(after) > MAX_LOCK_NAME_LENGTH:
             raise SettingError(f"after has {len(after)} characters: {MAX_LOCK_NAME_LENGTH} are the most")
         await request.authorize(Verb.READ)
-        page: Page = await self._lock_pages.fetch(_LockPageQuery(after, limit, render))
-        return _page_response(request, page)
+        return _page_response(request, await self._lock_pages.fetch(_LockPageQuery(after, limit, render)))
 
-    # --- what rounds read, on a thread that may block
+    # --- reading, in batches, on a thread of the pool
 
     def _read_pages(self, queries: list[_LockPageQuery]) -> dict[_LockPageQuery, Page]:
         locks = sorted(self._lock_admin.status(), key=lambda lock: lock.lock_name)
@@ -161,7 +161,7 @@ def _render_lock(lock: LockStatus) -> dict[str, Any]:
 
 
 def _render_control(lock: LockStatus) -> dict[str, Any] | None:
-    """Return what disables the lock, if anything does."""
+    """Return the disable of the lock; None if it is enabled."""
     if lock.disabled is None:
         return None
     return {

@@ -1,7 +1,7 @@
-"""The description of the control API in OpenAPI 3.1, made of the routes; the tests hold it to the handlers.
+"""The OpenAPI 3.1 description of the control API, built from its routes; the tests check it against the handlers.
 
-It holds what is the same for all: schemas, errors, who may. What a route does and takes stands with the route
-(`masterjob.web.api.routes`).
+This module has what the calls share: schemas, errors and security. What a call does and takes is described beside
+its route (`masterjob.web.api.routes`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ LOCK_NAME_SCHEMA: Schema = {
 }
 REASON_SCHEMA: Schema = {
     "type": "string",
-    "description": "Why; everybody sees it.",
+    "description": "Why; it is shown to everyone who reads the lock.",
     "minLength": 1,
     "maxLength": 1000,
     "pattern": r"\S",
@@ -33,9 +33,9 @@ REASON_SCHEMA: Schema = {
 }
 UNTIL_SCHEMA: Schema = {
     "type": "string",
-    "description": "When it ends by itself, in RFC 3339; until somebody enables, where this is empty.",
+    "description": "When the disable ends by itself (RFC 3339). Empty: when it is taken back.",
     "anyOf": [{"format": "date-time"}, {"maxLength": 0}],
-    "default": "",  # or the explorer would fill in the present moment, which is over by then
+    "default": "",  # otherwise the explorer fills in the present time, which has passed when it is sent
 }
 
 
@@ -70,7 +70,10 @@ SCHEMAS: dict[str, Schema] = {
             "lockName": {"type": "string"},
             "state": {"type": "string", "enum": ["Elected", "Vacant", "Stopping", "Disabled"]},
             "enabled": {"type": "boolean"},
-            "term": {"type": "integer", "description": "The number of the last term; larger every time."},
+            "term": {
+                "type": "integer",
+                "description": "The number of the last term; it grows with each election.",
+            },
             "master": _nullable_reference("Master"),
             "disabled": _nullable_reference("Disabled"),
             "instanceID": {
@@ -81,7 +84,7 @@ SCHEMAS: dict[str, Schema] = {
             "version": {"type": "integer", "description": "term, likewise."},
             "heartbeatTime": {
                 "type": ["integer", "null"],
-                "description": "The last heartbeat in epoch milliseconds, by the clock of who answers.",
+                "description": "The last heartbeat in epoch milliseconds, by the clock of the answering instance.",
             },
         }
     ),
@@ -90,7 +93,7 @@ SCHEMAS: dict[str, Schema] = {
             "lockName": {"type": "string"},
             "lastUpdatedTime": {"type": "integer", "description": "since, in epoch milliseconds."},
             **_DISABLED_PROPERTIES,
-            "toEnable": {"type": "string", "description": "What to do so that this ends."},
+            "toEnable": {"type": "string", "description": "What to do to enable the lock."},
         }
     ),
     "Transition": _object_schema(
@@ -124,21 +127,21 @@ SCHEMAS: dict[str, Schema] = {
 }
 
 ERROR_DESCRIPTIONS = {
-    "400": "A parameter is missing or cannot be; the message names it.",
-    "401": "A token is missing, not known, or not valid any more.",
-    "403": "Not from there, or not by this token.",
-    "404": "Nobody has used this lock yet.",
-    "408": "The body came too slowly.",
-    "409": "The lock is not in a state in which this can be done.",
+    "400": "A parameter is missing or not valid; the message names it.",
+    "401": "The token is missing, not known, or has expired.",
+    "403": "The client's address, its page or its token does not permit this.",
+    "404": "The lock has never been used.",
+    "408": "The body arrived too slowly.",
+    "409": "The state of the lock does not allow this.",
     "413": "The body is too large.",
     "415": "The body is neither a form nor JSON in UTF-8.",
     "429": "Too many requests at once.",
-    "503": "The database, or who reviews tokens, did not answer, or too much is asked at once: try again.",
+    "503": "The database or the token review did not answer, or too many requests are waiting: try again.",
 }
 
 _API_DESCRIPTION = (
-    "Who is master of which lock, why nobody is, and the switch. "
-    "The paths may be written in any case. The answers of a POST are one sentence each."
+    "Which instance is master of which lock, why a lock has no master, and the switch. "
+    "Paths match in any case. The answer to a POST is one sentence."
 )
 
 
@@ -158,7 +161,7 @@ def build_document(routes: Iterable[Any], requires_token: bool) -> dict[str, Any
     description: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": "MasterJob", "version": version("masterjob"), "description": _API_DESCRIPTION},
-        "servers": [{"url": "..", "description": "whoever sent this description"}],
+        "servers": [{"url": "..", "description": "the server that sent this description"}],
         "paths": paths,
         "components": components,
     }
@@ -180,7 +183,7 @@ def _error_response(code: str) -> Schema:
 
 
 def success_response(schema: Schema, description: str, *, paged: bool = False) -> dict[str, Schema]:
-    """Return the responses of a call that went well."""
+    """Return the response of a successful call."""
     response: Schema = {"description": description, "content": {"application/json": {"schema": schema}}}
     if paged:
         response["headers"] = {
@@ -190,19 +193,19 @@ def success_response(schema: Schema, description: str, *, paged: bool = False) -
 
 
 def array_schema(name: str) -> Schema:
-    """Return the schema of a list of what has this name."""
+    """Return the schema of a list of a named schema."""
     return {"type": "array", "items": {"$ref": f"#/components/schemas/{name}"}}
 
 
 def request_body(name: str, *, required: bool = True) -> Schema:
-    """Return the body of a call, as a form or JSON."""
+    """Return a body with a named schema, as a form or JSON."""
     media_type = {"schema": {"$ref": f"#/components/schemas/{name}"}}
     content_types = ("application/x-www-form-urlencoded", "application/json")
     return {"required": required, "content": dict.fromkeys(content_types, media_type)}
 
 
 def query_parameter(name: str, schema: Schema, description: str) -> Schema:
-    """Return a parameter of the query."""
+    """Return a query parameter."""
     return {"name": name, "in": "query", "description": description, "schema": schema}
 
 

@@ -8,14 +8,14 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
 from masterjob.config.fields import NOT_BLANK, Field, TextRule, lock_name, text, whole_number
 from masterjob.errors import InvalidValue
-from masterjob.web.access.auth import Authorizer, RequestRejected
+from masterjob.web.access.auth import ACTOR, AUTHORIZER, Authorizer, RequestRejected
 from masterjob.web.interfaces import Actor, Verb
 
 FORM_CONTENT_TYPE = "application/x-www-form-urlencoded"
@@ -47,6 +47,11 @@ class ApiRequest:
     http_request: web.Request
     actor: Actor
     authorizer: Authorizer
+
+    @classmethod
+    def of(cls, request: web.Request) -> Self:
+        """Return the request with the actor that the middleware has authenticated."""
+        return cls(request, request[ACTOR], request.app[AUTHORIZER])
 
     async def authorize(self, verb: Verb, lock_name: str | None = None) -> None:
         """Raise if the actor may not do this."""

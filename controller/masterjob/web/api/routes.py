@@ -1,8 +1,8 @@
-"""Every call of the control API: its method and path, what it takes and answers, and who does it."""
+"""The route table of the API: each call's method and path, its handler, and its OpenAPI operation."""
 
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import web
@@ -15,8 +15,8 @@ from masterjob.web.api.openapi import (
     request_body,
     success_response,
 )
-from masterjob.web.api.request import ApiRequest
 from masterjob.web.api.switches import SwitchHandlers
+from masterjob.web.interfaces import Verb
 
 _PATH_PARAMETER = re.compile(r"\{(\w+)\}")
 _SENTENCE_SCHEMA = {"type": "string"}
@@ -24,46 +24,52 @@ _LOCK_REFERENCE = {"$ref": "#/components/schemas/MasterLock"}
 _LIMIT_PARAMETER = query_parameter(
     "limit",
     {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": MAX_PAGE_SIZE},
-    "How many at most.",
+    "The most items of the page.",
 )
 _AFTER_PARAMETER = query_parameter(
     "after", {"type": "string", "maxLength": 200}, "Only locks whose name comes after this one."
 )
 _OFFSET_PARAMETER = query_parameter(
-    "offset", {"type": "integer", "minimum": 0, "maximum": MAX_PAGE_SIZE, "default": 0}, "How many to leave out."
+    "offset", {"type": "integer", "minimum": 0, "maximum": MAX_PAGE_SIZE, "default": 0}, "How many to skip."
 )
 _HISTORY_LIMIT_PARAMETER = query_parameter(
     "limit",
     {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_HISTORY_PAGE_SIZE},
-    "How many at most.",
+    "The most items of the page.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One call. ``error_codes`` are the errors that it may answer beside those that all may."""
+    """One row of the route table. ``error_codes`` are the errors that it may answer beside those that all may."""
 
     method: str
     path: str
-    handler: Callable[[ApiRequest], Awaitable[Any]]
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     operation: dict[str, Any] | None = None
     error_codes: tuple[int, ...] = ()
-
-    @property
-    def pattern(self) -> str:
-        """The path for aiohttp, in any case."""
-        segments = self.path.strip("/").split("/")
-        return "".join(
-            f"/{{{parameter[1]}:[^/]+}}"  # a name may well have braces, which aiohttp would not take by itself
-            if (parameter := _PATH_PARAMETER.fullmatch(segment))
-            else f"/{{_{index}:(?i:{re.escape(segment)})}}"
-            for index, segment in enumerate(segments)
-        )
+    public: bool = False
+    """Whether it needs no token: it serves nothing secret."""
+    verb: Verb | None = None
+    """What the actor must be allowed to do to every lock; the handler itself authorizes the rest."""
+    pattern: str = ""
+    """What aiohttp matches instead of ``path``, if it is not that; ``path`` stays the label of metrics."""
 
 
 def api_routes(lock_handlers: LockHandlers, switch_handlers: SwitchHandlers) -> list[Route]:
-    """Return the calls of the control API."""
-    return [*_switch_routes(switch_handlers), *_read_routes(lock_handlers)]
+    """Return the calls of the control API, each described by its operation."""
+    routes = [*_switch_routes(switch_handlers), *_read_routes(lock_handlers)]
+    return [replace(each, pattern=_any_case(each.path)) for each in routes]
+
+
+def _any_case(path: str) -> str:
+    """Return the pattern of a path whose fixed segments match in any case."""
+    return "".join(
+        f"/{{{parameter[1]}:[^/]+}}"  # a name may have braces, which aiohttp would not match by itself
+        if (parameter := _PATH_PARAMETER.fullmatch(segment))
+        else f"/{{_{index}:(?i:{re.escape(segment)})}}"
+        for index, segment in enumerate(path.strip("/").split("/"))
+    )
 
 
 def _switch_routes(handlers: SwitchHandlers) -> list[Route]:
@@ -77,20 +83,20 @@ def _switch_routes(handlers: SwitchHandlers) -> list[Route]:
 
     disable = operation(
         "disable",
-        "Stop a lock's job everywhere, and say why",
-        "Where the API disables it already the first reason is kept, and of two ends the later one counts.",
+        "Stop a lock's job everywhere, with a reason",
+        "If the API disables it already, the first reason is kept, and the later of the two ends counts.",
         {"requestBody": request_body("Disable")},
     )
     enable = operation(
         "enable",
-        "Take the API's disable back",
-        "409 where something else still disables the lock; the message says what to do about it.",
+        "Take back the API's disable",
+        "409 if another source still disables the lock; the message says how to enable it.",
         {"requestBody": request_body("Enable")},
     )
     step_down = operation(
         "stepDown",
-        "Ask the present master to give its term to another instance",
-        "409 where nobody is master.",
+        "Ask the master to step down, so that another instance takes over",
+        "409 if there is no master.",
         {"parameters": [LOCK_NAME_PARAMETER], "requestBody": request_body("StepDown", required=False)},
     )
     body_errors = (400, 408, 413, 415)
@@ -124,7 +130,7 @@ def _read_routes(handlers: LockHandlers) -> list[Route]:
     lock = operation("lock", "One lock", success_response(_LOCK_REFERENCE, "The lock."), LOCK_NAME_PARAMETER)
     history = operation(
         "history",
-        "What happened to a lock, the newest first",
+        "A lock's history, newest first",
         success_response(array_schema("Transition"), "A page of at most 1,000 transitions in all.", paged=True),
         LOCK_NAME_PARAMETER,
         _HISTORY_LIMIT_PARAMETER,
@@ -132,7 +138,7 @@ def _read_routes(handlers: LockHandlers) -> list[Route]:
     )
     controls = operation(
         "controls",
-        "What is disabled: the newest disable of each lock",
+        "The disabled locks, each with its newest disable",
         success_response(array_schema("MasterControl"), "A page.", paged=True),
         _LIMIT_PARAMETER,
         _AFTER_PARAMETER,
@@ -143,8 +149,3 @@ def _read_routes(handlers: LockHandlers) -> list[Route]:
         Route("GET", "/api/MasterLocks/{lockName}/history", handlers.get_history, history, (400, 404)),
         Route("GET", "/api/MasterControls", handlers.list_controls, controls, (400,)),
     ]
-
-
-def to_response(result: Any) -> web.StreamResponse:
-    """Return what a call answered."""
-    return result if isinstance(result, web.StreamResponse) else web.json_response(result)

@@ -1,55 +1,51 @@
-"""What is counted for Prometheus: an observer of the election that turns its steps into numbers.
+"""The metrics of this process, and the observer that counts the steps of its elections.
 
-Nothing here asks anybody anything: the election shows its steps, on a thread of its own, and a scrape reads what
-was counted. Only trust and lateness are asked of the instances at each scrape; they are plain attributes.
-
-Labels are bounded: kinds, reasons and routes are closed lists, and of lock names the first thousand count.
+The election publishes its steps on a thread of its own, and a scrape reads the counts: nothing here calls a
+database or blocks the election. Only trust and lateness are read from the runners at each scrape, as attributes.
 """
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
 
 from masterjob.concurrency.clock import clock
 from masterjob.election.core.actions import Abandon, Action, RecordTransition, StartJob, StopJob
-from masterjob.election.core.commands import Evict, ListSessions, ListVacancies, OpenSession, Renew, StoreCommand
+from masterjob.election.core.commands import (
+    Evict,
+    ListSessions,
+    ListVacancies,
+    OpenSession,
+    ReadHeldTerms,
+    Renew,
+    StoreCommand,
+)
 from masterjob.election.core.events import (
+    CoreEvent,
     Declare,
     Failure,
     JobStarted,
     JobStartFailed,
     LocksChanged,
     Reply,
+    Shutdown,
+    StepDown,
     Tick,
     Withdraw,
 )
 from masterjob.election.observers import Step
-from masterjob.election.values import SessionList, TransitionKind, Vacancies
-from masterjob.web.interfaces import ListInstances
-from masterjob.web.metrics.labels import BoundedLabels
-from masterjob.web.metrics.reasons import stop_reason
-from masterjob.web.metrics.series import MetricSeries
-
-_RENDER_TTL = 0.5  # seconds for which a rendering is good: many scrapes at once cost no more than one
-
-_OPENMETRICS_TYPE = "application/openmetrics-text"
-_TEXT_FORMAT = choose_encoder("")
-_OPENMETRICS_FORMAT = choose_encoder(f"{_OPENMETRICS_TYPE}; version=1.0.0")
-"""One version of each, whichever is asked for: whoever asks can think of any number, and each would be kept."""
+from masterjob.election.values import Inventory, SessionList, TransitionKind, Vacancies
+from masterjob.web.interfaces import ListRunners
+from masterjob.web.metrics.series import BoundedLabels, MetricSeries, Renderer, RunnerCollector
 
 
 class Metrics:
-    """Everything that this process counts. `on_step` is the observer; the other methods are for whoever does
-    things.
+    """Everything that this process counts. `on_step` is the observer; ``count_…`` is for other callers.
 
-    ``instances`` gives the instances whose trust and lateness are shown.
+    ``runners`` returns the election runners whose trust and lateness are shown.
     """
 
-    def __init__(self, instances: ListInstances = tuple) -> None:
+    def __init__(self, runners: ListRunners = tuple) -> None:
         self.registry = CollectorRegistry()
         self._labels = BoundedLabels()
         self._declared_locks: set[str] = set()
@@ -57,35 +53,28 @@ class Metrics:
         self._vacant_since: dict[str, float] = {}
         self._silence_before_eviction: dict[str, float] = {}
         self._abandoned_commands: set[StoreCommand[object]] = set()
-        self._render_cache: dict[str, tuple[float, bytes]] = {}
         self._series = MetricSeries(self.registry)
-        self.registry.register(_InstanceCollector(instances))
+        self._renderer = Renderer(self.registry)
+        self.registry.register(RunnerCollector(runners))
         ProcessCollector(registry=self.registry)
 
-    # --- for whoever does things
-
     def count_status_write(self, result: str) -> None:
-        """Count a write of a resource's status; ``result`` is one of a few words, such as written or refused."""
+        """Count a write of a resource's status; ``result`` is one of a closed list, such as written or refused."""
         self._series.status_writes.labels(result).inc()
 
     def count_request(self, method: str, route: str, code: int, duration: float) -> None:
-        """Count a request; ``route`` is its pattern, never what was asked."""
+        """Count a request; ``route`` is the path of its route, never the requested path."""
         self._series.requests.labels(method, route, str(code)).inc()
         self._series.request_duration.labels(route).observe(duration)
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
-        """Return all numbers in the format that is asked for, and its content type."""
-        encode, content_type = _OPENMETRICS_FORMAT if _OPENMETRICS_TYPE in accept else _TEXT_FORMAT
-        rendered_at, text = self._render_cache.get(content_type, (float("-inf"), b""))
-        if clock() - rendered_at > _RENDER_TTL:
-            text = encode(_RegistryWithoutCreated(self.registry))
-            self._render_cache[content_type] = clock(), text
-        return text, content_type
+        """Return all metrics in the accepted format, and its content type."""
+        return self._renderer.render(accept)
 
     # --- the observer
 
     def on_step(self, step: Step) -> None:
-        """Take in one step of an instance."""
+        """Count one step of an instance."""
         self._count_event(step)
         for action in step.actions:
             self._count_action(step, action)
@@ -122,7 +111,7 @@ class Metrics:
             self._series.starts,
             self._series.start_failures,
         ):
-            family.labels(label)  # so that a zero can be seen before the first one
+            family.labels(label)  # so that it is shown as zero before the first one
 
     def _count_reply(self, step: Step, command: StoreCommand[object], result: object) -> None:
         self._abandoned_commands.discard(command)
@@ -174,7 +163,7 @@ class Metrics:
         ).inc()
 
     def _set_serving(self, lock_name: str, label: str, *, serving: bool) -> None:
-        """Under the label of many locks it is their number that is shown."""
+        """Set the gauge to the number of served locks that share the label."""
         (self._serving_by_label[label].add if serving else self._serving_by_label[label].discard)(lock_name)
         self._series.is_master.labels(label).set(len(self._serving_by_label[label]))
 
@@ -193,39 +182,26 @@ class Metrics:
         self._series.vacant.labels(self._labels.label_for(lock_name)).set(0 if since is None else 1)
 
 
-class _RegistryWithoutCreated:
-    """A registry without the times at which its series began: nobody asks for them, and they are half of all."""
+def stop_reason(event: CoreEvent) -> str:
+    """Return why a term ended, by the event that stopped it.
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-
-    def collect(self) -> Iterator[Metric]:
-        """Return what is shown."""
-        for family in self._registry.collect():
-            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
-            yield family
-
-
-class _InstanceCollector:
-    """What is asked of the instances at each scrape."""
-
-    def __init__(self, instances: ListInstances) -> None:
-        self._instances = instances
-
-    def collect(self) -> list[GaugeMetricFamily]:
-        """Return the least trust and the greatest lateness; no trust where no term stands on any."""
-        instances = list(self._instances())
-        trust_gauge = GaugeMetricFamily(
-            "masterjob_trust_left_seconds",
-            "Time until the first trust ends that a term stands on, if not renewed.",
-        )
-        lag_gauge = GaugeMetricFamily(
-            "masterjob_elector_late_seconds", "For how long the election's thread should have turned and has not."
-        )
-        trusts_left = [
-            trust_left for trust_left in (instance.trust_left for instance in instances) if trust_left is not None
-        ]
-        if trusts_left:
-            trust_gauge.add_metric([], min(trusts_left))
-        lag_gauge.add_metric([], max((member.lag for member in instances), default=0.0))
-        return [trust_gauge, lag_gauge]
+    One of disabled, asked, evicted, trust_ended, start_failed, not_held, closed and other.
+    """
+    match event:
+        case Reply(Renew(), None):
+            reason = "evicted"
+        case Reply(_, Inventory(stop_requests=requests)) if requests:
+            reason = "asked" if all(each.is_step_down for each in requests) else "disabled"
+        case Reply(ReadHeldTerms()):
+            reason = "not_held"
+        case JobStartFailed():
+            reason = "start_failed"
+        case StepDown():
+            reason = "asked"
+        case Withdraw() | Shutdown():
+            reason = "closed"
+        case Tick() | Failure():
+            reason = "trust_ended"
+        case _:
+            reason = "other"
+    return reason
