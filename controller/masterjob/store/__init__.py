@@ -14,6 +14,5 @@ never guessed.
     connection/     connections that never block longer than their timeout, and what differs between databases
 
 What must not be here: decisions of the election (when to renew, whom to evict, what to claim), its threads,
-configuration, and logs that contain a password. In connection/: statements of the protocol. In queries/: when a
-statement is run, and what follows from its answer.
+configuration, and logs that contain a password.
 """

@@ -1,8 +1,10 @@
 """Bounded connections: no call to a database blocks longer than its timeout.
 
-dialects.py    what differs between the databases
-connection.py  a connection that opens when needed and is dropped after any error
-physical.py    one open driver connection, and the thread that opens it
-pool.py        one connection that stays open for some seconds
-deadlines.py   the one thread that aborts calls that take too long
+    dialects.py    what differs between the databases
+    connection.py  a connection that opens when needed and is dropped after any error
+    physical.py    one open driver connection, and the thread that opens it
+    pool.py        one connection that stays open for some seconds
+    deadlines.py   the one thread that aborts calls that take too long
+
+What must not be here: statements of the protocol.
 """

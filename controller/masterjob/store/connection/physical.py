@@ -140,9 +140,7 @@ class ConnectThread(threading.Thread):
         """Start, and return the connection or raise the error, after ``timeout`` seconds at the latest."""
         try:
             self.start()
-        except (
-            RuntimeError
-        ):  # the interpreter exits and starts no threads: connect here, with the driver's timeout
+        except RuntimeError:  # the interpreter exits: connect in this thread, with the driver's timeout
             self.run()
         self._finished.wait(timeout)
         with self._lock:
