@@ -63,11 +63,11 @@ class Controller:
         """The generation of each source that the database has."""
         self._problem_log = ProblemLog()
         self._database_reached = False
-        self._queue = Workqueue(self._reconcile, _WORKER_COUNT)
+        self._queue = Workqueue()
 
     def start(self) -> None:
         """Begin to work."""
-        self._queue.start()
+        self._queue.start(self._reconcile, _WORKER_COUNT)
         self._queue.add(_DATABASE_KEY)
 
     def close(self, timeout: float = 2.0) -> None:
@@ -209,7 +209,7 @@ class Controller:
         with self._lock:
             delay = self._ownership.clear_retractions(lock_name, retracted)
         if delay is not None:
-            self._queue.add(lock_name, delay)
+            self._queue.add(lock_name, delay=delay)
 
     def _report_retry(self, lock_name: str, source: str | None, error: StoreUnavailable) -> None:
         message = f"the switch of {lock_name} cannot be written at the moment, it is tried again: {error}"
