@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from masterjob.kube.informer.object import ObservedResource
-from masterjob.kube.status.build import build_status, can_report, is_database_behind, is_left_to_master
+from masterjob.kube.status.build import build_status
 from masterjob.kube.status.conditions import (
     ALLOWED_REASONS,
     Condition,
@@ -16,7 +16,8 @@ from masterjob.kube.status.conditions import (
     find_condition,
 )
 from masterjob.kube.status.event_recorder import events_for_status
-from masterjob.kube.status.inputs import JobPhase, JobState, StatusInputs, StatusProblem
+from masterjob.kube.status.inputs import StatusInputs, StatusProblem
+from masterjob.kube.status.job_tracker import JobPhase, JobState
 from masterjob.lock_status import DisabledStatus, LockStatus, MasterStatus
 from masterjob.resource.masterjob import ObjectMeta, Resource
 
@@ -237,7 +238,7 @@ def test_without_the_database_the_master_that_stopped_reports_it() -> None:
     before = build_status(ELECTED, THEN)
     inputs = StatusInputs(observed(before), None, "no answer", job_state=JobState(5, JobPhase.STOPPED))
     status = build_status(inputs, NOW)
-    assert can_report(inputs)
+    assert inputs.is_reportable
     assert status_and_reason(inputs, ConditionType.READY) == ("Unknown", "DatabaseUnavailable")
     assert status_and_reason(inputs, ConditionType.JOB_RUNNING) == ("False", "NotElected")
     assert "master" not in status
@@ -247,8 +248,8 @@ def test_without_the_database_the_master_that_stopped_reports_it() -> None:
 
 def test_an_instance_that_alone_lost_the_database_reports_it_only_if_there_is_no_status_yet() -> None:
     for before in (build_status(ELECTED, THEN), build_status(VACANT, THEN), build_status(DISABLED, THEN)):
-        assert not can_report(StatusInputs(observed(before), None, "no answer"))
-    assert can_report(StatusInputs(observed(), None, "no answer"))
+        assert not StatusInputs(observed(before), None, "no answer").is_reportable
+    assert StatusInputs(observed(), None, "no answer").is_reportable
 
 
 def test_the_error_of_the_database_driver_is_not_published() -> None:
@@ -258,19 +259,19 @@ def test_the_error_of_the_database_driver_is_not_published() -> None:
 
 
 def test_a_database_with_a_lower_term_is_behind() -> None:
-    assert is_database_behind(StatusInputs(observed(build_status(ELECTED, THEN)), lock(term=4)))
-    assert is_database_behind(StatusInputs(observed(build_status(ELECTED, THEN)), None))
-    assert not is_database_behind(StatusInputs(observed(build_status(ELECTED, THEN)), lock(term=5)))
-    assert not is_database_behind(StatusInputs(observed(build_status(ELECTED, THEN)), None, "no answer"))
+    assert StatusInputs(observed(build_status(ELECTED, THEN)), lock(term=4)).is_database_behind
+    assert StatusInputs(observed(build_status(ELECTED, THEN)), None).is_database_behind
+    assert not StatusInputs(observed(build_status(ELECTED, THEN)), lock(term=5)).is_database_behind
+    assert not StatusInputs(observed(build_status(ELECTED, THEN)), None, "no answer").is_database_behind
 
 
 def test_an_election_is_left_to_the_new_master_to_report_for_a_moment() -> None:
     another = StatusInputs(observed(), lock(MASTER))
-    assert is_left_to_master(another, THEN + timedelta(seconds=1))
-    assert not is_left_to_master(another, NOW)
-    assert not is_left_to_master(another, THEN - timedelta(hours=1)), "our clock is slow, and nothing is known"
-    assert not is_left_to_master(ELECTED, THEN)
-    assert not is_left_to_master(VACANT, THEN)
+    assert another.is_left_to_master(THEN + timedelta(seconds=1))
+    assert not another.is_left_to_master(NOW)
+    assert not another.is_left_to_master(THEN - timedelta(hours=1)), "our clock is slow, and nothing is known"
+    assert not ELECTED.is_left_to_master(THEN)
+    assert not VACANT.is_left_to_master(THEN)
 
 
 def test_a_generation_is_observed_once_its_switch_is_in_the_database() -> None:
@@ -324,6 +325,6 @@ def test_a_job_whose_start_failed_elsewhere_is_not_unknown() -> None:
 
 
 def test_every_condition_has_a_closed_list_of_reasons() -> None:
-    with pytest.raises(ValueError, match="Conflict is no reason of JobRunning"):
+    with pytest.raises(ValueError, match="Conflict is not a reason of JobRunning"):
         Condition(ConditionType.JOB_RUNNING, "True", ConditionReason.CONFLICT, "")
     assert set(ALLOWED_REASONS) == set(ConditionType)

@@ -4,8 +4,7 @@ from masterjob.election.core.actions import Action, StartJob, StopJob
 from masterjob.election.core.events import CoreEvent, JobStarted, JobStartFailed, JobStopped, Tick
 from masterjob.election.observers import Step
 from masterjob.election.values import Term
-from masterjob.kube.status.inputs import JobPhase, JobState
-from masterjob.kube.status.job_tracker import JobTracker
+from masterjob.kube.status.job_tracker import JobPhase, JobState, JobTracker
 
 TERM = Term("JOB", 5)
 

@@ -1,10 +1,12 @@
 """What is counted, by the steps of an election as an observer sees them."""
 
 import time
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from masterjob.app.control_api import ControlApi
 from masterjob.concurrency.clock import clock
 from masterjob.election.core.actions import Abandon, Action, RecordTransition, StartJob, StopJob
 from masterjob.election.core.commands import (
@@ -42,6 +44,8 @@ from masterjob.election.values import (
     TransitionKind,
     Vacancies,
 )
+from masterjob.runtime.runtime import Runtime
+from masterjob.store.database import Database
 from masterjob.web.metrics.labels import OTHER_LABEL, BoundedLabels
 from masterjob.web.metrics.observer import Metrics
 from masterjob.web.metrics.reasons import stop_reason
@@ -231,3 +235,11 @@ def test_prometheus_can_parse_both_formats(serve: ServeApi) -> None:
     openmetrics = client.get("/metrics", Accept="application/openmetrics-text; version=1.0.0")
     assert openmetrics.headers["content-type"].startswith("application/openmetrics-text")
     assert openmetrics.body.endswith(b"# EOF\n")
+
+
+def test_status_writes_are_counted_by_every_control_api_of_the_process(tmp_path: Path) -> None:
+    runtime, database = Runtime(), Database(f"sqlite:///{tmp_path}/locks.db")
+    apis = [ControlApi(runtime, database.lock_admin) for _ in range(2)]
+    runtime.publish_status_write("written")
+    for api in apis:
+        assert sample_value(api.metrics, "masterjob_status_writes_total", result="written") == 1

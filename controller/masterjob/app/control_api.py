@@ -90,6 +90,7 @@ class ControlApi:
         )
         self._server: Server | None = None
         runtime.add_observer(self.metrics.on_step)
+        runtime.add_status_write_observer(self.metrics.count_status_write)
         runtime.add_observer(database_check.on_step)
 
     @property

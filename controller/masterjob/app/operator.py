@@ -77,7 +77,14 @@ class Operator:
         self._loop = running_loop()
         admin = Database(self._database_url).lock_admin()
         instance_name = os.environ.get("POD_NAME") or socket.gethostname()
-        self.status_writer = StatusWriter(cluster.api, self._informer, admin.status_of, self, instance_name)
+        self.status_writer = StatusWriter(
+            cluster.api,
+            self._informer,
+            admin.status_of,
+            self,
+            instance_name,
+            on_outcome=runtime.publish_status_write,
+        )
         self.reflector = Reflector(cluster.api, cluster.scope, self._informer)
 
     def start(self) -> None:

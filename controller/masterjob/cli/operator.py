@@ -87,7 +87,6 @@ def operator(cluster: ClusterOptions, database: DatabaseOptions, log: LogOptions
         [kube_operator.check_resources_listed, kube_operator.check_database_reached],
         KubeAuthenticator(target_cluster, kube_operator.resources_of),
     )
-    kube_operator.status_writer.on_outcome = control_api.metrics.count_status_write
     kube_operator.start()
     reason = signals.wait()
     kube_operator.close(reason)

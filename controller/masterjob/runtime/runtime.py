@@ -51,6 +51,7 @@ class Runtime:
         self._instances: dict[str, Instance] = {}
         self._shutting_down: list[Instance] = []
         self._observers: list[tuple[str | None, Observer]] = []
+        self._status_write_observers: list[Callable[[str], None]] = []
         self._shutdown_hooks: list[ShutdownHook] = []
         self._lock = threading.RLock()
         self.thread_pool = ThreadPool()
@@ -80,6 +81,18 @@ class Runtime:
             for instance in self._instances.values():
                 if url in (None, instance.url):
                     instance.observers.append(observer)
+
+    def add_status_write_observer(self, observer: Callable[[str], None]) -> None:
+        """Call ``observer`` with the outcome of each write of a resource's status."""
+        with self._lock:
+            self._status_write_observers.append(observer)
+
+    def publish_status_write(self, outcome: str) -> None:
+        """Call the observers of status writes."""
+        with self._lock:
+            observers = list(self._status_write_observers)
+        for observer in observers:
+            observer(outcome)
 
     def instances(self) -> list[Instance]:
         """Return what takes part now, one for each database."""

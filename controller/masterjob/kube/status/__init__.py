@@ -1,13 +1,12 @@
-"""What the status of a MasterJob says, a pure function of the facts, and the one thread that writes it.
+"""The status of each MasterJob: computed by pure functions, and written by one thread.
 
-    inputs.py       all that a status is made of: the resource, the database, and what we do (job_tracker.py)
-    evaluate.py   which conditions follow from that (conditions.py), each with one sentence
-    build.py  the whole status
-    reconciler.py      of one resource: whether its status is for us to say, and the patch
-    writer.py      of all of them: when to look at which (workqueue.py)
-    event_recorder.py      what happened, as Events, once each
+    inputs.py          everything that a status is computed from
+    conditions.py      the types, reasons and rendering of conditions
+    build.py           the whole status, with its conditions
+    job_tracker.py     what this instance does as master
+    reconciler.py      the status of one MasterJob: whether this instance writes it, and the patch
+    writer.py          the status of all MasterJobs: when to reconcile which
+    event_recorder.py  Kubernetes Events, each created once
 
-What must not be here: whoever decides. A status that cannot be written changes nothing but what people see.
-
-Source: design sections 6.1 and 6.3.
+What must not be here: decisions of the election. A status that cannot be written affects only what people see.
 """

@@ -1,15 +1,13 @@
-"""The conditions of a MasterJob, each with a closed list of reasons (design 6.1).
+"""The conditions of a MasterJob, each with a closed list of reasons.
 
-    Ready       it is as its owner asked for: it has a master, or it is disabled
-    Elected     some instance is master
+    Ready       all is as requested: there is a master, or the job is disabled
+    Elected     an instance is master
     Enabled     no switch is off
     JobRunning  the master has called the job's start, and its stop has not returned
 
-    Reconciling, Stalled   there only while they are true, for tools that wait by the rules of kstatus
+    Reconciling, Stalled   present only while true, for tools that wait by the rules of kstatus
 
-Pure values; what each of them is in a situation, `build` says.
-
-Source: the API conventions of Kubernetes for `metav1.Condition`.
+They follow the API conventions of Kubernetes for `metav1.Condition`. `build` evaluates them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +22,7 @@ ConditionStatus = Literal["True", "False", "Unknown"]
 
 
 class ConditionType(StrEnum):
-    """What a condition is about."""
+    """The type of a condition."""
 
     READY = "Ready"
     ELECTED = "Elected"
@@ -35,7 +33,7 @@ class ConditionType(StrEnum):
 
 
 class ConditionReason(StrEnum):
-    """Why it is as it is. `Ready`'s reason is the state that people read."""
+    """Why a condition has its status. The reason of `Ready` is the state that people read."""
 
     ELECTED = "Elected"
     VACANT = "Vacant"
@@ -103,14 +101,14 @@ ALLOWED_REASONS: Mapping[ConditionType, frozenset[ConditionReason]] = {
         {ConditionReason.CONFLICT, ConditionReason.INVALID, ConditionReason.UNKNOWN_JOB}
     ),
 }
-"""The reasons that each condition may have."""
+"""The reasons that each condition can have."""
 
 _MESSAGE_LIMIT = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition, before it is known since when it is so."""
+    """One condition, without the time of its last transition."""
 
     condition_type: ConditionType
     status: ConditionStatus
@@ -119,13 +117,13 @@ class Condition:
 
     def __post_init__(self) -> None:
         if self.reason not in ALLOWED_REASONS[self.condition_type]:
-            raise ValueError(f"{self.reason} is no reason of {self.condition_type}")
+            raise ValueError(f"{self.reason} is not a reason of {self.condition_type}")
 
 
 def render_conditions(
     conditions: Iterable[Condition], previous: Sequence[Mapping[str, Any]], generation: int, now: datetime
 ) -> list[dict[str, Any]]:
-    """Return the conditions as the status has them; the time of each stays while its ``status`` does."""
+    """Return the conditions as the API has them; each keeps its time while its ``status`` is the same."""
     transition_times = {
         (each.get("type"), each.get("status")): each.get("lastTransitionTime") for each in previous
     }
@@ -144,5 +142,5 @@ def render_conditions(
 
 
 def find_condition(status: Mapping[str, Any], condition_type: ConditionType) -> Mapping[str, Any]:
-    """Return a condition of a status as it was written; an empty one where there is none."""
+    """Return a condition of a status as the API has it, or an empty mapping if it is absent."""
     return next((each for each in status.get("conditions", ()) if each.get("type") == condition_type), {})

@@ -1,9 +1,7 @@
-"""Kubernetes Events of what happens to a MasterJob, each one once: the instance that did it tells.
+"""Kubernetes Events about a MasterJob, each created once, by the instance that caused what they report.
 
-The name of an Event follows from what it tells. Where two instances come to tell the same, the API server has it
-once. They are hints for people, kept for a while and then given up; the history in the database is the record.
-
-Source: design section 6.3, and events.k8s.io/v1.
+The name of an Event is derived from what it reports. If two instances report the same, the API server keeps one.
+Events are hints for people, and are dropped after some attempts; the history in the database is the record.
 """
 
 import hashlib
@@ -12,9 +10,10 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from masterjob.election.values import HistoryEntry, TransitionKind
+from masterjob.kube.api.client import KubeApi
 from masterjob.kube.api.errors import ApiRefused, ApiUnavailable
 from masterjob.kube.informer.object import ObservedResource
 from masterjob.kube.status.conditions import ConditionReason, ConditionType, find_condition
@@ -39,7 +38,7 @@ _WARNING_REASONS = ("Evicted", "JobFailed", "JobOverrun", "Conflict")
 
 @dataclass(frozen=True, slots=True)
 class KubeEvent:
-    """What happened to a resource. ``dedup_key`` is what sets it apart from the same at another time."""
+    """Something that happened to a resource; ``dedup_key`` distinguishes it from the same at another time."""
 
     observed: ObservedResource
     reason: str
@@ -47,7 +46,7 @@ class KubeEvent:
     dedup_key: str
 
     def to_body(self, instance: str, now: datetime) -> dict[str, Any]:
-        """Return the object to be created; ``instance`` is who tells."""
+        """Return the API object; ``instance`` is the reporting instance."""
         return {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
@@ -76,13 +75,13 @@ class KubeEvent:
 
 
 def event_for_transition(observed: ObservedResource, entry: HistoryEntry) -> KubeEvent | None:
-    """Return the Event of a line of the history; the switch has none there, since anybody may have turned it."""
+    """Return the Event of a history entry, or None for a switch, which any program may have changed."""
     reason = _EVENT_REASONS.get(entry.kind)
     return None if reason is None else KubeEvent(observed, reason, entry.reason, str(entry.term))
 
 
 def events_for_status(observed: ObservedResource, new_status: Mapping[str, Any]) -> list[KubeEvent]:
-    """Return the Events of a status that was just written over the one before, by whoever wrote it."""
+    """Return the Events of a status that this instance has just written over the one in ``observed``."""
     return [
         event
         for event in (_switch_event(observed, new_status), _conflict_event(observed, new_status))
@@ -96,52 +95,34 @@ def _switch_event(observed: ObservedResource, new_status: Mapping[str, Any]) -> 
             return None
         note = f"disabled by {disabled['actor']}: {disabled['reason']}"
         return KubeEvent(observed, "Disabled", note, f"since {disabled['since']}")
-    old_condition, new_condition = (
-        find_condition(observed.status, ConditionType.ENABLED),
-        find_condition(new_status, ConditionType.ENABLED),
-    )
-    if (old_condition.get("status"), new_condition.get("status")) != ("False", "True"):
-        return None  # it was never disabled, or the database does not say
-    return KubeEvent(
-        observed, "Enabled", str(new_condition["message"]), f"since {new_condition['lastTransitionTime']}"
-    )
+    old = find_condition(observed.status, ConditionType.ENABLED)
+    new = find_condition(new_status, ConditionType.ENABLED)
+    if (old.get("status"), new.get("status")) != ("False", "True"):
+        return None  # it was never disabled, or the database is not known to have it
+    return KubeEvent(observed, "Enabled", str(new["message"]), f"since {new['lastTransitionTime']}")
 
 
 def _conflict_event(observed: ObservedResource, new_status: Mapping[str, Any]) -> KubeEvent | None:
-    old_condition, new_condition = (
-        find_condition(observed.status, ConditionType.READY),
-        find_condition(new_status, ConditionType.READY),
-    )
-    if (
-        new_condition.get("reason") != ConditionReason.CONFLICT
-        or old_condition.get("reason") == ConditionReason.CONFLICT
-    ):
+    old = find_condition(observed.status, ConditionType.READY)
+    new = find_condition(new_status, ConditionType.READY)
+    if new.get("reason") != ConditionReason.CONFLICT or old.get("reason") == ConditionReason.CONFLICT:
         return None
-    return KubeEvent(
-        observed, "Conflict", str(new_condition["message"]), f"since {new_condition['lastTransitionTime']}"
-    )
-
-
-class EventsApi(Protocol):
-    """What is asked of the API server."""
-
-    def create_event(self, namespace: str, body: Mapping[str, Any]) -> bool:
-        """Create an Event; False where it is there already."""
+    return KubeEvent(observed, "Conflict", str(new["message"]), f"since {new['lastTransitionTime']}")
 
 
 class EventRecorder:
-    """Events on their way, the oldest first; of too many the oldest are dropped."""
+    """A queue of Events to create, the oldest first. If there are too many, the oldest are dropped."""
 
-    def __init__(self, api: EventsApi, instance: str) -> None:
+    def __init__(self, api: KubeApi, instance: str) -> None:
         self._api, self._instance = api, instance
         self._pending: deque[tuple[KubeEvent, int]] = deque(maxlen=_MAX_PENDING)
 
     def enqueue(self, event: KubeEvent) -> None:
-        """Have it sent; from any thread."""
+        """Queue the Event; callable from any thread."""
         self._pending.append((event, 1))
 
     def flush(self) -> None:
-        """Send what waits; one that gets no answer waits behind the others, and is dropped after some tries.
+        """Create the queued Events; one that fails goes to the end of the queue, and is dropped in the end.
 
         Raises:
             ApiUnavailable: one of them got no answer.
@@ -150,7 +131,7 @@ class EventRecorder:
             event, attempts = self._pending.popleft()
             try:
                 self._api.create_event(event.observed.namespace, event.to_body(self._instance, datetime.now(UTC)))
-            except ApiRefused as error:  # an API server that has just started refuses everybody
+            except ApiRefused as error:  # an API server refuses all requests for a moment after its start
                 self._retry_or_drop(event, attempts, error)
             except ApiUnavailable as error:
                 self._retry_or_drop(event, attempts, error)
@@ -160,4 +141,4 @@ class EventRecorder:
         if attempts < _MAX_ATTEMPTS:
             self._pending.append((event, attempts + 1))
         else:
-            logger.warning("an Event of MasterJob %s is given up: %s", event.observed.name, error)
+            logger.warning("an Event of MasterJob %s is dropped: %s", event.observed.name, error)

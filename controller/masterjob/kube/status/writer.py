@@ -1,148 +1,152 @@
-"""Writes the status of MasterJobs: level-based, only what differs, by one thread, off the election's threads.
+"""Keeps the statuses of all MasterJobs up to date: level-triggered, by one thread, off the election's threads.
 
-    a transition of ours, a hint, a slow round   ->  a look at the lock, after a moment
-    a look: the resource as it was seen last, then the database, then what we do   ->  the status to be
-    (reconciler.py) if it differs, and it is for us to tell it   ->  one patch that fails if somebody was faster
+    a transition here, a notification, a resync   ->  the lock is queued, after a short delay
+    the resource as last seen, then the database, then this instance's job   ->  the new status
+    if it differs, and is this instance's to write (reconciler.py)   ->  one patch, which fails on a conflict
 
-An API server that is slow, down or refuses holds up nobody: what was not written is looked at again.
-
-Source: design section 6.3.
+An API server that is slow, down or refuses delays nothing else: what was not written is queued again.
 """
 
 import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from random import Random
 
+from masterjob.concurrency.backoff import Backoff
 from masterjob.concurrency.clock import clock
+from masterjob.concurrency.workqueue import Workqueue
 from masterjob.election.core.events import LocksChanged
 from masterjob.election.observers import Step
 from masterjob.errors import StoreUnavailable
+from masterjob.kube.api.client import KubeApi
 from masterjob.kube.api.errors import ApiUnavailable
+from masterjob.kube.informer.informer import Informer
 from masterjob.kube.informer.object import ObservedResource
 from masterjob.kube.status import event_recorder
 from masterjob.kube.status.event_recorder import EventRecorder
-from masterjob.kube.status.job_tracker import JobTracker, history_entries, is_database_answering
-from masterjob.kube.status.reconciler import (
-    ControllerView,
-    InformerView,
-    StatusApi,
-    StatusReconciler,
-    StatusTimings,
-)
-from masterjob.kube.status.workqueue import BatchWorkqueue
+from masterjob.kube.status.job_tracker import JobPhase, JobTracker, history_entries, is_database_answering
+from masterjob.kube.status.reconciler import RETRY_WITH_BACKOFF, ControllerView, StatusReconciler
 from masterjob.lock_status import LockStatus
 
 logger = logging.getLogger("masterjob")
 
 _BATCH_SIZE = 500
 _MAX_CONSECUTIVE_FAILURES = 3
-"""So many objects in a row that could not be written are no accident: the API server is down."""
+"""After this many failed writes in a row, the API server is taken to be down."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusTimings:
+    """Delays in seconds; a pair is a range, from which each delay is drawn at random."""
+
+    coalesce_delay: float = 0.05
+    """From a transition here to its status, so that what belongs together is one write."""
+    stop_delay: float = 0.4
+    """From the start of a stop to the status that shows it; most stops are over by then."""
+    remote_change_delay: tuple[float, float] = (0.5, 2.5)
+    """From a change by another instance to our check; that instance has usually written the status by then."""
+    full_scan_delay: tuple[float, float] = (1.0, 5.0)
+    """From a notification that names no lock to a check of all locks."""
+    outage_scan_delay: tuple[float, float] = (8.0, 12.0)
+    """From a failure of the database to a check of all locks."""
+    resync_period: tuple[float, float] = (240.0, 360.0)
+    """Between two checks of all locks without a notification."""
+    min_backoff: float = 0.5
+    max_backoff: float = 5.0
+    """While the API server is down."""
 
 
 class StatusWriter:
-    """Keeps the status of every resource in ``informer`` right. All methods may be called from any thread.
+    """Keeps the status of every resource in ``informer`` up to date. All methods may be called from any thread.
 
-    ``read_locks`` reads locks in the database by their names; ``controller`` is what the controller knows.
+    ``read_locks`` reads locks by name from the database. ``instance`` is the reporting instance of Events.
+    ``on_outcome`` is called, on the writer's thread, with the outcome of each write: written, unchanged, overtaken
+    (by another writer), refused, or unavailable (no answer).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - only a composition root calls it, with one collaborator each
         self,
-        api: StatusApi,
-        informer: InformerView,
+        api: KubeApi,
+        informer: Informer,
         read_locks: Callable[[Iterable[str]], Mapping[str, LockStatus]],
         controller: ControllerView,
         instance: str,
+        *,
+        on_outcome: Callable[[str], None],
         timings: StatusTimings | None = None,
     ) -> None:
-        self.outcome_counts: Counter[str] = Counter()
-        """How many statuses were written, unchanged, overtaken, refused, or not written since the API was down."""
-        self.on_outcome: Callable[[str], None] = lambda _: None
-        """Called with the word for each."""
-        self._informer, self._read_locks = informer, read_locks
+        self._informer, self._read_locks, self._on_outcome = informer, read_locks, on_outcome
         self._timings = timings or StatusTimings()
-        self._random = Random()  # noqa: S311 - jitter is no secret
+        self._random = Random()  # noqa: S311 - jitter is not a secret
         self._job_tracker = JobTracker()
-        self._queue = BatchWorkqueue()
         self._recorder = EventRecorder(api, instance)
         self._reconciler = StatusReconciler(
-            api, informer, controller, self._job_tracker, self._recorder, self._count_outcome
+            api, informer, controller, self._job_tracker, self._recorder, on_outcome
         )
+        self._queue = Workqueue()
         self._resync_at = clock() + self._jitter(self._timings.resync_period)
-        self._backoff = 0.0
-        self._failures: Counter[tuple[str, str]] = Counter()
+        self._backoff = Backoff(self._timings.min_backoff, self._timings.max_backoff)
+        self._api_failures = 0
+        self._object_failures: Counter[tuple[str, str]] = Counter()
         """How many times in a row the status of an object could not be written."""
         self._is_database_down = False
-        self._thread = threading.Thread(target=self._run, name="masterjob status", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="masterjob-status", daemon=True)
 
-    # --- what there is to tell
+    # --- what is queued, and when
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self, timeout: float) -> None:
-        """Write at once what there is to tell, for so many seconds at most, and end."""
-        self._queue.close()
+        """Write what is queued at once, for up to ``timeout`` seconds, and end."""
+        self._queue.drain()
         if self._thread.is_alive():
             self._thread.join(timeout)
 
     def enqueue(self, lock_name: str) -> None:
-        """Look at a lock whose resource was acted upon; its master at once, others a moment later."""
+        """Check a lock whose resource was reconciled: soon if this instance is its master, else later."""
         is_master = self._job_tracker.is_master_of(lock_name)
-        self._queue.add_after(
-            [lock_name],
-            self._timings.stop_delay / 2 if is_master else self._jitter(self._timings.remote_change_delay),
-        )
+        delay = self._timings.stop_delay / 2 if is_master else self._jitter(self._timings.remote_change_delay)
+        self._queue.add(lock_name, delay=delay)
 
     def enqueue_all(self) -> None:
-        """Look at every lock, once, in a moment."""
+        """Check every lock once, after a short delay."""
         self._enqueue_all(self._timings.full_scan_delay)
 
     def _enqueue_all(self, delay_range: tuple[float, float]) -> None:
         lock_names = {each.lock_name for each in self._informer.all() if each.lock_name}
-        self._queue.add_after(lock_names, self._jitter(delay_range))
+        self._queue.add(*lock_names, delay=self._jitter(delay_range))
 
     def on_step(self, step: Step) -> None:
-        """Take in a step of this process's election."""
+        """Handle a step of this process's election."""
         for name in self._job_tracker.track(step):
             job_state = self._job_tracker.state_of(name)
-            is_stopping = job_state is not None and job_state.phase == "stopping"
-            self._queue.add_after(
-                [name], self._timings.stop_delay if is_stopping else self._timings.coalesce_delay
-            )
+            is_stopping = job_state is not None and job_state.phase is JobPhase.STOPPING
+            delay = self._timings.stop_delay if is_stopping else self._timings.coalesce_delay
+            self._queue.add(name, delay=delay)
         for entry in history_entries(step):
-            self._queue.add_after([entry.lock_name], self._timings.coalesce_delay)
-            resource = next(iter(self._informer.by_lock(entry.lock_name)), None)
-            if (
-                resource is not None
-                and (event := event_recorder.event_for_transition(resource, entry)) is not None
-            ):
-                self._recorder.enqueue(event)
-        if isinstance(step.event, LocksChanged):
-            self._on_locks_changed(step.event.lock_names)
+            self._queue.add(entry.lock_name, delay=self._timings.coalesce_delay)
+            for owner in self._informer.by_lock(entry.lock_name)[:1]:
+                if (event := event_recorder.event_for_transition(owner, entry)) is not None:
+                    self._recorder.enqueue(event)
+        match step.event:
+            case LocksChanged(None):
+                self.enqueue_all()
+            case LocksChanged(frozenset() as lock_names):
+                for name in lock_names:
+                    self.enqueue(name)
         self._track_database(is_database_answering(step))
 
-    def _on_locks_changed(self, lock_names: frozenset[str] | None) -> None:
-        if lock_names is None:
-            self.enqueue_all()
-        else:
-            for name in lock_names:
-                self.enqueue(name)
-
     def _track_database(self, is_answering: bool | None) -> None:
-        """A database that fell silent, or speaks again, concerns every lock."""
         if is_answering is not None and is_answering == self._is_database_down:
             self._is_database_down = not is_answering
             self._enqueue_all(self._timings.full_scan_delay if is_answering else self._timings.outage_scan_delay)
 
     def _jitter(self, delay_range: tuple[float, float]) -> float:
         return self._random.uniform(*delay_range)
-
-    def _count_outcome(self, outcome: str) -> None:
-        self.outcome_counts[outcome] += 1
-        self.on_outcome(outcome)
 
     # --- the thread
 
@@ -151,8 +155,9 @@ class StatusWriter:
             try:
                 self._process_batch(lock_names)
             except Exception:
-                logger.exception("a defect while statuses were written; they are looked at again")
-                self._queue.add_after(lock_names, self._timings.max_backoff)
+                logger.exception("a defect while statuses were written; they are retried")
+                self._queue.add(*lock_names, delay=self._timings.max_backoff)
+            self._queue.done(*lock_names)
 
     def _process_batch(self, lock_names: list[str]) -> None:
         if clock() >= self._resync_at:
@@ -161,23 +166,23 @@ class StatusWriter:
         try:
             self._reconcile_all(lock_names)
             self._recorder.flush()
-            self._backoff = 0.0
+            self._api_failures = 0
         except ApiUnavailable as error:
-            self._backoff = min(max(2 * self._backoff, self._timings.min_backoff), self._timings.max_backoff)
-            logger.debug("statuses are written later: %s", error)
-            self._queue.pause(max(self._backoff, min(error.retry_after or 0.0, self._timings.max_backoff)))
-            self._queue.add_after(lock_names, 0.0)
+            logger.debug("statuses will be written later: %s", error)
+            retry_after = min(error.retry_after or 0.0, self._timings.max_backoff)
+            self._queue.pause(max(self._backoff.delay(self._api_failures), retry_after))
+            self._queue.add(*lock_names)
+            self._api_failures += 1
 
     def _reconcile_all(self, lock_names: list[str]) -> None:
-        """The resources first, then the database: so no status can be older than the one it is written over."""
+        # The resources are read before the database, so that no status is older than the one that it replaces.
         observed = [each for name in lock_names for each in self._informer.by_lock(name)]
         if not observed:
             return
         locks, database_error = self._read_lock_statuses(lock_names)
         if database_error is not None:
-            self._queue.add_after(
-                lock_names, self._timings.max_backoff + self._jitter(self._timings.remote_change_delay)
-            )
+            delay = self._timings.max_backoff + self._jitter(self._timings.remote_change_delay)
+            self._queue.add(*lock_names, delay=delay)
         consecutive_failures = 0
         for each in observed:
             error = self._reconcile_one(each, locks.get(each.lock_name or ""), database_error)
@@ -194,12 +199,12 @@ class StatusWriter:
     def _reconcile_one(
         self, observed: ObservedResource, lock: LockStatus | None, database_error: str | None
     ) -> ApiUnavailable | None:
-        """Tell of one object; whatever is wrong with it holds up no other. Return why the API gave no answer."""
+        """Reconcile one object; its failure delays no other. Return the error if the API did not answer."""
         key, lock_name = (observed.namespace, observed.name), observed.lock_name or ""
         try:
             retry_after = self._reconciler.reconcile(observed, lock, database_error)
         except ApiUnavailable as error:
-            self._count_outcome("unavailable")
+            self._on_outcome("unavailable")
             self._retry_later(key, lock_name)
             return error
         except Exception:
@@ -207,15 +212,16 @@ class StatusWriter:
             self._retry_later(key, lock_name)
             return None
         if retry_after is None:
-            self._failures.pop(key, None)
-        elif retry_after:
-            self._queue.add_after([lock_name], self._jitter((retry_after, 2 * retry_after)))
-        else:
+            self._object_failures.pop(key, None)
+        elif retry_after == RETRY_WITH_BACKOFF:
             self._retry_later(key, lock_name)
+        else:
+            self._queue.add(lock_name, delay=self._jitter((retry_after, 2 * retry_after)))
         return None
 
     def _retry_later(self, key: tuple[str, str], lock_name: str) -> None:
-        """Each time later: an API server that has just started refuses everybody, and others refuse for good."""
-        self._failures[key] += 1
-        delay = self._jitter(self._timings.remote_change_delay) * 4.0 ** min(self._failures[key] - 1, 10)
-        self._queue.add_after([lock_name], min(delay, self._jitter(self._timings.resync_period)))
+        """Retry the object, later each time: the API server may have just started, or may refuse it forever."""
+        initial, maximum = self._timings.remote_change_delay, self._timings.resync_period
+        backoff = Backoff(self._jitter(initial), self._jitter(maximum), factor=4.0)
+        self._queue.add(lock_name, delay=backoff.delay(self._object_failures[key]))
+        self._object_failures[key] += 1
