@@ -119,7 +119,7 @@ def test_a_status_for_another_version_is_not_written(stub: StubApiServer, api: K
 @pytest.mark.parametrize("status", [401, 408, 429, 500, 503, 504])
 def test_an_answer_that_decides_nothing_is_unavailable(stub: StubApiServer, api: KubeApi, status: int) -> None:
     stub.fail_next("LIST", respond_with(status, "not now"))
-    with pytest.raises(ApiUnavailable, match=f"the API server says: not now \\({status}\\)") as caught:
+    with pytest.raises(ApiUnavailable, match=f"the API server answered: not now \\({status}\\)") as caught:
         api.list(None)
     assert caught.value.retry_after is None
 
@@ -134,14 +134,14 @@ def test_the_retry_after_header_is_kept(stub: StubApiServer, api: KubeApi) -> No
 @pytest.mark.parametrize("status", [400, 403, 422])
 def test_a_refusal_has_its_status_and_message(stub: StubApiServer, api: KubeApi, status: int) -> None:
     stub.fail_next("PATCH", respond_with(status, "you may not"))
-    with pytest.raises(ApiRefused, match="the API server says: you may not") as caught:
+    with pytest.raises(ApiRefused, match="the API server answered: you may not") as caught:
         api.patch_status("default", "a", "1", {})
     assert caught.value.status == status
 
 
 def test_a_connection_that_breaks_is_unavailable(stub: StubApiServer, api: KubeApi) -> None:
     stub.fail_next("LIST", reset)
-    with pytest.raises(ApiUnavailable, match=rf"{stub.url} gives no answer"):
+    with pytest.raises(ApiUnavailable, match=rf"{stub.url} does not answer"):
         api.list(None)
     stub.stop()
     with pytest.raises(ApiUnavailable, match="refused"):
@@ -304,7 +304,8 @@ def test_everybody_in_a_cluster_has_the_same_cluster_id(folder: Path, tmp_path: 
 def test_a_missing_config_is_reported_in_a_sentence(tmp_path: Path) -> None:
     missing = tmp_path / "config"
     with pytest.raises(
-        SettingError, match=r"no cluster is named and this is no pod: kubeconfig .* does not exist"
+        SettingError,
+        match=r"no cluster is given, and this process does not run in a pod: kubeconfig .* does not exist",
     ):
         config_module.load_config(None, None, {"KUBECONFIG": str(missing)}, tmp_path)
     with pytest.raises(SettingError, match=r"^kubeconfig .* does not exist"):

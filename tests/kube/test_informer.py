@@ -114,8 +114,8 @@ def test_an_invalid_resource_keeps_its_last_valid_spec_and_is_logged_once(
     harness.informer.handle_event("MODIFIED", masterjob_body(version=4, generation=3))
     assert harness.drain_deliveries() == ["apply uid-a 3", "changed uid-a 4"]
     assert [record.getMessage() for record in caplog.records] == [
-        f"{observed.error}; what was read of it before stays in effect",
-        "MasterJob default/a is good again",
+        f"{observed.error}; the last valid version stays in effect",
+        "MasterJob default/a is valid again",
     ]
 
 

@@ -10,7 +10,7 @@ import pytest
 from masterjob.concurrency.clock import clock
 from masterjob.kube.api import config
 from masterjob.kube.api.client import KubeApi
-from masterjob.kube.informer import kopf_session
+from masterjob.kube.informer import kopf_watch
 from masterjob.kube.informer.informer import Informer
 from masterjob.kube.informer.object import ObservedResource
 from masterjob.kube.informer.reflector import Reflector
@@ -92,7 +92,7 @@ def make_harness(stub: StubApiServer, tmp_path: Path, monkeypatch: pytest.Monkey
     """Makes scenes; at the end of the test no thread of theirs may be left."""
     for name, text in {"token": "first", "ca.crt": "an authority", "namespace": "home"}.items():
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(kopf_session, "_MIN_LOGIN_INTERVAL", 0.1)
+    monkeypatch.setattr(kopf_watch, "_MIN_LOGIN_INTERVAL", 0.1)
     before = set(threading.enumerate())
     harnesses: list[ReflectorHarness] = []
 
@@ -197,7 +197,7 @@ def test_an_api_server_that_is_down_at_the_start_is_waited_for(
     harness.reflector.start()
     wait_until(lambda: harness.reflector.list_error is not None)
     assert str(harness.reflector.list_error).startswith(
-        "MasterJobs cannot be listed at the moment, the election goes on"
+        "MasterJobs cannot be listed at the moment; the election goes on"
     )
     stub.start()
     harness.wait_watching()
@@ -234,7 +234,7 @@ def test_a_missing_right_is_reported_with_its_namespace_and_the_others_are_watch
     harness.wait_for("a")
     assert harness.reflector.list_error == (
         "MasterJobs in namespace two cannot be listed: we need get, list and watch on masterjobs.masterjob.io "
-        "there (the API server says: masterjobs.masterjob.io is forbidden)"
+        "there (the API server answered: masterjobs.masterjob.io is forbidden)"
     )
     assert not harness.reflector.has_synced
     stub.state.forbidden_namespaces = set()

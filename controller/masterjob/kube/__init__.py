@@ -1,15 +1,13 @@
-"""What the cluster sees: MasterJobs of the Kubernetes API, followed; and what is written back to them.
+"""The cluster: its MasterJobs, followed by LIST and watch, and the statuses and Events written to them.
 
-In this room, and nowhere else, are kopf and the official client.
+Only this package uses kopf and the official Kubernetes client.
 
-    api/        asks the API server, one request at a time
-    follow/     the MasterJobs in scope as one picture, kept right by LIST and watch
-    cluster.py  which cluster, and which namespaces of it
-    status/     what their statuses and Events say, and when that is written
+    api/        requests to the API server
+    informer/   the MasterJobs in scope, cached and kept up to date
+    status/     what their statuses and Events say, and when they are written
+    cluster.py  which cluster, and which of its namespaces
 
-The watch feeds the controller and decides nothing; where the API server is silent the election goes on.
+The informer feeds the controller and decides nothing. The election goes on while the API server is down.
 
-What must not be here: who is master, SQL, jobs, settings, HTTP that people see.
-
-Source: design sections 6.2 and 6.3.
+What must not be here: who is master, SQL, jobs, settings, HTTP served to people.
 """

@@ -1,7 +1,4 @@
-"""The cluster that an operator serves, and which part of it.
-
-Source: design section 6.2.
-"""
+"""The cluster that an operator serves, and which of its namespaces."""
 
 import os
 from collections.abc import Sequence
@@ -15,14 +12,14 @@ from masterjob.kube.informer.relist import WatchScope
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The cluster that an operator serves: how it is reached, what of it, and its name in the database."""
+    """The cluster that an operator serves: its API, the namespaces in scope, and its name in the database."""
 
     api: KubeApi
     scope: WatchScope
     name: str
 
     def is_in_scope(self, namespace: str) -> bool:
-        """Whether the MasterJobs of a namespace are followed."""
+        """Return whether the MasterJobs of a namespace are followed."""
         return not self.scope.namespaces or namespace in self.scope.namespaces
 
     @property
@@ -39,18 +36,18 @@ def resolve_cluster(
     all_namespaces: bool = False,
     cluster_name: str | None = None,
 ) -> Cluster:
-    """Return the cluster that the options name; without any, that of the pod, and its namespace.
+    """Return the cluster that the options select. The default is the pod's own cluster and namespace.
 
     Raises:
-        SettingError: there is no cluster to be found, or the options contradict one another.
+        SettingError: no cluster was found, or the options contradict each other.
     """
     if all_namespaces and namespaces:
         raise SettingError("--all-namespaces and --namespace exclude each other: give one of them")
     api = KubeApi(load_config(kubeconfig, context))
     if not (cluster_name or api.cluster_id):
         raise SettingError(
-            "the kubeconfig names no certificate authority, by which this cluster could be told from others in "
-            "the database: say --cluster NAME, the same in every pod"
+            "the kubeconfig has no certificate authority to identify this cluster by in the database: "
+            "give --cluster NAME, the same in every pod"
         )
     own_namespace = os.environ.get("POD_NAMESPACE") or api.namespace or "default"
     scope = WatchScope(()) if all_namespaces else WatchScope(tuple(dict.fromkeys(namespaces)) or (own_namespace,))

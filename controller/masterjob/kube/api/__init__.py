@@ -1,10 +1,9 @@
-"""How the API server is asked: each request with a time limit, and an answer that is understood.
+"""Requests to the API server, each with a timeout and typed errors.
 
-    config.py    where it is, and who we are there
-    client.py   what is asked of it, on connections (cancel.py) that can be cut from another thread
-    errors.py  what its answers mean: an error of ours each
+    config.py  the address of the API server, and the credentials
+    client.py  the requests
+    cancel.py  requests in flight, which another thread can cancel
+    errors.py  the errors that responses are translated to
 
-What must not be here: what is done with the answers.
-
-Source: design section 6.2.
+What must not be here: what is done with the responses.
 """

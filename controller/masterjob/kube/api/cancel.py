@@ -1,4 +1,4 @@
-"""Connections that can be cut from another thread, so that whoever waits on one need not be waited for."""
+"""Requests that another thread can cancel, by shutting down their sockets."""
 
 import contextlib
 import socket
@@ -11,14 +11,14 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 
 class InFlightSockets:
-    """The sockets of one client that are in use, by the thread that uses them."""
+    """The sockets of one client that are in use, by the identifier of the thread."""
 
     def __init__(self) -> None:
         self._by_thread: dict[int, socket.socket | None] = {}
 
     @contextlib.contextmanager
     def track(self) -> Iterator[None]:
-        """Have what this thread connects known to `cancel`, until the block ends."""
+        """Make the requests of this thread cancellable until the block ends."""
         thread_id = threading.get_ident()
         self._by_thread[thread_id] = None
         try:
@@ -27,11 +27,11 @@ class InFlightSockets:
             del self._by_thread[thread_id]
 
     def cancel(self, thread_id: int) -> None:
-        """End what that thread waits for with an error, if it waits at all; connecting itself has to time out."""
+        """Make the pending request of a thread fail, if there is one. One that is connecting times out."""
         sock = self._by_thread.get(thread_id)
         if sock is not None:
-            with contextlib.suppress(OSError, TypeError):  # TLS in TLS, by a proxy, has no socket of its own
-                # Past the TLS layer, whose own shutdown is not for other threads.
+            with contextlib.suppress(OSError, TypeError):  # TLS in TLS, through a proxy, has no plain socket
+                # Not through the TLS layer, whose own shutdown is not thread-safe.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def _register(self, sock: socket.socket | None) -> None:
@@ -40,7 +40,7 @@ class InFlightSockets:
             self._by_thread[thread_id] = sock
 
     def install(self, pool_manager: urllib3.PoolManager) -> None:
-        """Have the manager's connections, from now on, be ours."""
+        """Make the manager track the sockets of new connections here."""
         sockets = self
 
         class TrackedHTTPConnection(HTTPConnection):

@@ -1,11 +1,7 @@
-"""What is asked of the API server, one request at a time, each with a time limit and an answer that is understood.
+"""Requests to the API server, each with a timeout and typed errors.
 
-Nothing is repeated here: whoever asks knows whether it matters. An answer that did not come is `ApiUnavailable`,
-and what was asked may have been done all the same.
-
-What must not be here: what is done with the answers; threads.
-
-Source: design sections 6.2, 6.3 and 6.5.
+Failed requests are not retried here; that is for the caller. A request without an answer raises `ApiUnavailable`,
+and may have been executed all the same.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +29,7 @@ GROUP, VERSION = API_VERSION.split("/")
 PLURAL = f"{KIND.lower()}s"
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 3.0, 10.0
-"""Seconds until there is a connection, and until each next part of an answer."""
+"""Seconds until a connection is established, and until each next part of a response."""
 
 _PAGE_SIZE = 500
 _MAX_ATTEMPTS = 3
@@ -44,7 +40,7 @@ KubeObject = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class UserInfo:
-    """Who a token belongs to, as the API server says."""
+    """The user that a token belongs to, according to the API server."""
 
     username: str
     uid: str = ""
@@ -53,9 +49,9 @@ class UserInfo:
 
 
 class KubeApi:
-    """The API server. Every method may be called from any thread, and waits for the answer.
+    """A client of the API server. All methods may be called from any thread, and wait for the response.
 
-    Every method may raise `ApiUnavailable` and `ApiRefused`.
+    Every request may raise `ApiUnavailable` and `ApiRefused`.
     """
 
     def __init__(self, config: ClusterConfig) -> None:
@@ -70,26 +66,26 @@ class KubeApi:
 
     @property
     def cluster_id(self) -> str:
-        """The same text for everybody in this cluster, and another one elsewhere."""
+        """The identifier of the cluster, the same for all of its clients; empty if unknown."""
         return self.config.cluster_id
 
     @property
     def namespace(self) -> str | None:
-        """The namespace that we are in, if that is known."""
+        """The namespace of this pod or kubeconfig context, if known."""
         return self.config.namespace
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the idle connections."""
         self._client.rest_client.pool_manager.clear()
 
     def cancel(self, thread_id: int) -> None:
-        """Have what that thread waits for here end now, as `ApiUnavailable`."""
+        """Make the pending request of a thread raise `ApiUnavailable` now."""
         self._in_flight.cancel(thread_id)
 
     # --- MasterJobs
 
     def is_served(self) -> bool:
-        """Whether discovery tells of the type too, which it does a moment after its definition was made."""
+        """Return whether discovery has the type, which it has a moment after the CRD was created."""
         try:
             groups = self._request(client.ApisApi(self._client).get_api_versions).groups
             if GROUP not in {each.name for each in groups}:
@@ -100,40 +96,40 @@ class KubeApi:
         return PLURAL in {each.name for each in resources}
 
     def list(self, namespace: str | None) -> Sequence[KubeObject]:
-        """Return all MasterJobs of a namespace, or of the cluster, as they are now.
+        """Return all MasterJobs of a namespace, or of the cluster if it is None.
 
         Raises:
-            CrdNotInstalled: the type is not known.
+            CrdNotInstalled: the API server does not know the type.
         """
         for _ in range(_MAX_ATTEMPTS):
             try:
                 return self._list_all_pages(namespace)
             except ApiRefused as error:
-                if error.status != 410:  # the list took so long that its second half is of another time
+                if error.status != 410:  # the list has expired between two pages
                     raise
             except ApiNotFound as error:
                 raise CrdNotInstalled(str(error)) from None
-        raise ApiUnavailable("the list of MasterJobs was out of date before it was complete")
+        raise ApiUnavailable("the list of MasterJobs expired before it was complete")
 
     def get(self, namespace: str, name: str) -> KubeObject | None:
-        """Return a MasterJob as it is now, or None where there is none of that name.
+        """Return a MasterJob, or None if there is none with that name.
 
         Raises:
-            CrdNotInstalled: the type is not known.
+            CrdNotInstalled: the API server does not know the type.
         """
         return self._request_object(self._custom_objects.get_namespaced_custom_object, namespace, name)
 
     def patch_status(
         self, namespace: str, name: str, resource_version: str, status: Mapping[str, Any]
     ) -> KubeObject | None:
-        """Put ``status`` in place of the whole one that was there, and return the object; None where it is gone.
+        """Replace the whole status, and return the object, or None if it does not exist any more.
 
         Raises:
-            ApiConflict: the object is not of that version any more.
-            CrdNotInstalled: the type is not known.
+            ApiConflict: the object does not have that resource version any more.
+            CrdNotInstalled: the API server does not know the type.
         """
-        # A merge patch would keep what the new status has not. The version is set, not tested: a test that fails
-        # is a 422 like any other, but an object that comes with an old version is a 409.
+        # A merge patch would keep fields that the new status does not have. The version is set, not tested: a
+        # failed test is a 422 like any other, but an object with an old version is a 409.
         patch = [
             {"op": "add", "path": "/metadata/resourceVersion", "value": resource_version},
             {"op": "add", "path": "/status", "value": dict(status)},
@@ -145,7 +141,7 @@ class KubeApi:
     # --- Events and reviews
 
     def create_event(self, namespace: str, body: Mapping[str, Any]) -> bool:
-        """Create an Event of events.k8s.io/v1; False where one of its name is there already."""
+        """Create an Event of events.k8s.io/v1; return False if there is one with its name already."""
         event = {"apiVersion": "events.k8s.io/v1", "kind": "Event", **body}
         create = self._custom_objects.create_namespaced_custom_object
         try:
@@ -157,10 +153,10 @@ class KubeApi:
         return True
 
     def token_review(self, token: str, audiences: Sequence[str] = ()) -> UserInfo | None:
-        """Return whose token that is; None if nobody's, or if it was made for none of the ``audiences``."""
+        """Return the user of the token, or None if it is invalid, or is for none of the ``audiences``."""
         spec = {"token": token, **({"audiences": list(audiences)} if audiences else {})}
         status = self._create_review("authentication.k8s.io", "TokenReview", spec)
-        # A server that knows nothing of audiences names none: its word is not about ours.
+        # A server that does not support audiences returns none, and has not checked ours.
         is_for_us = not audiences or not set(audiences).isdisjoint(status.get("audiences") or ())
         if not (status.get("authenticated") and is_for_us):
             return None
@@ -171,7 +167,7 @@ class KubeApi:
     def subject_access_review(
         self, user: UserInfo, verb: str, namespace: str, name: str = "", subresource: str = ""
     ) -> bool:
-        """Return whether the cluster's RBAC lets them do that to a MasterJob; a name of "" means all of them."""
+        """Return whether the cluster's RBAC allows that on a MasterJob, or on all if ``name`` is empty."""
         attributes = {"group": GROUP, "version": VERSION, "resource": PLURAL, "verb": verb, "namespace": namespace}
         attributes |= {key: text for key, text in (("name", name), ("subresource", subresource)) if text}
         spec = {
@@ -183,7 +179,7 @@ class KubeApi:
         spec["extra"] = {key: list(values) for key, values in user.extra.items()}
         return self._create_review("authorization.k8s.io", "SubjectAccessReview", spec).get("allowed") is True
 
-    # --- one request
+    # --- helpers
 
     def _list_all_pages(self, namespace: str | None) -> Sequence[KubeObject]:
         objects: list[KubeObject] = []
@@ -223,14 +219,14 @@ class KubeApi:
         return response.get("status") or {}
 
     def _request(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Make a request; its errors are those of this module."""
+        """Make a request, and translate its errors."""
         try:
             with self._in_flight.track():
                 response = call(*args, _request_timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), **kwargs)
         except client.ApiException as error:
             raise translate_error(error) from None
         except (urllib3.exceptions.HTTPError, OSError, ConfigException, ValueError) as error:
-            raise ApiUnavailable(f"{self.config.server} gives no answer: {root_cause(error)}") from None
-        if response is None or isinstance(response, str):  # as a proxy may, with a page of its own
-            raise ApiUnavailable(f"{self.config.server} gives an answer that is no object")
+            raise ApiUnavailable(f"{self.config.server} does not answer: {root_cause(error)}") from None
+        if response is None or isinstance(response, str):  # a proxy may answer with a page of its own
+            raise ApiUnavailable(f"{self.config.server} does not answer with a JSON object")
         return response

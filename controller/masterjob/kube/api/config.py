@@ -1,11 +1,7 @@
-"""Where the API server is, and who we are there: a pod's service account, or a kubeconfig.
+"""The address of the API server and the credentials, from a pod's service account or a kubeconfig.
 
-One `ClusterConfig` serves the official client and kopf alike. A service account's token is read from its file
-at every request, since the kubelet replaces it.
-
-What must not be here: requests.
-
-Source: design sections 6.2 and 6.5.
+One `ClusterConfig` serves both the official client and kopf. The token of a service account is read from its file
+before every request, because the kubelet replaces it.
 """
 
 import hashlib
@@ -25,18 +21,18 @@ SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _load_kube_config: Callable[..., None] = config.load_kube_config
 _list_contexts: Callable[..., tuple[Any, Any]] = config.list_kube_config_contexts
 _API_KEY_NAME = "BearerToken"
-"""What the official client calls the header of its token, which is the only way in that it knows."""
+"""The official client's name for the header with the token."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
-    """A way to one API server."""
+    """The address and credentials of one API server."""
 
     configuration: client.Configuration = field(repr=False)
     cluster_id: str
-    """The same text for everybody in this cluster, and another one elsewhere."""
+    """The identifier of the cluster, the same for all of its clients; empty if unknown."""
     namespace: str | None
-    """The namespace that we are in, if that is known."""
+    """The namespace of this pod or kubeconfig context, if known."""
 
     @property
     def server(self) -> str:
@@ -44,10 +40,10 @@ class ClusterConfig:
         return str(self.configuration.host)
 
     def authorization_header(self) -> str | None:
-        """Return the header with the token of this moment; None where a certificate says who we are.
+        """Return the Authorization header with the current token, or None if a client certificate is used.
 
         Raises:
-            OSError: the token's file cannot be read.
+            OSError: the token file cannot be read.
         """
         return self.configuration.get_api_key_with_prefix(_API_KEY_NAME)
 
@@ -58,10 +54,10 @@ def load_config(
     environ: Mapping[str, str] = os.environ,
     folder: Path = SERVICE_ACCOUNT_DIR,
 ) -> ClusterConfig:
-    """Return the way to the API server: what is named, else the pod's service account, else the usual kubeconfig.
+    """Load the named kubeconfig or context, else the pod's service account, else the default kubeconfig.
 
     Raises:
-        SettingError: there is none, or it cannot be used; the message says what would do.
+        SettingError: there is none, or it cannot be used.
     """
     if not (kubeconfig or context) and environ.get("KUBERNETES_SERVICE_HOST") and (folder / "token").exists():
         return load_in_cluster(environ, folder)
@@ -69,19 +65,19 @@ def load_config(
 
 
 def load_in_cluster(environ: Mapping[str, str] = os.environ, folder: Path = SERVICE_ACCOUNT_DIR) -> ClusterConfig:
-    """Return the way that a pod has by its service account.
+    """Load the service account of the pod that this process runs in.
 
     Raises:
-        SettingError: this is no pod, or none with a service account.
+        SettingError: this process does not run in a pod, or the pod has no service account.
     """
     host, port = environ.get("KUBERNETES_SERVICE_HOST", ""), environ.get("KUBERNETES_SERVICE_PORT", "443")
     if not host:
-        raise SettingError("KUBERNETES_SERVICE_HOST is not set: this is no pod of a cluster")
+        raise SettingError("KUBERNETES_SERVICE_HOST is not set: this process does not run in a pod")
     return load_service_account(f"https://{f'[{host}]' if ':' in host else host}:{port}", folder)
 
 
 def load_service_account(server: str, folder: Path) -> ClusterConfig:
-    """Return the way to ``server`` by the files of a service account: token, ca.crt and namespace.
+    """Load the files of a service account for ``server``: token, ca.crt and namespace.
 
     Raises:
         SettingError: one of the files cannot be read.
@@ -97,31 +93,31 @@ def load_service_account(server: str, folder: Path) -> ClusterConfig:
         cluster_id = _fingerprint(ca_file.read_bytes())
         namespace = (folder / "namespace").read_text().strip() or None
     except OSError as error:
-        raise SettingError(f"{error.filename} cannot be read: {error.strerror}; it is the pod's own") from None
-    configuration.refresh_api_key_hook = refresh_token  # type: ignore[assignment]  # it is declared as None
+        raise SettingError(f"the pod's {error.filename} cannot be read: {error.strerror}") from None
+    configuration.refresh_api_key_hook = refresh_token  # type: ignore[assignment]  # declared as None
     return ClusterConfig(configuration, cluster_id, namespace)
 
 
 def load_kubeconfig(
     path: str | None = None, context: str | None = None, environ: Mapping[str, str] = os.environ
 ) -> ClusterConfig:
-    """Return the way that a kubeconfig describes; with no path that of KUBECONFIG, or ~/.kube/config.
+    """Load a kubeconfig; without a path, that of KUBECONFIG, or ~/.kube/config.
 
-    Tokens, client certificates and exec plugins are the official client's business.
+    The official client handles tokens, client certificates and exec plugins.
 
     Raises:
-        SettingError: there is no such file or context, or it says what cannot be.
+        SettingError: there is no such file or context, or it is invalid.
     """
     paths = path or environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
     if not any(Path(each).expanduser().exists() for each in paths.split(os.pathsep) if each):
-        prefix = "" if path else "no cluster is named and this is no pod: "
+        prefix = "" if path else "no cluster is given, and this process does not run in a pod: "
         raise SettingError(f"{prefix}kubeconfig {paths} does not exist (--kubeconfig, KUBECONFIG)")
     configuration = client.Configuration()
     try:
         _load_kube_config(paths, context, configuration, persist_config=False)
         contexts, current = _list_contexts(paths)
     except yaml.YAMLError:
-        raise SettingError(f"kubeconfig {paths} is not YAML") from None  # its own words may quote a token
+        raise SettingError(f"kubeconfig {paths} is not YAML") from None  # the original message may contain a token
     except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
         raise SettingError(f"kubeconfig {paths} cannot be used: {error}") from None
     selected = next((each for each in contexts if each["name"] == context), current)

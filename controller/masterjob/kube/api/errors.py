@@ -1,9 +1,6 @@
-"""What answers of the API server mean: an error of ours each, in words.
+"""The errors that responses of the API server are translated to.
 
-An answer that did not come, or decides nothing, is `ApiUnavailable`: what was asked for may have been done all the
-same.
-
-What must not be here: requests.
+A missing or inconclusive response is `ApiUnavailable`: the request may have been executed all the same.
 """
 
 import contextlib
@@ -17,7 +14,7 @@ from masterjob.errors import MasterJobError
 
 
 class ApiUnavailable(MasterJobError):
-    """The API server gave no answer, or none that decides anything; ``retry_after``: seconds that it asks for."""
+    """The API server gave no conclusive answer; ``retry_after``: the seconds that it asks to wait, if any."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -25,7 +22,7 @@ class ApiUnavailable(MasterJobError):
 
 
 class ApiRefused(MasterJobError):
-    """The API server will not do this, now or later; ``status`` is the HTTP status."""
+    """The API server refused the request, and would refuse it again; ``status`` is the HTTP status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -33,15 +30,15 @@ class ApiRefused(MasterJobError):
 
 
 class CrdNotInstalled(ApiUnavailable):
-    """The API server does not know the type MasterJob, yet or any more."""
+    """The API server does not know the type MasterJob, not yet or not any more."""
 
 
 class ApiConflict(MasterJobError):
-    """The object is not any more what the change was made for."""
+    """The object has changed since it was read, or exists already."""
 
 
 class ApiNotFound(MasterJobError):
-    """404; ``object_name`` is the object that is missing, where it is not its type that is."""
+    """404; ``object_name`` is the missing object, or empty if its type is missing."""
 
     def __init__(self, message: str, object_name: str) -> None:
         super().__init__(message)
@@ -49,9 +46,9 @@ class ApiNotFound(MasterJobError):
 
 
 def translate_error(error: client.ApiException) -> MasterJobError:
-    """Return what an answer other than 2xx means to us."""
+    """Return the error for a response other than 2xx."""
     status_body = _status_body(error)
-    status, message = error.status or 0, f"the API server says: {status_body.get('message') or error.reason}"
+    status, message = error.status or 0, f"the API server answered: {status_body.get('message') or error.reason}"
     if status == 404:
         return ApiNotFound(message, (status_body.get("details") or {}).get("name", ""))
     if status == 409:
@@ -62,7 +59,7 @@ def translate_error(error: client.ApiException) -> MasterJobError:
 
 
 def _status_body(error: client.ApiException) -> Mapping[str, Any]:
-    """Return the API server's own words, if the answer is from it."""
+    """Return the Status object of the API server, or an empty one if the response is from something else."""
     with contextlib.suppress(ValueError, TypeError):
         body = json.loads(error.body or "")
         if isinstance(body, dict):
@@ -71,11 +68,11 @@ def _status_body(error: client.ApiException) -> Mapping[str, Any]:
 
 
 def _retry_after(error: client.ApiException) -> float | None:
-    with contextlib.suppress(ValueError):  # it may be a date too, which no API server gives
+    with contextlib.suppress(ValueError):  # a date is possible too, but no API server sends one
         return max(0.0, float((error.headers or {}).get("Retry-After") or ""))
     return None
 
 
 def root_cause(error: Exception) -> str:
-    """Return the last words of an error of urllib3, which begin with objects and addresses."""
+    """Return the last part of an error message of urllib3, which begins with objects and addresses."""
     return str(error).rpartition(": ")[2] or type(error).__name__

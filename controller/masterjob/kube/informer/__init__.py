@@ -1,12 +1,11 @@
-"""What the MasterJobs say, whatever the watch misses.
+"""The MasterJobs in scope, kept up to date whatever the watch misses.
 
-    object.py   one of them as it was last seen
-    informer.py     all of them as one level-based picture, of what cache.py keeps
-    relist.py     the authoritative LIST: at the start, after every gap, and slowly for ever
-    kopf_watch.py     one run of kopf, in a thread and a loop of its own; kopf_session.py is its way to the API
-    server reflector.py    keeps the two going
+    object.py      one MasterJob as last seen
+    cache.py       all of them, by uid; older states never replace newer ones
+    informer.py    delivers the changes of the cache to the controller and the status writer
+    relist.py      the LIST: at the start, after every gap in the watch, and periodically
+    kopf_watch.py  one run of kopf, which is the watch
+    reflector.py   the threads of the LIST and the watch, which is restarted when it ends
 
-What must not be here: what follows from a change; whoever is told of it decides that.
-
-Source: design section 6.2.
+What must not be here: what follows from a change; that is for those to whom it is delivered.
 """

@@ -1,12 +1,10 @@
-"""What is known of each MasterJob, by uid: nothing older is put over something newer, whichever way it came.
+"""The last known state of each MasterJob, by uid. An older state never replaces a newer one, whatever its origin.
 
-The resource version orders what is told of one object, and of two that had one name. A LIST that began after an
-object was touched last knows better still: after a backup was restored versions go back, and what was gone is
-there again.
+States of one object, and of two objects with the same name, are ordered by resource version. A LIST that began
+after the object was last updated overrides that order: after a restored backup, versions go back and deleted
+objects return.
 
-What must not be here: locks, threads, anybody who is told.
-
-Source: design section 6.2.
+Not thread-safe: `informer` locks it.
 """
 
 from collections.abc import Collection
@@ -20,7 +18,7 @@ _MAX_TOMBSTONES = 10_000
 
 @dataclass(slots=True)
 class _CacheEntry:
-    """What is known of one object, since which of our moments, and whether the watch has told it too."""
+    """One object, the epochs of its first and last update, and whether the watch has reported this state too."""
 
     observed: ObservedResource
     added_epoch: int
@@ -30,52 +28,50 @@ class _CacheEntry:
 
 
 class Cache:
-    """All of it. Moments are counted by `begin_list`: what is learned after one belongs to it, or to a later
-    one.
-    """
+    """All known objects. Each LIST begins an epoch (`begin_list`), and each update belongs to the current one."""
 
     def __init__(self) -> None:
         self._entries: dict[str, _CacheEntry] = {}
         self._by_name: dict[tuple[str, str], str] = {}
         self._by_lock: dict[str, dict[str, ObservedResource]] = {}
         self._tombstones: dict[str, int] = {}
-        """The uids of what is gone for good, and since which moment: a late event resurrects nothing."""
+        """The uids of deleted objects, with the epoch of the deletion: a late event must not bring one back."""
         self._epoch = 0
 
     def begin_list(self) -> int:
-        """Return this moment, for a LIST that is asked for after it."""
+        """Begin an epoch, and return it. Call this before the LIST is requested."""
         self._epoch += 1
         return self._epoch
 
     def get(self, uid: str) -> ObservedResource | None:
-        """Return an object as it was seen last."""
+        """Return an object as last seen, or None if it is not known."""
         entry = self._entries.get(uid)
         return None if entry is None else entry.observed
 
     def all(self) -> list[ObservedResource]:
-        """Return all, the oldest first."""
+        """Return all objects, the oldest first."""
         return sorted((known.observed for known in self._entries.values()), key=lambda each: each.age_key)
 
     def by_lock(self, name: str) -> list[ObservedResource]:
-        """Return those that name the lock, the oldest first."""
+        """Return the objects that name the lock, the oldest first."""
         return sorted(self._by_lock.get(name, {}).values(), key=lambda each: each.age_key)
 
     def known_before(self, epoch: int, namespaces: Collection[str]) -> list[ObservedResource]:
-        """Return what was known before that moment, in the namespaces; none means everywhere."""
+        """Return the objects of the namespaces (empty: of all) that were known before the epoch."""
         older = (known.observed for known in self._entries.values() if known.added_epoch < epoch)
         return [each for each in older if not namespaces or each.namespace in namespaces]
 
     def is_watch_behind(self, seconds: float) -> bool:
-        """Whether the watch has not told something that was known otherwise so many seconds ago."""
+        """Return whether there is a state, known for ``seconds``, that the watch has not reported."""
         known_until = clock() - seconds
         return any(
             not known.confirmed_by_watch and known.updated_at <= known_until for known in self._entries.values()
         )
 
     def update(self, new: ObservedResource, list_epoch: int | None, from_watch: bool) -> list[str]:
-        """Put it in if it is news, and return the uids that it is news of.
+        """Store the object if it is newer, and return the uids that have changed.
 
-        ``list_epoch`` is when its LIST began, if it is from one; ``from_watch``: the watch told it.
+        ``list_epoch`` is the epoch of the LIST that it is from, if any; ``from_watch``: it is from the watch.
         """
         if self._tombstones.get(new.uid, -1) >= (0 if list_epoch is None else list_epoch):
             return []
@@ -89,7 +85,7 @@ class Cache:
         return []
 
     def _insert(self, new: ObservedResource, list_epoch: int | None, from_watch: bool) -> list[str]:
-        """Of two of one name only the newer can be there."""
+        # Of two objects with the same name, only the newer one can exist.
         other = self._entries.get(self._by_name.get((new.namespace, new.name), ""))
         if other is None:
             return self._store(new, from_watch)
@@ -110,7 +106,7 @@ class Cache:
         return [new.uid]
 
     def mark_deleted(self, uid: str) -> None:
-        """Know it as gone for good."""
+        """Remove an object that was deleted, for good."""
         self._tombstones[uid] = self._epoch
         while len(self._tombstones) > _MAX_TOMBSTONES:
             del self._tombstones[next(iter(self._tombstones))]
@@ -131,5 +127,5 @@ class Cache:
 
 
 def _is_from_later_list(list_epoch: int | None, entry: _CacheEntry) -> bool:
-    """Whether this is from a LIST that began after the object was touched last."""
+    """Return whether this is from a LIST that began after the object was last updated."""
     return list_epoch is not None and entry.updated_epoch < list_epoch

@@ -1,16 +1,12 @@
-"""The MasterJobs in scope as one picture, from all that is known: events, lists, answers to our own patches.
-
-What it shows is told on level by level: `sink` does what the resources say, `on_change` is for whoever
-writes the status. Nothing is told before `start_delivery`: with half a picture one might claim a lock that the
-other half disables.
+"""The MasterJobs in scope, from events, lists and responses, delivered to the controller and the status writer.
 
     handle_event  an event of the watch, which may be late
-    replace       all there is, by a LIST that began after `begin_list` was called: what it lacks is asked for,
-    then gone update        an object as the API server has just answered
+    replace       the result of a LIST; objects missing from it are confirmed to be deleted
+    update        an object from a response of the API server
 
-What must not be here: threads, requests other than to confirm what seems gone.
-
-Source: design section 6.2.
+Delivery is level-triggered: `sink` gets the latest state of each resource, `on_change` any change that a status
+may depend on. Nothing is delivered before `start_delivery`: with half of the resources, an instance could claim a
+lock that the other half disables.
 """
 
 import logging
@@ -31,16 +27,16 @@ DELETED_EVENT = "DELETED"
 
 @dataclass(slots=True)
 class _Delivered:
-    """What was said last about one object."""
+    """What was last delivered for one object."""
 
     observed: ObservedResource
     applied: Resource | None = None
 
 
 class Informer:
-    """The picture. All methods may be called from any thread; what they call must not wait for long.
+    """A thread-safe cache that delivers its changes. The callbacks must not block for long.
 
-    ``fetch`` is asked for an object by namespace and name, and returns what the API server has, or None.
+    ``fetch`` gets an object from the API server by namespace and name, or None if there is none.
     """
 
     def __init__(
@@ -58,32 +54,32 @@ class Informer:
         self._delivery_lock = threading.RLock()
         self._delivered: dict[str, _Delivered] = {}
 
-    # --- the picture
+    # --- reading
 
     def get(self, uid: str) -> ObservedResource | None:
-        """Return an object as it was seen last."""
+        """Return an object as last seen, or None if it is not known."""
         with self._lock:
             return self._cache.get(uid)
 
     def all(self) -> list[ObservedResource]:
-        """Return all, the oldest first."""
+        """Return all objects, the oldest first."""
         with self._lock:
             return self._cache.all()
 
     def by_lock(self, name: str) -> list[ObservedResource]:
-        """Return those that name the lock, the oldest first."""
+        """Return the objects that name the lock, the oldest first."""
         with self._lock:
             return self._cache.by_lock(name)
 
     def is_watch_behind(self, seconds: float) -> bool:
-        """Whether the watch has not told something that was known otherwise so many seconds ago."""
+        """Return whether there is a state, known for ``seconds``, that the watch has not reported."""
         with self._lock:
             return self._cache.is_watch_behind(seconds)
 
-    # --- what is learned
+    # --- updates
 
     def handle_event(self, event_type: str | None, body: Mapping[str, Any]) -> None:
-        """Take in an event of the watch; ``event_type`` None is what a watch begins with."""
+        """Handle an event of the watch; ``event_type`` is None for the initial state."""
         if (observed := parse_object(body, self._cluster_name)) is None:
             return
         if event_type == DELETED_EVENT:
@@ -92,20 +88,22 @@ class Informer:
             self._store(observed, from_watch=True)
 
     def update(self, body: Mapping[str, Any]) -> None:
-        """Take in an object as the API server has just answered."""
+        """Store an object from a response of the API server."""
         if (observed := parse_object(body, self._cluster_name)) is not None:
             self._store(observed)
 
     def begin_list(self) -> int:
-        """Return this moment, for a LIST that is asked for after it."""
+        """Begin an epoch, and return it. Call this before the LIST is requested."""
         with self._lock:
             return self._cache.begin_list()
 
     def replace(self, bodies: Iterable[Mapping[str, Any]], namespaces: Collection[str], epoch: int) -> bool:
-        """Take in all there is in the namespaces (none means everywhere), by a LIST that was begun at ``epoch``.
+        """Store the result of a LIST of the namespaces (empty: of all) that was begun at ``epoch``.
 
-        What it lacks although it was known before is asked for, and gone if it is not there. Returns False where
-        that could not be found out: such objects stay until the next LIST.
+        Objects that were known before and are missing from it are fetched, to confirm that they are deleted.
+
+        Returns:
+            False if that could not be confirmed; such objects stay until the next LIST.
         """
         listed = [each for body in bodies if (each := parse_object(body, self._cluster_name)) is not None]
         for observed in sorted(listed, key=lambda each: each.age_key):
@@ -115,13 +113,13 @@ class Informer:
         with self._lock:
             known_before = self._cache.known_before(epoch, namespaces)
         missing = [each for each in known_before if each.uid not in listed_uids]
-        return all(self._confirm_deletion(each) for each in missing)  # the first silence ends it
+        return all(self._confirm_deletion(each) for each in missing)  # the first failure ends it
 
     def _confirm_deletion(self, observed: ObservedResource) -> bool:
         try:
             body = self._fetch(observed.namespace, observed.name)
         except MasterJobError as error:
-            logger.debug("%s/%s is perhaps gone: %s", observed.namespace, observed.name, error)
+            logger.debug("%s/%s may be deleted: %s", observed.namespace, observed.name, error)
             return False
         current = None if body is None else parse_object(body, self._cluster_name)
         if current is None or current.uid != observed.uid:
@@ -140,22 +138,22 @@ class Informer:
             self._cache.mark_deleted(uid)
         self._deliver([uid])
 
-    # --- what is told
+    # --- delivery
 
     def start_delivery(self) -> None:
-        """Tell what is known, the oldest first, and from now on everything; once."""
+        """Deliver all known objects, the oldest first, and from now on every change."""
         with self._delivery_lock:
             if not self._is_delivering:
                 self._is_delivering = True
                 self._deliver([each.uid for each in self.all()])
 
     def resync(self) -> None:
-        """Have the follower look at everything again."""
+        """Make the controller reconcile everything again."""
         if self._is_delivering:
-            self._sink.resync()  # it may ask for much: no event waits for that
+            self._sink.resync()  # without the lock: it may take long, and must not delay events
 
     def _deliver(self, uids: Collection[str]) -> None:
-        """Tell what is so now of each object, one at a time, so that what is older is never told later."""
+        """Deliver the latest state of each object, one at a time: an older state never follows a newer one."""
         if not uids:
             return
         with self._delivery_lock:
@@ -163,7 +161,7 @@ class Informer:
                 try:
                     self._deliver_one(uid, self.get(uid), self._delivered.get(uid))
                 except Exception:
-                    logger.exception("a defect while MasterJob %s was followed; the next LIST repeats it", uid)
+                    logger.exception("a defect in the delivery of MasterJob %s; the next LIST repeats it", uid)
 
     def _deliver_one(self, uid: str, current: ObservedResource | None, delivered: _Delivered | None) -> None:
         if current is None:
@@ -184,8 +182,8 @@ class Informer:
 
 
 def _log_error_change(observed: ObservedResource, previous_error: str | None) -> None:
-    """Say once what is wrong, and once that it is not any more."""
+    """Log each error once, and its recovery once."""
     if observed.error is not None and observed.error != previous_error:
-        logger.warning("%s; what was read of it before stays in effect", observed.error)
+        logger.warning("%s; the last valid version stays in effect", observed.error)
     elif observed.error is None and previous_error is not None:
-        logger.info("MasterJob %s/%s is good again", observed.namespace, observed.name)
+        logger.info("MasterJob %s/%s is valid again", observed.namespace, observed.name)

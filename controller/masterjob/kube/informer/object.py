@@ -1,9 +1,4 @@
-"""One MasterJob as the API server showed it last: what it says, checked, or why it says nothing that can be.
-
-What must not be here: what is done with it; several of them.
-
-Source: design section 6.1.
-"""
+"""One MasterJob as last seen from the API server, parsed, or with the error that was found in it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +12,7 @@ from masterjob.resource.masterjob import API_VERSION, KIND, ObjectMeta, Resource
 
 @dataclass(frozen=True, slots=True)
 class ObservedResource:
-    """A MasterJob of the API server. Two are equal where nothing but managed fields and the like differs."""
+    """A MasterJob of the API server. Two are equal if only managed fields and the like differ."""
 
     uid: str
     namespace: str
@@ -25,24 +20,24 @@ class ObservedResource:
     resource_version: str
     generation: int
     created: str
-    """In RFC 3339, in UTC."""
+    """The creation time in RFC 3339, in UTC."""
     resource: Resource | None
-    """What it says, with its origin; None where that cannot be."""
+    """The parsed resource, or None if it is invalid."""
     error: str | None
-    """Why it cannot be, in a sentence that begins with the field."""
+    """What is invalid, in a sentence that begins with the field."""
     lock_name: str | None
-    """The lock that it names, also where the rest of it is wrong."""
+    """The lock that it names, even if the rest is invalid."""
     status: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def age_key(self) -> tuple[str, str]:
-        """What the oldest has the least of; of one moment the uid decides."""
+        """The sort key by age; objects created in the same second are ordered by uid."""
         return self.created, self.uid
 
     def is_newer_than(self, other: "ObservedResource") -> bool:
-        """Whether this was the object's state after ``other`` was; also of two objects that had one name.
+        """Return whether this state is newer than ``other``, of the same object or of another one with its name.
 
-        Resource versions that are no numbers tell nothing; then what comes later is taken for newer.
+        Resource versions that are not numbers cannot be ordered; then the state that arrives later is the newer.
         """
         own_version, other_version = self.resource_version, other.resource_version
         if self.uid == other.uid and self.generation < other.generation:
@@ -55,10 +50,7 @@ class ObservedResource:
 
 
 def parse_object(body: Mapping[str, Any], cluster: str) -> ObservedResource | None:
-    """Return what an object of the API says; None for what is no object at all.
-
-    Source: design section 6.1.
-    """
+    """Parse an object of the API; return None if it has no uid, name or namespace."""
     metadata = body.get("metadata") or {}
     uid, name, namespace = metadata.get("uid"), metadata.get("name"), metadata.get("namespace")
     if not (uid and name and namespace):

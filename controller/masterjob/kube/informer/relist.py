@@ -1,10 +1,6 @@
-"""The authoritative LIST: at the start until it succeeds, after every gap in the watch, and slowly for ever.
+"""The authoritative LIST: at the start until it succeeds, after every gap in the watch, and periodically.
 
-A LIST that fails, or does not know the type, removes nothing: it is told once, and tried again.
-
-What must not be here: the watch; what is done with resources.
-
-Source: design section 6.2.
+A LIST that fails, also because the CRD is not installed, removes nothing: it is logged once, and retried.
 """
 
 import logging
@@ -13,6 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from masterjob.concurrency.backoff import Backoff
 from masterjob.concurrency.clock import clock
 from masterjob.kube.api.client import GROUP, PLURAL, KubeApi
 from masterjob.kube.api.errors import ApiRefused, ApiUnavailable, CrdNotInstalled
@@ -22,49 +19,49 @@ logger = logging.getLogger("masterjob")
 
 CRD_NOT_INSTALLED = (
     f"the API server does not know {PLURAL}.{GROUP} yet: kubectl apply -f crds/masterjobs.yaml; "
-    "they are followed as soon as it does"
+    "MasterJobs are followed as soon as it does"
 )
 
 _MAX_RETRY_AFTER = 60.0
-"""Seconds that an API server may have us wait."""
+"""Seconds that are waited at most because the API server asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchScope:
-    """The namespaces whose MasterJobs are followed; none means those of the whole cluster."""
+    """The namespaces whose MasterJobs are followed; empty for the whole cluster."""
 
     namespaces: tuple[str, ...] = ()
 
     @property
     def list_targets(self) -> tuple[str | None, ...]:
-        """What each LIST is of."""
+        """The namespace of each LIST; None is the whole cluster."""
         return self.namespaces or (None,)
 
 
 @dataclass(frozen=True, slots=True)
 class InformerTimings:
-    """How long things take, in seconds."""
+    """Timeouts and delays, in seconds."""
 
     initial_list_timeout: float = 10.0
-    """How long nothing is told while the first LIST does not succeed."""
+    """How long delivery waits for the first LIST to succeed."""
     gap_relist_delay: float = 2.0
-    """From a gap in the watch to the LIST that finds what vanished in it."""
+    """From a gap in the watch to the LIST that finds what was deleted in it."""
     relist_period: float = 300.0
-    """Between two LISTs when nothing happens."""
+    """Between two periodic LISTs."""
     watch_start_timeout: float = 20.0
-    """How long a watch may take until it is answered, while LISTs are."""
+    """How long a watch may be unanswered while LISTs are answered."""
     watch_lag_limit: float = 60.0
-    """How long the watch may take to tell what a LIST has found."""
+    """How long the watch may take to report what a LIST has found."""
     min_backoff: float = 0.2
     max_backoff: float = 5.0
     crd_poll_interval: float = 1.0
-    """Between two questions whether the type is there."""
+    """Between two attempts while the CRD is not installed."""
 
 
 class Relister:
-    """Asks for all there is, whenever it is due, in the thread that calls `run`.
+    """Lists all MasterJobs in scope whenever that is due, in the thread that calls `run`.
 
-    ``on_listed`` is called after each LIST that was complete.
+    ``on_listed`` is called after each LIST of the whole scope.
     """
 
     def __init__(
@@ -87,33 +84,34 @@ class Relister:
         self._condition = threading.Condition()
         self._due_at = clock()
         self._next_periodic_at = float("inf")
+        self._backoff = Backoff(timings.min_backoff, timings.max_backoff)
         self._failures = 0
         self._is_ready = False
         self._closed = False
         self._error_kind: object = None
 
-    # --- what others ask
+    # --- callable from any thread
 
     def request_list(self, delay: float = 0.0) -> None:
-        """Have a LIST begun in so many seconds at the latest."""
+        """Schedule a LIST in ``delay`` seconds, or keep an earlier time."""
         with self._condition:
             self._due_at = min(self._due_at, clock() + delay)
             self._condition.notify_all()
 
     def invalidate(self) -> None:
-        """Have it found out afresh whether a watch can begin."""
+        """Make `wait_ready` wait for the next LIST, and request it."""
         with self._condition:
             self._is_ready = False
         self.request_list()
 
     def wait_ready(self, timeout: float | None = None) -> bool:
-        """Wait until a watch can begin: all was listed, and the type is served; False if it was closed before."""
+        """Wait until a watch can start: all is listed, the type is served. Return False on timeout or close."""
         with self._condition:
             self._condition.wait_for(lambda: self._is_ready or self._closed, timeout)
             return self._is_ready and not self._closed
 
     def close(self) -> None:
-        """Begin nothing any more."""
+        """Start no more LISTs."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()
@@ -121,15 +119,15 @@ class Relister:
     # --- the thread
 
     def run(self) -> None:
-        """List until it is closed."""
+        """List whenever it is due, until closed."""
         while self._wait_until_due():
             try:
                 delay = self._try_list()
             except Exception:
-                logger.exception("a defect while MasterJobs were listed; they are listed again")
+                logger.exception("a defect while MasterJobs were listed; it is retried")
                 delay = self._timings.max_backoff
             with self._condition:
-                # What was asked for meanwhile hurries nobody whom the API server has just turned away.
+                # After a failure, a LIST that was requested meanwhile waits for the back-off too.
                 self._due_at = clock() + delay if self._failures else min(self._due_at, clock() + delay)
 
     def _wait_until_due(self) -> bool:
@@ -140,28 +138,30 @@ class Relister:
             return not self._closed
 
     def _try_list(self) -> float:
-        """List once, and return the seconds until it has to be done again, at the latest."""
+        """List once, and return the seconds until the next LIST is due."""
         try:
             complete = self._list_scope()
         except CrdNotInstalled:
             return self._record_failure(CrdNotInstalled, CRD_NOT_INSTALLED, self._timings.crd_poll_interval)
         except ApiRefused as error:
-            return self._record_failure(error.status, str(error), self._backoff())
+            return self._record_failure(error.status, str(error), self._backoff.delay(self._failures))
         except ApiUnavailable as error:
-            message = f"MasterJobs cannot be listed at the moment, the election goes on: {error}"
+            message = f"MasterJobs cannot be listed at the moment; the election goes on: {error}"
             return self._record_failure(
-                ApiUnavailable, message, max(self._backoff(), min(error.retry_after or 0.0, _MAX_RETRY_AFTER))
+                ApiUnavailable,
+                message,
+                max(self._backoff.delay(self._failures), min(error.retry_after or 0.0, _MAX_RETRY_AFTER)),
             )
         self._record_success()
         return max(0.0, self._next_periodic_at - clock()) if complete else self._timings.max_backoff
 
     def _list_scope(self) -> bool:
-        """List each part of the scope, also when another one cannot be; raises what was wrong with the first."""
+        """List each namespace in scope, even if another one fails; raise the first error in the end."""
         errors: list[ApiRefused | ApiUnavailable] = []
         complete = True
         for namespace in self._scope.list_targets:
             if self._closed:
-                raise ApiUnavailable("nobody waits for the rest of it")
+                raise ApiUnavailable("the operator is stopping")
             epoch = self._informer.begin_list()
             try:
                 bodies = self._api.list(namespace)
@@ -187,22 +187,18 @@ class Relister:
         self._informer.start_delivery()
         if periodic:
             self._informer.resync()
-            self._next_periodic_at = clock() + self._timings.relist_period * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
+            self._next_periodic_at = clock() + self._timings.relist_period * random.uniform(0.9, 1.1)  # noqa: S311 - jitter is not a secret
         with self._condition:
             self._is_ready = True
             self._condition.notify_all()
         self._on_listed()
 
     def _record_failure(self, error_kind: object, message: str, delay: float) -> float:
-        """Say once what is wrong."""
         self._failures += 1
         if error_kind != self._error_kind and not self._closed:
             logger.warning("%s", message)
         self.last_error, self._error_kind = message, error_kind
         return delay
-
-    def _backoff(self) -> float:
-        return min(self._timings.min_backoff * 2.0 ** min(self._failures, 10), self._timings.max_backoff)
 
 
 def _list_error_message(namespace: str | None, error: ApiRefused) -> str:

@@ -69,7 +69,7 @@ class JobTracker:
                     yield term, JobState(term.number, JobPhase.STOPPING, reason)
 
     def _has_failed(self, term: Term) -> bool:
-        """A start that failed stays the reason why nothing runs, whatever follows in its term."""
+        # A failed start stays the reason why nothing runs, whatever follows in its term.
         state = self._job_states.get(term.lock_name)
         return state is not None and state.phase is JobPhase.FAILED and state.term == term.number
 
