@@ -1,11 +1,11 @@
-"""etcd and kube-apiserver as two processes, and what a test does with them.
+"""etcd and kube-apiserver as two processes, with kubectl.
 
     with ControlPlane() as plane:
         plane.kubectl("get", "namespaces")
         with plane.api.outage():
-            ...                      # nobody answers; etcd keeps what there is
+            ...                      # no answers; etcd keeps the objects
 
-Everybody who comes with the token of `plane.kubeconfig` may do anything. `plane.kubeconfig_for` makes others.
+`plane.kubeconfig` has all rights; `plane.kubeconfig_for` makes one with fewer.
 """
 
 import base64
@@ -25,14 +25,14 @@ from tests.envtest.programs import find_program
 from tests.servers import Unavailable
 
 TIMEOUT = 180.0
-"""Seconds that kubectl may take, on a machine that is busy: it waits for what it deletes."""
+"""Seconds that kubectl may take, on a busy machine: it waits for deletions to complete."""
 
 Rule = Mapping[str, Sequence[str]]
-"""One rule of a Role: apiGroups, resources and verbs."""
+"""A rule of a Role: apiGroups, resources and verbs."""
 
 
 class ControlPlane:
-    """An API server and its etcd. ``api`` and ``etcd`` can be taken down, frozen and brought back alone."""
+    """An API server and its etcd. ``api`` and ``etcd`` can each be stopped, frozen and started again."""
 
     name = "Kubernetes"
 
@@ -45,7 +45,7 @@ class ControlPlane:
         """Start both.
 
         Raises:
-            Unavailable: a program is not here, or does not come up; the message says why.
+            Unavailable: a program is not installed, or does not start.
         """
         try:
             self.etcd.start()
@@ -76,7 +76,7 @@ class ControlPlane:
 
     @property
     def kubeconfig(self) -> Path:
-        """The file of one who may do anything."""
+        """A kubeconfig with all rights."""
         return self.api.directory / "admin.kubeconfig"
 
     def kubectl(
@@ -86,7 +86,7 @@ class ControlPlane:
         kubeconfig: Path | None = None,
         expect_failure: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        """Run the real kubectl, with ``stdin`` as its input; it must succeed, or else must fail."""
+        """Run kubectl with ``stdin`` as its input; it must succeed, or fail if ``expect_failure``."""
         result = subprocess.run(
             [find_program("kubectl"), "--kubeconfig", str(kubeconfig or self.kubeconfig), *arguments],
             check=False,
@@ -102,22 +102,22 @@ class ControlPlane:
         return result
 
     def get_json(self, *arguments: str, kubeconfig: Path | None = None) -> Any:
-        """Return what kubectl gets: ``get_json("mj", "report", "-n", "default")["spec"]``."""
+        """Return the output of kubectl get: ``get_json("mj", "report", "-n", "default")["spec"]``."""
         return json.loads(self.kubectl("get", *arguments, "-o", "json", kubeconfig=kubeconfig).stdout)
 
     def apply(self, *objects: Mapping[str, Any], kubeconfig: Path | None = None) -> None:
-        """Apply objects on the server's side, whoever else has written their fields."""
+        """Apply objects server-side, even if their fields have other managers."""
         text = yaml.safe_dump_all(objects)
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text, kubeconfig=kubeconfig)
 
     def new_namespace(self) -> str:
-        """Make a namespace for a test of its own. (Nobody empties it: there is no controller that would.)"""
+        """Create a namespace. (Deleting it would not delete its objects: there is no controller to do that.)"""
         name = f"t{next(self._numbers)}-{secrets.token_hex(3)}"
         self.kubectl("create", "namespace", name)
         return name
 
     def token_for(self, account: str, namespace: str = "default", duration: str = "1h") -> str:
-        """Return a new token for a service account that is there; ten minutes are the least."""
+        """Return a new token for an existing service account; ``duration`` is ten minutes or more."""
         result = self.kubectl("create", "token", account, "--namespace", namespace, "--duration", duration)
         return result.stdout.strip()
 
@@ -128,9 +128,9 @@ class ControlPlane:
         namespace: str = "default",
         cluster_wide: bool = True,
     ) -> Path:
-        """Return the file of a service account that may do what the rules say, and what everybody may.
+        """Return a kubeconfig for a service account with these rules, which is created if needed.
 
-        It is made as needed, with its rights in all namespaces, or only in its own.
+        The rules are for all namespaces if ``cluster_wide``, else for its own.
         """
         self.apply(*_service_account_objects(account, rules, namespace, cluster_wide))
         path = self.api.directory / f"{namespace}-{account}.kubeconfig"
@@ -156,7 +156,7 @@ class ControlPlane:
 def _service_account_objects(
     account: str, rules: Sequence[Rule], namespace: str, cluster_wide: bool
 ) -> list[dict[str, Any]]:
-    """Return a service account, a role of these rules, and what binds them."""
+    """Return a service account, a role with these rules, and their binding."""
     scope = {} if cluster_wide else {"namespace": namespace}
     metadata = {"name": f"{namespace}-{account}" if cluster_wide else account, **scope}
     kind, group = "ClusterRole" if cluster_wide else "Role", "rbac.authorization.k8s.io"

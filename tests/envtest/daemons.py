@@ -1,4 +1,4 @@
-"""The two processes of a control plane, each of which can be taken down, frozen and brought back."""
+"""The two processes of a control plane, each of which can be stopped, frozen and started again."""
 
 import contextlib
 import ctypes
@@ -34,39 +34,39 @@ _AUDIT_POLICY = {
         {"level": "None"},
     ],
 }
-"""What the API server writes down: who wrote what is counted by it."""
+"""The audit policy: writes of statuses and Events, which tests count."""
 
 
 class ApiResponse(NamedTuple):
-    """The status of an HTTP answer, and its body, out of JSON where it is that."""
+    """The status of an HTTP response, and its body, parsed if it is JSON."""
 
     status: int
     body: Any
 
 
 class Daemon(Server):
-    """A server that can be taken down and come up again where it was, with what it knew."""
+    """A server that can be stopped and started again on the same port, with its data."""
 
     users = ()
     stop_signal = signal.SIGKILL
 
     def create_data_directory(self) -> None:
-        """Make nothing: it makes its files by itself."""
+        """Do nothing: the server creates its files itself."""
 
     def up(self) -> None:
-        """Start it again, and wait until it answers."""
+        """Start it again, and wait until it is ready."""
         self._process = self._spawn(self.command())
         self._wait_until_ready()
 
     def down(self, with_signal: signal.Signals = signal.SIGKILL) -> None:
-        """End it, as a crash does, or with SIGTERM in order."""
+        """Stop it, by default with SIGKILL, like a crash."""
         assert self._process is not None
         self._process.send_signal(with_signal)
         self._process.wait(30)
 
     @contextlib.contextmanager
     def outage(self, with_signal: signal.Signals = signal.SIGKILL) -> Iterator[None]:
-        """Be without it for a while: whoever connects is refused."""
+        """Stop it during the block: connections are refused."""
         self.down(with_signal)
         try:
             yield
@@ -75,7 +75,7 @@ class Daemon(Server):
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """Have it silent for a while: whoever connects waits."""
+        """Freeze it during the block: connections hang."""
         os.kill(self.pid, signal.SIGSTOP)
         try:
             yield
@@ -84,7 +84,7 @@ class Daemon(Server):
             self._wait_until_ready()
 
     def _unprivileged_user(self) -> str | None:
-        return None  # these run as whoever runs the tests, root too
+        return None  # the user of the tests, even root
 
     def _spawn(self, command: Sequence[str | Path]) -> subprocess.Popen[bytes]:
         with (self.directory / "log").open("wb") as log:
@@ -96,12 +96,12 @@ class Daemon(Server):
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_kill_with_parent,  # noqa: PLW1509 - it calls the kernel, and nothing of ours
+                preexec_fn=_kill_with_parent,  # noqa: PLW1509 - it only makes a system call
             )
 
 
 def _kill_with_parent() -> None:
-    """At once: asked politely, an API server whose etcd has gone takes a minute over it."""
+    """Kill the process with its parent; after SIGTERM, an API server without etcd takes a minute to stop."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -145,7 +145,7 @@ class ApiServer(Daemon):
 
     @property
     def ca_file(self) -> Path:
-        """The certificate by which clients know it; it makes one for itself at its first start."""
+        """The certificate that clients trust; the server creates it at its first start."""
         return self.directory / "apiserver.crt"
 
     def create_data_directory(self) -> None:
@@ -155,7 +155,7 @@ class ApiServer(Daemon):
         (self.directory / "audit.json").write_text(json.dumps(_AUDIT_POLICY))
 
     def command(self) -> Sequence[str | Path]:
-        key = self.directory / "apiserver.key"  # its own key signs the tokens of service accounts too
+        key = self.directory / "apiserver.key"  # also signs the tokens of service accounts
         return [
             find_program("kube-apiserver"),
             f"--etcd-servers={self._etcd.url}",
@@ -169,14 +169,14 @@ class ApiServer(Daemon):
             f"--service-account-key-file={key}",
             f"--service-account-signing-key-file={key}",
             "--service-cluster-ip-range=10.0.0.0/24",
-            "--endpoint-reconciler-type=none",  # nobody asks for the service `kubernetes`, and loopback is refused
+            "--endpoint-reconciler-type=none",  # no service `kubernetes`; loopback is refused
             "--profiling=false",
             f"--audit-policy-file={self.directory / 'audit.json'}",
             f"--audit-log-path={self._audit_log}",
         ]
 
     def audit_entries(self) -> list[Any]:
-        """Return what was written of statuses and Events, and how it was answered, in order (audit.k8s.io/v1)."""
+        """Return all writes of statuses and Events with their responses, in order (audit.k8s.io/v1)."""
         if not self._audit_log.exists():
             return []
         *complete_lines, _unfinished = self._audit_log.read_text().split("\n")
@@ -188,11 +188,11 @@ class ApiServer(Daemon):
 
     def read_version(self) -> str:
         self.get("/readyz")
-        self.get("/api/v1/namespaces/default")  # it makes this a moment after it says that it is ready
+        self.get("/api/v1/namespaces/default")  # it is created a moment after the server is ready
         return str(self.get("/version")["gitVersion"]).removeprefix("v")
 
     def get(self, path: str) -> Any:
-        """Return what is at a path; raise `Unavailable` where that is not had."""
+        """Return the body at a path; raise `Unavailable` if the status is not 200."""
         response = self.request("GET", path)
         if response.status != 200:
             raise Unavailable(f"{path} answers {response.status}: {response.body}")
@@ -201,7 +201,7 @@ class ApiServer(Daemon):
     def request(
         self, method: str, path: str, body: object = None, content_type: str = "application/json"
     ) -> ApiResponse:
-        """Ask it directly, which is ten times as fast as to start kubectl; whatever it answers is an answer."""
+        """Make a request, ten times as fast as with kubectl; any status is returned."""
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content_type}
         encoded_body = None if body is None else json.dumps(body)
         with urllib3.PoolManager(ca_certs=str(self.ca_file), timeout=_TIMEOUT, retries=False) as pool:

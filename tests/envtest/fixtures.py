@@ -1,4 +1,4 @@
-"""The control plane of a test run: started at most once in each of its processes, when a test first asks."""
+"""The control plane of a test run, started at most once in each test process, by the first test that needs it."""
 
 import functools
 import os
@@ -13,13 +13,13 @@ from tests.servers.outcome import server_outcomes
 
 @functools.cache
 def _start_once() -> ControlPlane | str:
-    """Return it, or why it cannot be had. However many folders of tests import the fixture, there is one."""
+    """Return the control plane, or why there is none; all test packages that import the fixture share it."""
     plane = ControlPlane()
     try:
         plane.start()
     except Unavailable as error:
         server_outcomes["Kubernetes"] = f"Kubernetes: skipped, because {error}"
-        return f"Kubernetes cannot be had here: {error}"
+        return f"Kubernetes is not available: {error}"
     server_outcomes["Kubernetes"] = f"Kubernetes {plane.version}: tested"
     return plane
 

@@ -1,11 +1,11 @@
-"""Bring the programs of the control plane onto this machine, outside the repository, once for each version.
+"""Install the programs of the control plane on this machine, outside the repository, once for each version.
 
     python -m tests.envtest.install             kube-apiserver, kubectl and etcd
     python -m tests.envtest.install helm        another one
 
-Each is taken from where it comes fastest: what KUBEBUILDER_ASSETS or the PATH has in this very version, else the
-archive that the project envtest publishes, else a build with Go from the modules beside this file, whose go.sum
-says what may go into it. The build takes minutes, and says so while it does.
+The sources, in this order: KUBEBUILDER_ASSETS, the PATH if it has exactly this version, the archive that the
+project envtest publishes, and a build with Go from the modules beside this file, whose go.sum pins all
+dependencies. The build takes minutes, and reports its progress.
 """
 
 import contextlib
@@ -31,17 +31,17 @@ from tests.envtest.programs import CONTROL_PLANE, PROGRAMS, Program, cache_dir, 
 from tests.servers import Unavailable
 
 RELEASES = "https://raw.githubusercontent.com/kubernetes-sigs/controller-tools/HEAD/envtest-releases.yaml"
-"""What envtest has published: archives by version, each with its address and its SHA-512."""
+"""The releases of envtest: archives by version, each with its URL and SHA-512."""
 
-_TIMEOUT = 5.0  # for a connection, and for each piece: who cannot get there goes on at once
+_TIMEOUT = 5.0  # for the connection and each read; without a network, the next source is tried soon
 _PROGRESS_INTERVAL = 30.0
-_VERSION_ARGUMENTS = {"kubectl": ["version", "--client"], "helm": ["version", "--short"]}  # all others: --version
+_VERSION_ARGUMENTS = {"kubectl": ["version", "--client"], "helm": ["version", "--short"]}  # others: --version
 
 
 def main(names: Sequence[str]) -> None:
     unknown = [name for name in names if name not in PROGRAMS]
     if unknown:
-        sys.exit(f"{unknown[0]} is not known: known are {', '.join(PROGRAMS)}")
+        sys.exit(f"unknown program {unknown[0]}; the known ones are {', '.join(PROGRAMS)}")
     wanted = [PROGRAMS[name] for name in names or CONTROL_PLANE]
     if not _missing(wanted):
         return
@@ -62,20 +62,20 @@ def _is_installed(program: Program) -> bool:
 
 @contextlib.contextmanager
 def _install_lock() -> Iterator[None]:
-    """Let one at a time install on this machine; who waited finds it done."""
+    """Allow one installation at a time on this machine."""
     cache_dir().mkdir(parents=True, exist_ok=True)
     with (cache_dir() / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _log("somebody else is installing here: waiting")
+            _log("waiting for another installation on this machine")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 @contextlib.contextmanager
 def _staging_dir() -> Iterator[Path]:
-    """A folder on the disk of the cache, so that what is done there is put into its place in one step."""
+    """Yield a temporary folder in the cache, from which files are moved into place atomically."""
     cache_dir().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache_dir()) as name:
         yield Path(name)
@@ -91,11 +91,11 @@ def _log(text: str) -> None:
     print(f"envtest: {text}", flush=True)
 
 
-# --- what is on this machine already
+# --- from this machine
 
 
 def link_from_path(programs: Sequence[Program]) -> None:
-    """Use what the PATH has, where it is of the very version."""
+    """Link to programs on the PATH that have exactly this version."""
     for program in programs:
         found = shutil.which(program.name)
         if found and _reported_version(program.name, found) == program.version:
@@ -106,7 +106,7 @@ def link_from_path(programs: Sequence[Program]) -> None:
 
 
 def _reported_version(name: str, path: str) -> str | None:
-    """Return the first version that a program says of itself."""
+    """Return the first version in the output of the program."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         command = [path, *_VERSION_ARGUMENTS.get(name, ["--version"])]
         output = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30).stdout
@@ -115,11 +115,11 @@ def _reported_version(name: str, path: str) -> str | None:
     return None
 
 
-# --- what envtest has published
+# --- from envtest
 
 
 def download(programs: Sequence[Program]) -> None:
-    """Use the published archive of the same minor version, where it can be had and is what it was published as."""
+    """Download the published archive of the same minor version, if possible, and check its hash."""
     missing = [program for program in programs if program.name in CONTROL_PLANE]
     if not missing:
         return
@@ -133,15 +133,15 @@ def download(programs: Sequence[Program]) -> None:
             for program in missing:
                 _move_into_place(staging_dir / program.name, program, f"downloaded (envtest {version})")
     except (OSError, LookupError, TypeError, ValueError, yaml.YAMLError, tarfile.TarError) as error:
-        _log(f"no archive of envtest ({error})")
+        _log(f"no archive from envtest ({error})")
 
 
 def newest_patch(published: dict[str, Any], version: str) -> tuple[str, dict[str, str]]:
-    """Return the newest of the published versions that have the same minor version, and its archive for us."""
+    """Return the newest published version with the same minor version, and its archive for this platform."""
     minor = version.rpartition(".")[0]
     patches = [name for name in published if re.fullmatch(rf"v{re.escape(minor)}\.\d+", name)]
     if not patches:
-        raise LookupError(f"there is none of {minor}")
+        raise LookupError(f"no release of {minor}")
     chosen = max(patches, key=lambda name: int(name.rpartition(".")[2]))
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     archive: dict[str, str] = published[chosen][f"envtest-{chosen}-{sys.platform}-{machine}.tar.gz"]
@@ -149,9 +149,9 @@ def newest_patch(published: dict[str, Any], version: str) -> tuple[str, dict[str
 
 
 def unpack(archive: bytes, published_hash: str, directory: Path, names: Sequence[str]) -> None:
-    """Put the named programs of an archive into a folder, if it is the archive that was published."""
+    """Extract the named programs of an archive into a folder, if its hash is the published one."""
     if hashlib.sha512(archive).hexdigest() != published_hash:
-        raise ValueError("it is not the one that was published: its SHA-512 differs")
+        raise ValueError("the SHA-512 of the archive is not the published one")
     archive_file = directory / "envtest.tar.gz"
     archive_file.write_bytes(archive)
     with tarfile.open(archive_file) as content:
@@ -169,11 +169,11 @@ def _fetch(url: str) -> bytes:
         return content
 
 
-# --- what can be built
+# --- from source
 
 
 def build(programs: Sequence[Program]) -> None:
-    """Build them with Go, one after the other, from modules whose go.sum is kept here."""
+    """Build the programs with Go, one after the other, from the modules beside this file."""
     if programs:
         _require_go(programs)
     for program in programs:
@@ -186,13 +186,16 @@ def _require_go(programs: Sequence[Program]) -> None:
     required = re.search(r"^go (\d+\.\d+)", (programs[0].source / "go.mod").read_text(), re.MULTILINE)
     assert required is not None
     advice = f"Go {required[1]} or newer is needed to build {', '.join(program.name for program in programs)}"
-    alternatives = "(https://go.dev/dl); or have KUBEBUILDER_ASSETS name a folder with the programs of envtest"
+    alternatives = "(https://go.dev/dl); or set KUBEBUILDER_ASSETS to a folder with the programs of envtest"
     if shutil.which("go") is None:
-        sys.exit(f"envtest: {advice}, and there is none here {alternatives}")
+        sys.exit(f"envtest: {advice}, but it is not installed {alternatives}")
     output = subprocess.run(["go", "env", "GOVERSION"], check=False, capture_output=True, text=True).stdout.strip()
     found = re.match(r"go(\d+)\.(\d+)", output)
-    if found is None or (int(found[1]), int(found[2])) < (1, 21):  # from 1.21 on, it gets a newer one by itself
-        sys.exit(f"envtest: {advice}, and this is {output or 'none that answers'} {alternatives}")
+    if found is None or (int(found[1]), int(found[2])) < (
+        1,
+        21,
+    ):  # from 1.21 on, Go downloads a newer toolchain itself
+        sys.exit(f"envtest: {advice}, but this is {output or 'an unknown version'} {alternatives}")
 
 
 def _run_build(program: Program, staging_dir: Path) -> float:
@@ -208,7 +211,7 @@ def _run_build(program: Program, staging_dir: Path) -> float:
         str(staging_dir / program.name),
     ]
     environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
-    _log(f"building {program.name} {program.version} with Go: this takes minutes, once a machine")
+    _log(f"building {program.name} {program.version} with Go; this takes minutes, once for each machine")
     started = time.monotonic()
     with (staging_dir / "log").open("w+") as log:
         process = subprocess.Popen(
@@ -226,7 +229,7 @@ def _run_build(program: Program, staging_dir: Path) -> float:
 
 
 def _report_progress(process: subprocess.Popen[bytes], log: Path, program: Program, started: float) -> None:
-    """Say every now and then how far it is: Go writes a line for each package that it compiles."""
+    """Report the progress from time to time: Go logs a line for each package that it compiles."""
     try:
         while True:
             try:
@@ -239,7 +242,7 @@ def _report_progress(process: subprocess.Popen[bytes], log: Path, program: Progr
             else:
                 return
     finally:
-        process.kill()  # where we are interrupted, so is it
+        process.kill()  # if it was interrupted
 
 
 def _format_elapsed(seconds: float) -> str:

@@ -1,6 +1,6 @@
-"""Which programs make a control plane, in which version, and where they lie on this machine.
+"""The programs of a control plane, their versions, and their paths on this machine.
 
-The versions are those of the Go modules beside this file: whoever changes one there changes what is installed.
+The versions are those of the Go modules beside this file.
 """
 
 import os
@@ -17,13 +17,13 @@ _REQUIRED = re.compile(r"^require \S+ v(\S+)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program, and the package that it is built of in one of the modules beside this file."""
+    """A program, and the package from which it is built, in one of the modules beside this file."""
 
     name: str
     module: str
     package: str
     linker_variables: Mapping[str, str] = field(default_factory=dict)
-    """What the linker writes into it, so that it knows its version."""
+    """Variables that the linker sets, such as the version."""
 
     @property
     def source(self) -> Path:
@@ -35,7 +35,7 @@ class Program:
 
     @property
     def path(self) -> Path:
-        """Where `make envtest` puts it. Another version has another place."""
+        """The path to which `make envtest` installs it; it contains the version."""
         return cache_dir() / f"{self.module}-{self.version}" / self.name
 
 
@@ -46,7 +46,7 @@ def version_of(module: str) -> str:
 
 
 def cache_dir() -> Path:
-    """Return the folder of all versions, once a machine."""
+    """Return the folder of all versions."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "masterjob" / "envtest"
 
 
@@ -79,14 +79,14 @@ PROGRAMS = {
 
 
 def find_program(name: str) -> Path:
-    """Return where a program lies.
+    """Return the path of a program.
 
     Raises:
-        Unavailable: it is not here; the message says how to get it.
+        Unavailable: it is not installed; the message says how to install it.
     """
     program = PROGRAMS[name]
     assets_dir = os.environ.get("KUBEBUILDER_ASSETS")
     for path in ([Path(assets_dir) / name] if assets_dir else []) + [program.path]:
         if path.exists():
             return path
-    raise Unavailable(f"{name} {program.version} is not installed: `make envtest` does it, once a machine")
+    raise Unavailable(f"{name} {program.version} is not installed: run `make envtest`, once for each machine")

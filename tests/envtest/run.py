@@ -2,7 +2,7 @@
 
 import signal
 
-if __name__ == "__main__":  # as long as nothing is begun there is nothing to end: no traceback of an import
+if __name__ == "__main__":  # until something is started, Ctrl-C needs no cleanup, and no traceback of an import
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import contextlib
@@ -25,15 +25,15 @@ MANIFEST = ROOT / "deploy" / "rbac" / "operator.yaml"
 OPERATOR_RULES = tuple(
     rule for each in yaml.safe_load_all(MANIFEST.read_text()) if each["kind"] == "Role" for rule in each["rules"]
 )
-"""All that an operator may do: just what is handed out."""
+"""The rights of an operator, as in the manifest for users."""
 PODS = ("pod-a", "pod-b", "pod-c")
 OPERATOR = (sys.executable, "-m", "masterjob", "operator")
 URL = f"sqlite:///{RUN_DIR}/demo.sqlite3"
 LOCKS = ("REPORT", "MAIL-QUEUE")
-"""Of the MasterJobs in crds/samples that are enabled."""
+"""The locks of the MasterJobs in crds/samples that are enabled."""
 
 GUIDE = """
-Three operators, as three pods would, follow the MasterJobs of the namespace default on a real API server. Type, in
+Three operators follow the MasterJobs of the namespace default on a real API server, as in three pods. Try this in
 another terminal:
 
   export KUBECONFIG={kubeconfig} PATH={path}:$PATH
@@ -45,9 +45,9 @@ another terminal:
   kubectl wait --for=condition=Elected mj/report
   kubectl events --for mj/report
   kubectl explain mj.spec
-  kill -9 PID     of the master: another takes over when its lease has passed (24 s here)
+  kill -9 PID     of the master: another takes over when its lease has expired (24 s here)
 
-The control API of the first is at http://localhost:{port}/explorer.
+The control API of the first operator is at http://localhost:{port}/explorer.
 
 Ctrl-C ends all.
 """
@@ -61,12 +61,12 @@ def operator(pod: str, port: int, kubeconfig: Path) -> demo.ProcessSpec:
 
 
 def guide(kubeconfig: Path, path: Path, port: int) -> str:
-    """Return what to type, quoted for a shell: a clone may lie in a folder with spaces."""
+    """Return the commands to try, quoted for a shell: the path may contain spaces."""
     return GUIDE.format(kubeconfig=shlex.quote(str(kubeconfig)), path=shlex.quote(str(path)), port=port)
 
 
 def prepare(plane: ControlPlane) -> Path:
-    """Have the cluster as the guide says; return what the operators log in with."""
+    """Apply the CRD and the samples; return the kubeconfig of the operators."""
     shutil.copy(plane.kubeconfig, ADMIN_KUBECONFIG)
     plane.kubectl("apply", "-f", "crds/masterjobs.yaml")
     plane.kubectl("wait", "--for=condition=established", "crd/masterjobs.masterjob.io")
@@ -90,7 +90,7 @@ def main() -> None:
         def command(pod: str) -> demo.ProcessSpec:
             return operator(pod, ports[pod], operator_kubeconfig)
 
-        running_demo.run(PODS, command, "{name} has ended; it starts again", demo.MasterPrinter(URL, *LOCKS))
+        running_demo.run(PODS, command, "{name} has ended; it is restarted", demo.MasterPrinter(URL, *LOCKS))
 
 
 if __name__ == "__main__":

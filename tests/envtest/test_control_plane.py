@@ -1,4 +1,4 @@
-"""The control plane of the tests: two real processes, and whoever comes with a token."""
+"""The control plane of the tests: two real processes, and accounts with tokens."""
 
 import json
 import signal
@@ -29,7 +29,7 @@ def test_kubectl_and_the_server_are_of_one_version(control_plane: ControlPlane) 
     )
 
 
-def test_what_was_written_outlives_the_death_of_the_server(control_plane: ControlPlane) -> None:
+def test_objects_survive_a_crash_of_the_server(control_plane: ControlPlane) -> None:
     namespace = control_plane.new_namespace()
     with control_plane.api.outage(signal.SIGKILL), pytest.raises(urllib3.exceptions.HTTPError):
         control_plane.api.get("/version")
@@ -80,4 +80,4 @@ def _is_running(pid: int) -> bool:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return False
-    return state != "Z"  # a zombie has ended; it only waits for its parent
+    return state != "Z"  # a zombie has ended

@@ -1,4 +1,4 @@
-"""Where the programs of the control plane come from, and what does not come in."""
+"""The sources of the programs of the control plane, and what is refused."""
 
 import functools
 import hashlib
@@ -30,7 +30,7 @@ esac
 
 @pytest.fixture(autouse=True)
 def new_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine that has nothing, and a PATH with nothing but a folder of ours."""
+    """A machine with nothing installed, and a PATH with only a folder of the test."""
     commands = tmp_path / "bin"
     commands.mkdir()
     for standard in ("nice", "sh", "chmod"):
@@ -56,7 +56,7 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A web server on the loopback, and the folder that it shows."""
+    """A web server on the loopback, and the folder that it serves."""
     folder = tmp_path / "site"
     folder.mkdir()
     handler = functools.partial(QuietHandler, directory=folder)
@@ -79,11 +79,11 @@ def make_archive(files: dict[str, bytes]) -> bytes:
 
 
 def test_a_program_that_is_missing_is_named_with_how_to_get_it() -> None:
-    with pytest.raises(Unavailable, match=r"^etcd [0-9.]+ is not installed: `make envtest` does it"):
+    with pytest.raises(Unavailable, match=r"^etcd [0-9.]+ is not installed: run `make envtest`"):
         find_program("etcd")
 
 
-def test_the_folder_that_everybody_names_for_envtest_is_used(
+def test_the_folder_named_by_kubebuilder_assets_is_used(
     new_machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(new_machine / "bin"))
@@ -103,7 +103,7 @@ def test_a_program_on_the_path_is_used_if_it_has_the_exact_version(new_machine: 
 
 
 def test_an_archive_that_is_not_the_published_one_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not the one that was published"):
+    with pytest.raises(ValueError, match="is not the published one"):
         install.unpack(make_archive({"etcd": b"evil"}), hashlib.sha512(b"").hexdigest(), tmp_path, ["etcd"])
     assert not (tmp_path / "etcd").exists()
 
@@ -116,18 +116,18 @@ def test_a_published_archive_is_unpacked(tmp_path: Path) -> None:
     assert not (tmp_path / "kubectl").exists()
 
 
-def test_of_the_published_versions_it_is_the_newest_of_the_same_minor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_newest_published_version_with_the_same_minor_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     published = {
         version: {f"envtest-{version}-{sys.platform}-amd64.tar.gz": {"hash": version, "selfLink": ""}}
         for version in ("v1.35.9", "v1.36.2", "v1.36.10", "v1.36.11-rc.1", "v1.37.0")
     }
     assert install.newest_patch(published, "1.36.3")[0] == "v1.36.10"
-    with pytest.raises(LookupError, match=r"none of 1\.40"):
+    with pytest.raises(LookupError, match=r"no release of 1\.40"):
         install.newest_patch(published, "1.40.0")
 
 
-def test_what_is_published_is_downloaded(monkeypatch: pytest.MonkeyPatch, site: tuple[str, Path]) -> None:
+def test_a_published_archive_is_downloaded(monkeypatch: pytest.MonkeyPatch, site: tuple[str, Path]) -> None:
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
     url, folder = site
     name = f"envtest-v{version_of('kubernetes')}-{sys.platform}-arm64.tar.gz"
@@ -142,7 +142,7 @@ def test_what_is_published_is_downloaded(monkeypatch: pytest.MonkeyPatch, site: 
     assert [find_program(program).read_text() for program in CONTROL_PLANE] == list(CONTROL_PLANE)
 
 
-def test_who_cannot_download_builds(
+def test_without_a_download_the_programs_are_built(
     new_machine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     install_command(new_machine, "go", FAKE_GO)
@@ -150,18 +150,18 @@ def test_who_cannot_download_builds(
     install.main(["etcd"])
     assert find_program("etcd").read_text() == "made\n"
     output = capsys.readouterr().out
-    assert "no archive of envtest" in output
+    assert "no archive from envtest" in output
     assert "building etcd" in output
 
 
 def test_without_go_the_message_names_what_is_missing() -> None:
-    with pytest.raises(SystemExit, match=r"Go 1\.\d+ or newer is needed to build helm, and there is none here"):
+    with pytest.raises(SystemExit, match=r"Go 1\.\d+ or newer is needed to build helm, but it is not installed"):
         install.main(["helm"])
 
 
 def test_an_old_go_is_named(new_machine: Path) -> None:
     install_command(new_machine, "go", FAKE_GO.replace("go1.99.1", "go1.19.8"))
-    with pytest.raises(SystemExit, match=r"Go 1\.\d+ or newer is needed to build helm, and this is go1\.19\.8"):
+    with pytest.raises(SystemExit, match=r"Go 1\.\d+ or newer is needed to build helm, but this is go1\.19\.8"):
         install.main(["helm"])
 
 
@@ -173,7 +173,7 @@ def test_a_failed_build_reports_the_error_and_installs_nothing(new_machine: Path
         find_program("helm")
 
 
-def test_two_at_once_build_once(new_machine: Path) -> None:
+def test_two_installations_at_once_build_once(new_machine: Path) -> None:
     install_command(new_machine, "go", FAKE_GO)
     command = [sys.executable, "-m", "tests.envtest.install", "helm"]
     both = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
@@ -182,7 +182,7 @@ def test_two_at_once_build_once(new_machine: Path) -> None:
     assert find_program("helm").exists()
 
 
-def test_what_is_here_is_not_made_again(new_machine: Path) -> None:
+def test_an_installed_program_is_not_built_again(new_machine: Path) -> None:
     install_command(new_machine, "go", FAKE_GO)
     install.main(["helm"])
     install.main(["helm"])
@@ -190,5 +190,7 @@ def test_what_is_here_is_not_made_again(new_machine: Path) -> None:
 
 
 def test_an_unknown_program_is_refused() -> None:
-    with pytest.raises(SystemExit, match="kubelet is not known: known are kube-apiserver, kubectl, etcd, helm"):
+    with pytest.raises(
+        SystemExit, match="unknown program kubelet; the known ones are kube-apiserver, kubectl, etcd, helm"
+    ):
         install.main(["kubelet"])

@@ -1,4 +1,4 @@
-"""A real API server that knows the resource MasterJob."""
+"""A real API server with the CRD of MasterJob."""
 
 import time
 from pathlib import Path
@@ -17,11 +17,13 @@ TIMEOUT = 20.0
 
 @pytest.fixture(scope="session")
 def cluster(control_plane: ControlPlane) -> ControlPlane:
-    """The control plane, with the definition established and its schema to be read."""
+    """The control plane, with the CRD established and its schema published."""
     control_plane.kubectl("apply", "--server-side", "-f", str(CRDS / "masterjobs.yaml"))
     control_plane.kubectl("wait", "--for=condition=Established", "crd/masterjobs.masterjob.io", "--timeout=20s")
     deadline = time.monotonic() + TIMEOUT
-    while control_plane.api.request("GET", f"/openapi/v3{API_PATH}").status != 200:  # made a moment later
+    while (
+        control_plane.api.request("GET", f"/openapi/v3{API_PATH}").status != 200
+    ):  # it is published a moment later
         assert time.monotonic() < deadline, "the schema is not published"
         time.sleep(0.05)
     return control_plane
@@ -29,5 +31,5 @@ def cluster(control_plane: ControlPlane) -> ControlPlane:
 
 @pytest.fixture
 def namespace(cluster: ControlPlane) -> str:
-    """A namespace of this test alone."""
+    """A namespace for this test only."""
     return cluster.new_namespace()

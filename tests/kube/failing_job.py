@@ -3,7 +3,7 @@
 from masterjob import MasterJob
 
 TRACEBACK_LINE = "RuntimeError: the disk is full"
-"""The last line of the traceback that it leaves in the log."""
+"""The last line of its traceback in the log."""
 
 
 def start() -> None:

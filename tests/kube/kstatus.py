@@ -1,4 +1,4 @@
-"""The rules of kstatus, by which Flux, Helm and kpt wait for a resource; and what every status has to keep.
+"""The rules of kstatus, by which Flux, Helm and kpt wait for a resource; and the invariants of every status.
 
 Source: sigs.k8s.io/cli-utils, pkg/kstatus: generation, then the abnormal conditions, then Ready.
 """
@@ -26,11 +26,11 @@ EXPECTED_KSTATUS = {
     ConditionReason.INVALID: "Failed",
     ConditionReason.UNKNOWN_JOB: "Failed",
 }
-"""What those tools make of each state that we tell."""
+"""The kstatus of each reason of `Ready`."""
 
 
 def kstatus(body: Mapping[str, Any]) -> str:
-    """Return what those tools make of an object."""
+    """Return the kstatus of an object."""
     status = body.get("status", {})
     if "deletionTimestamp" in body["metadata"]:
         return "Terminating"
@@ -46,7 +46,7 @@ def kstatus(body: Mapping[str, Any]) -> str:
 
 
 def check_versions(versions: Sequence[Mapping[str, Any]]) -> None:
-    """Hold every version of an object, the oldest first, to what holds for all of them."""
+    """Check the invariants of every version of an object; the oldest comes first."""
     written = [body for body in versions if body.get("status")]
     for body in written:
         _check_version(body)
@@ -82,7 +82,7 @@ def _check_version(body: Mapping[str, Any]) -> None:
         assert conditions[ConditionType.ENABLED]["status"] == "False", status
     elif (
         conditions[ConditionType.ENABLED]["status"] == "False"
-    ):  # the database could not be told so far, or has lost it
+    ):  # the database does not have the disable yet, or has lost it
         assert conditions[ConditionType.READY]["reason"] == ConditionReason.STOPPING, status
 
 

@@ -1,4 +1,4 @@
-"""Operators in processes of their own on a real API server, and what people see of their MasterJobs.
+"""Operators in their own processes on a real API server, and what users see of their MasterJobs.
 
     with fleet(cluster, folder, url) as operators:
         operators.start("pod-a", "pod-b", "pod-c")
@@ -6,7 +6,7 @@
         job.apply()
         job.wait("Ready True Elected", "JobRunning True Running")
 
-Of a status nothing is polled: a watch keeps all versions (watch_log.py). At the end each of them is judged
+Statuses are not polled: a watch keeps all versions (watch_log.py). At the end, all versions are checked
 (kstatus.py), and so are the logs.
 """
 
@@ -39,7 +39,7 @@ from tests.kube.watch_log import Body, WatchLog
 from tests.servers import Server
 
 TIMEOUT = 45.0
-"""Seconds; it is there only so that a failure ends."""
+"""Seconds after which a test fails."""
 
 SHORT_LEASE: Mapping[str, Any] = {
     "initDelay": "100ms",
@@ -48,10 +48,10 @@ SHORT_LEASE: Mapping[str, Any] = {
     "leaseDuration": "4s",
     "stopTimeout": "300ms",
 }
-"""For tests in which somebody dies."""
+"""For tests in which a master dies."""
 
 LONG_LEASE: Mapping[str, Any] = {**SHORT_LEASE, "leaseDuration": "10s"}
-"""For tests in which nobody does, however busy the machine is."""
+"""For tests in which none does, however busy the machine is."""
 
 CONFIG = Path(__file__).with_name("operators.yaml")
 _ROOT = Path(__file__).parents[2]
@@ -67,7 +67,7 @@ _numbers = itertools.count(1)
 
 
 class ExpectedCondition(NamedTuple):
-    """A condition as a test names it, like ``Ready True Elected``; a status that is absent has no reason."""
+    """A condition as tests write it, like ``Ready True Elected``, or ``Stalled absent``."""
 
     condition_type: str
     status: str
@@ -79,12 +79,12 @@ class ExpectedCondition(NamedTuple):
         return cls(condition_type, status, *(reason or ["absent"]))
 
     def is_met_by(self, status: Mapping[str, Any]) -> bool:
-        found = find_condition(status, self.condition_type)  # type: ignore[arg-type]  # a Kind is text
+        found = find_condition(status, self.condition_type)  # type: ignore[arg-type]  # ConditionType is a StrEnum
         return (found.get("status", "absent"), found.get("reason", "absent")) == (self.status, self.reason)
 
 
 class Pod:
-    """One operator: what runs in a pod."""
+    """One operator, as in a pod."""
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self.name = name
@@ -97,7 +97,7 @@ class Pod:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_kill_with_parent,  # noqa: PLW1509 - it calls the kernel, and nothing of ours
+                preexec_fn=_kill_with_parent,  # noqa: PLW1509 - it only makes a system call
             )
 
     @property
@@ -112,7 +112,7 @@ class Pod:
         return text in self.log.read_text()
 
     def kill(self) -> None:
-        """Kill -9."""
+        """Send SIGKILL, and wait for the end."""
         self._process.kill()
         self._process.wait(TIMEOUT)
 
@@ -120,12 +120,12 @@ class Pod:
         self._process.send_signal(number)
 
     def terminate(self) -> None:
-        """SIGTERM; it has to end with 0."""
+        """Send SIGTERM, and wait for exit code 0."""
         self._process.terminate()
         self.wait()
 
     def wait(self) -> None:
-        """Wait for its end, which has to be with 0."""
+        """Wait for exit code 0."""
         assert self._process.wait(TIMEOUT) == 0
 
     def clean_up(self) -> None:
@@ -140,7 +140,7 @@ def _kill_with_parent() -> None:
 
 
 class JournalEntry(NamedTuple):
-    """One of the journal: ``start``, ``stop`` or ``overlap``."""
+    """One line of a job's journal; ``event`` is start, stop or overlap."""
 
     event: str
     term: int
@@ -148,7 +148,7 @@ class JournalEntry(NamedTuple):
 
 
 class Fleet:
-    """Operators of one database and one scope, and their MasterJobs."""
+    """Operators with the same database and scope, and their MasterJobs."""
 
     def __init__(
         self, plane: ControlPlane, folder: Path, url: str, namespace: str | None, kubeconfig: Path
@@ -162,7 +162,7 @@ class Fleet:
     # --- operators
 
     def start(self, *names: str, environment: Mapping[str, str] | None = None, config: Path = CONFIG) -> list[Pod]:
-        """Start operators in pods of these names, and let them come up by themselves."""
+        """Start operators with these pod names; do not wait for them."""
         command = [sys.executable, "-m", "masterjob", "operator", "--kubeconfig", str(self._kubeconfig)]
         command += [*self._scope, "--config", str(config)]
         return [self.spawn(name, command, environment or {}) for name in names]
@@ -191,7 +191,7 @@ class Fleet:
         return self.pods[name]
 
     def terminate_all(self) -> None:
-        """SIGTERM to all of them at once."""
+        """Send SIGTERM to all operators at once, and wait for exit code 0."""
         running = [pod for pod in self.pods.values() if pod.is_alive]
         for pod in running:
             pod.send_signal(signal.SIGTERM)
@@ -199,7 +199,7 @@ class Fleet:
             pod.wait()
 
     def run_cli(self, *arguments: str) -> Result:
-        """Run a command of the terminal on this database."""
+        """Run a masterjob command on this database."""
         environment = {"MASTERJOB_DATABASE_URL": self.url, "MASTERJOB_CONFIG": ""}
         return CliRunner().invoke(app, list(arguments), env=environment, prog_name="masterjob")
 
@@ -209,27 +209,27 @@ class Fleet:
         return json.loads(result.stdout)
 
     def query(self, statement: str) -> list[Any]:
-        """Return what the database has."""
+        """Return the rows of a statement."""
         with Database(self.url).lock_admin()._new_connection() as connection:
             return list(connection.fetch_all(statement))
 
     def candidate_pods(self) -> set[str]:
-        """The pods that have a session, and so compete for something."""
+        """Return the pods that have a session, and so are candidates."""
         return {row.pod for row in self.query("SELECT pod FROM master_session")}
 
     def wait_watching(self) -> None:
-        """Wait until all of them compete and hear, so that whatever was said by now is known to each."""
+        """Wait until all operators have a session and a watch, so that they know all changes so far."""
         running = {pod.name for pod in self.pods.values() if pod.is_alive}
-        self.wait(lambda: self.candidate_pods() == running, "all to compete")
-        self.wait(lambda: self._count_watches() == len(running), "all to hear")
+        self.wait(lambda: self.candidate_pods() == running, "all sessions")
+        self.wait(lambda: self._count_watches() == len(running), "all watches")
 
     def _count_watches(self) -> int:
-        """How many watches there are of MasterJobs in single namespaces, by the API server's word."""
+        """Return the number of watches of MasterJobs in single namespaces, from the metrics of the API server."""
         found = re.findall(_WATCHES_METRIC, self.plane.api.request("GET", "/metrics").body)
         return sum(int(each) for each in found)
 
     def wait_heartbeats(self, count: int) -> None:
-        """Wait until some instance has renewed its session so many times."""
+        """Wait until an instance has renewed its session ``count`` times."""
         before = dict(map(tuple, self.query(_BEATS_QUERY)))
 
         def has_advanced() -> bool:
@@ -238,7 +238,7 @@ class Fleet:
         self.wait(has_advanced, f"{count} heartbeats")
 
     def close(self) -> None:
-        """End all; whatever was seen meanwhile must have been right."""
+        """Stop all operators and the watch."""
         self.watch_log.close()
         for pod in self.pods.values():
             if pod.is_alive:
@@ -248,7 +248,7 @@ class Fleet:
         self.watch_log.join()
 
     def check_invariants(self) -> None:
-        """Judge all that was seen where these operators were."""
+        """Check all versions of the MasterJobs in scope, and the logs."""
         for versions in self.watch_log.all():
             if self.namespace in (None, versions[-1]["metadata"]["namespace"]):
                 check_versions(versions)
@@ -262,7 +262,7 @@ class Fleet:
     # --- MasterJobs
 
     def new_masterjob(self, lock_name: str | None = None) -> "MasterJobHandle":
-        """Return one that is not there yet; where all namespaces are followed, in one of its own."""
+        """Return a MasterJob that does not exist yet; if all namespaces are followed, in a new one."""
         number = next(_numbers)
         namespace = self.namespace or self.plane.new_namespace()
         return MasterJobHandle(self, namespace, f"job-{number}", lock_name or f"LOCK-{number}")
@@ -270,17 +270,17 @@ class Fleet:
     def wait(
         self, is_true: Callable[[], bool], description: str, details: Callable[[], object] = lambda: ""
     ) -> None:
-        """Wait until this is true, which is asked whenever a MasterJob has changed, and now and then."""
+        """Wait until ``is_true()``, which is called whenever a MasterJob has changed, and every 50 ms."""
         condition, deadline = self.watch_log.condition, clock() + TIMEOUT
         with condition:
             while clock() < deadline:
                 if is_true():
                     return
                 condition.wait(0.05)
-        raise AssertionError(f"waited in vain for {description} {details()}\n{self.diagnostics()}")
+        raise AssertionError(f"timed out waiting for {description} {details()}\n{self.diagnostics()}")
 
     def diagnostics(self) -> str:
-        """All that helps to see why a test failed."""
+        """Return the statuses and logs that help to see why a test failed."""
         newest = [versions[-1] for versions in self.watch_log.all()]
         statuses = [f"{each['metadata']['name']}: {yaml.safe_dump(each.get('status'))}" for each in newest]
         logs = [
@@ -291,16 +291,16 @@ class Fleet:
 
 @contextlib.contextmanager
 def fleet(plane: ControlPlane, folder: Path, url: str, namespace: str | None = None) -> Iterator[Fleet]:
-    """A fleet for one namespace, with a Role, or for all of them, with a ClusterRole: of the rights that it needs.
+    """Yield a fleet for one namespace, with a Role, or for all namespaces, with a ClusterRole.
 
-    Of those for all there can be one at a time, and what others have left in the cluster is removed before.
+    There can be only one fleet for all namespaces at a time; MasterJobs that others have left are deleted first.
     """
     if namespace is None:
         plane.kubectl("delete", "mj", "--all", "--all-namespaces")
     kubeconfig = plane.kubeconfig_for(
         "masterjob", *OPERATOR_RULES, namespace=namespace or "default", cluster_wide=namespace is None
     )
-    masterjob.status(database=url)  # makes the tables, which takes each of them longer than all the rest
+    masterjob.status(database=url)  # creates the tables, or each operator would try to
     operators = Fleet(plane, folder, url, namespace, kubeconfig)
     try:
         yield operators
@@ -310,19 +310,19 @@ def fleet(plane: ControlPlane, folder: Path, url: str, namespace: str | None = N
 
 
 def new_database(server: Server | None, folder: Path) -> str:
-    """A database of its own: on the server, or where there is none on SQLite."""
+    """Return the URL of a new database, on the server if there is one, else on SQLite."""
     return f"sqlite:///{folder / 'masterjob.sqlite3'}" if server is None else server.create_database()
 
 
 class MasterJobHandle:
-    """A MasterJob: what people do to it with kubectl, and what they see of it."""
+    """A MasterJob, as users change and see it with kubectl."""
 
     def __init__(self, operators: Fleet, namespace: str, name: str, lock_name: str) -> None:
         self.fleet, self.namespace, self.name, self.lock_name = operators, namespace, name, lock_name
         self._generation = 0
         self._uid = ""
 
-    # --- what people do
+    # --- changes
 
     def body(self, spec: Mapping[str, Any]) -> Body:
         return {
@@ -333,11 +333,11 @@ class MasterJobHandle:
         }
 
     def apply(self, field_manager: str = "kubectl", **spec: Any) -> None:
-        """Apply it on the server's side: a calm one, but for what is said."""
+        """Apply the journal job with a long lease, changed by ``spec``, server-side."""
         self.apply_fields(field_manager, **{"job": "journal", **LONG_LEASE, **spec})
 
     def apply_fields(self, field_manager: str, **spec: Any) -> None:
-        """Apply these fields alone on the server's side, as one of that name."""
+        """Apply only these fields, server-side, as that field manager."""
         arguments = ("apply", "--server-side", f"--field-manager={field_manager}", "-f", "-", "-o", "json")
         self._record_metadata(self.fleet.plane.kubectl(*arguments, stdin=yaml.safe_dump(self.body(spec))).stdout)
 
@@ -350,22 +350,22 @@ class MasterJobHandle:
         self._generation = 0
 
     def delete_if_exists(self) -> None:
-        """Have it deleted, if it is there."""
+        """Delete it, if it exists."""
         self.kubectl("delete", "--ignore-not-found", "--wait=false")
 
     def kubectl(self, verb: str, *arguments: str) -> str:
-        """Run kubectl on it; it must succeed."""
+        """Run kubectl on it, which must succeed."""
         return self.fleet.plane.kubectl(verb, f"mj/{self.name}", "--namespace", self.namespace, *arguments).stdout
 
     def _record_metadata(self, output: str) -> None:
         metadata = json.loads(output)["metadata"]
         self._generation, self._uid = metadata["generation"], metadata["uid"]
 
-    # --- what people see
+    # --- status
 
     @property
     def versions(self) -> list[Body]:
-        """Every version that was seen, of this object and of others before it of the same name."""
+        """Every version so far, of this object and of earlier ones with its name."""
         return self.fleet.watch_log.versions(self.namespace, self.name)
 
     @property
@@ -378,24 +378,24 @@ class MasterJobHandle:
 
     @property
     def status(self) -> Mapping[str, Any]:
-        """The newest; empty as long as it is older than what was said to it last."""
+        """The newest status; empty while it is older than the last change."""
         newest = self.versions[-1] if self.versions else None
         if newest is None or newest["metadata"]["uid"] != self._uid:
             return {}
         return newest.get("status", {}) if newest["metadata"]["generation"] >= self._generation else {}
 
     def has_conditions(self, *conditions: str) -> bool:
-        """Whether the status answers what was said last, and says these."""
+        """Return whether the status reflects the last change, and has these conditions."""
         is_observed = self.status.get("observedGeneration", -1) >= self._generation
         return is_observed and all(ExpectedCondition.parse(each).is_met_by(self.status) for each in conditions)
 
     def wait(self, *conditions: str) -> Mapping[str, Any]:
-        """Wait until the status answers what was said last, and says these; return it."""
+        """Wait until the status reflects the last change and has these conditions; return it."""
         self.fleet.wait(lambda: self.has_conditions(*conditions), f"{self.name}: {', '.join(conditions)}")
         return self.status
 
     def wait_any_generation(self, *conditions: str) -> Mapping[str, Any]:
-        """Wait as `wait` does, also where nobody can tell whether what was said last is obeyed."""
+        """Wait for these conditions, even if the status does not reflect the last change."""
         expected = [ExpectedCondition.parse(each) for each in conditions]
         self.fleet.wait(
             lambda: all(each.is_met_by(self.status) for each in expected), f"{self.name}: {conditions}"
@@ -403,28 +403,28 @@ class MasterJobHandle:
         return self.status
 
     def find_past_status(self, *conditions: str) -> Mapping[str, Any] | None:
-        """Return a status that says these, as it was there at some time, or None."""
+        """Return the first status so far that had these conditions, or None."""
         expected = [ExpectedCondition.parse(each) for each in conditions]
         statuses = [body.get("status", {}) for body in self.versions]
         return next((status for status in statuses if all(each.is_met_by(status) for each in expected)), None)
 
     def allow_stop(self) -> None:
-        """Have the job that is called slow return from its stop."""
+        """Let the slow job return from its stop."""
         (self.fleet.folder / f"{self.lock_name}.may-stop").touch()
 
     def wait_past_status(self, *conditions: str) -> Mapping[str, Any]:
-        """Wait until a status has said these, be it for a moment; return it."""
+        """Wait until a status has had these conditions, even briefly; return it."""
         self.fleet.wait(
-            lambda: self.find_past_status(*conditions) is not None, f"{self.name} to have said {conditions}"
+            lambda: self.find_past_status(*conditions) is not None, f"{self.name} to have had {conditions}"
         )
         return self.find_past_status(*conditions) or {}
 
     def message(self, condition_type: str) -> str:
-        return str(find_condition(self.status, condition_type)["message"])  # type: ignore[arg-type]  # a Kind is text
+        return str(find_condition(self.status, condition_type)["message"])  # type: ignore[arg-type]  # ConditionType is a StrEnum
 
     @property
     def master(self) -> str:
-        """The pod that is master; empty where none is."""
+        """The pod that is master; empty if there is none."""
         return str(self.status.get("master", {}).get("pod", ""))
 
     @property
@@ -433,14 +433,14 @@ class MasterJobHandle:
 
     @property
     def transition_times(self) -> dict[str, str]:
-        """Since when each condition is as it is."""
+        """The last transition time of each condition."""
         return {each["type"]: each["lastTransitionTime"] for each in self.status["conditions"]}
 
-    # --- what really is
+    # --- the job and the database
 
     @property
     def journal(self) -> list[JournalEntry]:
-        """What the job has written itself."""
+        """The lines that the job has written itself."""
         path = self.fleet.folder / f"{self.lock_name}.journal"
         rows = path.read_text().splitlines() if path.exists() else []
         return [JournalEntry(what, int(term), pod) for what, term, pod in map(str.split, rows)]
@@ -450,7 +450,7 @@ class MasterJobHandle:
         return sum(line.event == "start" for line in self.journal)
 
     def wait_running_in(self, pod: str) -> None:
-        """Wait until the job runs there, by its own words; it must never have run twice at once."""
+        """Wait until the journal says that the job runs in ``pod``; it must never have run twice at once."""
 
         def is_running() -> bool:
             return any((line.event, line.pod) == ("start", pod) for line in self.journal[-1:])
@@ -459,7 +459,7 @@ class MasterJobHandle:
         assert not [line for line in self.journal if line.event == "overlap"]
 
     def wait_started(self, count: int) -> JournalEntry:
-        """Wait until the job has been started so many times, and runs; return its last line."""
+        """Wait until the job was started ``count`` times, and runs; return the last line of the journal."""
         self.fleet.wait(lambda: self.start_count >= count, f"{self.lock_name} to be started {count} times")
         assert self.journal[-1].event == "start"
         return self.journal[-1]
@@ -469,20 +469,20 @@ class MasterJobHandle:
 
     @property
     def history(self) -> list[str]:
-        """What happened to the lock, by the database, the oldest first."""
+        """The transitions of the lock in the database, the oldest first."""
         return [
             each["kind"]
             for each in reversed(self.fleet.run_cli_json("history", self.lock_name, "--limit", "1000"))
         ]
 
     def wait_history(self, *kinds: str) -> None:
-        """Wait until this is the history, in whichever order: each pod writes its own lines, after the deed."""
+        """Wait for this history, in any order: each pod writes its own entries, after the fact."""
         self.fleet.wait(lambda: sorted(self.history) == sorted(kinds), f"history {kinds}", lambda: self.history)
 
-    # --- what was written
+    # --- Events and writes
 
     def events(self) -> list[Body]:
-        """The Events that there are of it, in the order of their time."""
+        """Return its Events, ordered by time."""
         path = f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events"
         items = self.fleet.plane.api.get(path)["items"]
         own_events = [each for each in items if each["regarding"]["name"] == self.name]
@@ -492,16 +492,16 @@ class MasterJobHandle:
         return [each["reason"] for each in self.events()]
 
     def wait_events(self, *reasons: str) -> None:
-        """Wait until there are just these Events, in whichever order."""
+        """Wait for exactly these Events, in any order."""
         description = f"Events {reasons} of {self.name}"
         self.fleet.wait(lambda: sorted(self.event_reasons()) == sorted(reasons), description, self.event_reasons)
 
     def write_count(self) -> int:
-        """How many times its status was written, by the API server's own log; what was refused is not counted."""
+        """Return how often its status was written successfully, from the audit log of the API server."""
         return sum(each["responseStatus"]["code"] == 200 for each in self._audit_entries())
 
     def write_attempt_count(self) -> int:
-        """How many times somebody tried to write it."""
+        """Return how often a write of its status was attempted."""
         return len(self._audit_entries())
 
     def _audit_entries(self) -> list[Body]:

@@ -1,9 +1,9 @@
-"""An API server as a thread: MasterJobs with versions and watches, and whatever may go wrong with it on command.
+"""A stub API server in a thread: MasterJobs with versions and watches, and faults on demand.
 
 with StubApiServer() as stub:
     stub.apply("a", lockName="LOCK")
-    stub.fail_next("LIST", respond_with(503))  # the next request but a running watch
-    stub.delete_unobserved("a")        # no watch tells of it
+    stub.fail_next("LIST", respond_with(503))  # the next request; a running watch goes on
+    stub.delete_unobserved("a")        # no watch reports it
 """
 
 import contextlib
@@ -56,7 +56,7 @@ _MASTERJOB_RESOURCE = {
 
 @dataclass
 class RecordedRequest:
-    """A request."""
+    """A request that was received."""
 
     verb: str
     path: str
@@ -66,7 +66,7 @@ class RecordedRequest:
 
     @property
     def operation(self) -> str:
-        """What it is for: LIST, WATCH, GET, PATCH, POST, or DISCOVERY."""
+        """LIST, WATCH, GET, PATCH, POST or DISCOVERY."""
         found = _OBJECT_PATH.fullmatch(self.path)
         if self.verb != "GET":
             return self.verb
@@ -76,12 +76,12 @@ class RecordedRequest:
 
 
 Fault = Callable[["Handler"], bool]
-"""Does something bad to a request; True where it has answered."""
+"""Handles a request badly; returns True if it has responded."""
 
 
 @dataclass
 class ServerState:
-    """What the server knows. Everything under ``condition``."""
+    """The state of the server, guarded by ``condition``."""
 
     condition: threading.Condition = field(default_factory=lambda: threading.Condition(threading.RLock()))
     objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class ServerState:
 
 
 class StubApiServer:
-    """The server, and the hands of a test in it."""
+    """The server, and what a test does to it."""
 
     def __init__(self) -> None:
         self.state = ServerState()
@@ -123,7 +123,7 @@ class StubApiServer:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Listen; on the port that it had before, if it was down."""
+        """Listen, on the same port as before if it was down."""
         state = self.state
 
         class BoundHandler(Handler):
@@ -137,7 +137,7 @@ class StubApiServer:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
-        """Refuse connections, and end those that there are."""
+        """Close all connections, and refuse new ones."""
         if self._server is not None:
             with self.state.condition:
                 self.state.closed = True
@@ -169,12 +169,12 @@ class StubApiServer:
             _record_event(self.state, "DELETED", body)
 
     def delete_unobserved(self, name: str, namespace: str = "default") -> None:
-        """Delete an object in a gap: all that happened until now is forgotten by the log."""
+        """Delete an object, and forget all events so far: a gap in the watch."""
         self.delete(name, namespace)
         self.compact_log()
 
     def compact_log(self) -> None:
-        """Forget what has happened: whoever watches from there on gets 410."""
+        """Forget all events so far: a watch from an older version gets 410."""
         with self.state.condition:
             self.state.event_log.clear()
             self.state.version += 1
@@ -189,12 +189,12 @@ class StubApiServer:
     # --- faults
 
     def fail_next(self, operation: str, fault: Fault, times: int = 1) -> None:
-        """Do that to the next requests of a kind."""
+        """Apply the fault to the next requests of that operation."""
         with self.state.condition:
             self.state.next_faults += [(operation, fault)] * times
 
     def fail_always(self, operation: str, fault: Fault | None) -> None:
-        """Do that to every request of a kind; None ends it."""
+        """Apply the fault to every request of that operation; None ends it."""
         with self.state.condition:
             if fault is None:
                 self.state.permanent_faults.pop(operation, None)
@@ -202,22 +202,22 @@ class StubApiServer:
                 self.state.permanent_faults[operation] = fault
 
     def close_watches(self, error: int | None = None) -> None:
-        """Close all watches; with a code, an ERROR event is the last that they tell."""
+        """Close all watches; with a code, their last event is an ERROR."""
         with self.state.condition:
             self.state.watch_epoch += 1
             status = {"kind": "Status", "status": "Failure", "code": error, "message": "an error of the test"}
             self.state.watch_error = status if error else None
             self.state.condition.notify_all()
 
-    # --- what was asked
+    # --- requests
 
     def count_requests(self, operation: str) -> int:
         with self.state.condition:
-            return sum(asked.operation == operation for asked in self.state.requests)
+            return sum(request.operation == operation for request in self.state.requests)
 
     def requests(self, operation: str) -> list[RecordedRequest]:
         with self.state.condition:
-            return [asked for asked in self.state.requests if asked.operation == operation]
+            return [request for request in self.state.requests if request.operation == operation]
 
 
 def _store(state: ServerState, event_type: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -247,7 +247,7 @@ def respond_with(status: int, message: str = "a fault of the test", **headers: s
 
 
 def hang(handler: "Handler") -> bool:
-    """Say nothing until the server goes down."""
+    """Do not respond until the server goes down."""
     with handler.state.condition:
         handler.state.condition.wait_for(lambda: handler.state.closed)
     handler.close_connection = True
@@ -255,7 +255,7 @@ def hang(handler: "Handler") -> bool:
 
 
 def reset(handler: "Handler") -> bool:
-    """End the connection hard."""
+    """Reset the connection."""
     handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     handler.close_connection = True
     return True
@@ -263,7 +263,7 @@ def reset(handler: "Handler") -> bool:
 
 def delay(seconds: float) -> Fault:
     def fault(_: "Handler") -> bool:
-        time.sleep(seconds)  # it is the world that is slow, nobody waits here for anything
+        time.sleep(seconds)  # simulates a slow server; no test waits for it
         return False
 
     return fault
@@ -289,7 +289,7 @@ def _api_group(text: str) -> dict[str, Any]:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection."""
+    """The handler of one connection."""
 
     state: ServerState
     protocol_version = "HTTP/1.1"
@@ -301,7 +301,7 @@ class Handler(BaseHTTPRequestHandler):
     do_POST = do_PATCH = do_GET  # noqa: N815 - the base class names them so
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def handle(self) -> None:
         with contextlib.suppress(ConnectionError):
@@ -437,7 +437,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
         self.wfile.flush()
 
-    # --- the rest
+    # --- Events, reviews and discovery
 
     def _dispatch_other(self, request: RecordedRequest) -> None:
         events = _EVENT_PATH.fullmatch(request.path)

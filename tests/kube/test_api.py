@@ -1,4 +1,4 @@
-"""What the API server is asked, and what its answers mean, on a stub that does wrong; and where it is."""
+"""Requests to a faulty stub of the API server, the errors that follow, and how the config is found."""
 
 import base64
 import threading
@@ -26,7 +26,7 @@ def stub() -> Iterator[StubApiServer]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The files of a service account."""
+    """A folder with the files of a service account."""
     (tmp_path / "token").write_text("first\n")
     (tmp_path / "ca.crt").write_text("an authority\n")
     (tmp_path / "namespace").write_text("home")
@@ -113,7 +113,7 @@ def test_a_status_for_another_version_is_not_written(stub: StubApiServer, api: K
         api.patch_status("default", "a", version, {"term": 1})
 
 
-# --- what may go wrong
+# --- errors
 
 
 @pytest.mark.parametrize("status", [401, 408, 429, 500, 503, 504])
@@ -176,7 +176,7 @@ def test_a_thread_that_waits_for_an_answer_can_be_cancelled(stub: StubApiServer,
         except ApiUnavailable as error:
             caught.append(error)
 
-    api.list(None)  # so that the connection is not a new one
+    api.list(None)  # the next request reuses this connection
     stub.fail_next("LIST", hang)
     thread = threading.Thread(target=list_objects)
     thread.start()
@@ -231,7 +231,7 @@ def test_the_clusters_rights_decide_who_may_do_what(stub: StubApiServer, api: Ku
     assert not api.subject_access_review(ann, "patch", "default", "report", "status")
 
 
-# --- the way there
+# --- configuration
 
 
 def test_a_token_that_the_kubelet_replaces_is_read_again(stub: StubApiServer, api: KubeApi, folder: Path) -> None:
@@ -298,7 +298,7 @@ def test_everybody_in_a_cluster_has_the_same_cluster_id(folder: Path, tmp_path: 
     here, without_ca = config_module.load_kubeconfig(str(path)), config_module.load_kubeconfig(str(path), "there")
     assert config_module.load_service_account("https://10.0.0.1", folder).cluster_id == here.cluster_id
     assert len(here.cluster_id) == 12
-    assert without_ca.cluster_id == ""  # it names no authority: only people can say which cluster it is
+    assert without_ca.cluster_id == ""  # without a certificate authority, the cluster is not identified
 
 
 def test_a_missing_config_is_reported_in_a_sentence(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The status that follows from what the database has and from what this instance does."""
+"""The status computed from the database and from the job of this instance."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -86,7 +86,7 @@ def test_an_elected_lock_is_ready_and_names_its_master() -> None:
     assert status_and_reason(ELECTED, ConditionType.RECONCILING) == ("absent", "absent")
 
 
-def test_a_vacant_lock_is_not_ready_and_on_its_way() -> None:
+def test_a_vacant_lock_is_not_ready_and_reconciling() -> None:
     assert status_and_reason(VACANT, ConditionType.READY) == ("False", "Vacant")
     assert status_and_reason(VACANT, ConditionType.ELECTED) == ("False", "Vacant")
     assert status_and_reason(VACANT, ConditionType.JOB_RUNNING) == ("False", "NotElected")
@@ -150,7 +150,7 @@ def test_a_silent_master_is_reported_without_numbers_that_change() -> None:
     assert build_status(silent, NOW) == build_status(later, NOW)
 
 
-def test_of_the_job_of_a_silent_master_nobody_knows_more_than_that() -> None:
+def test_the_job_of_a_silent_master_is_unknown() -> None:
     before = build_status(ELECTED, NOW)
     silent = StatusInputs(observed(before), lock(replace(MASTER, alive=False)))
     assert find_condition(before, ConditionType.JOB_RUNNING)["status"] == "True"
@@ -187,7 +187,7 @@ def test_the_time_of_a_condition_stays_while_its_status_does() -> None:
     assert times["Enabled"] == "2026-01-01T12:00:00Z"
 
 
-def test_nothing_new_changes_nothing() -> None:
+def test_the_same_inputs_give_the_same_status() -> None:
     for inputs in (VACANT, ELECTED, DISABLED):
         status = build_status(inputs, THEN)
         unchanged = replace(inputs, observed=replace(inputs.observed, status=status))
@@ -211,7 +211,7 @@ def test_a_conflict_is_stalled_and_reports_nothing_of_the_others_lock() -> None:
     assert status_and_reason(inputs, ConditionType.ELECTED) == ("False", "Conflict")
     assert "master" not in status
     assert status["term"] == 0
-    assert status["observedGeneration"] == 1  # it is answered: tools that wait see that it has failed
+    assert status["observedGeneration"] == 1  # so that tools that wait see the failure
 
 
 def test_an_invalid_resource_has_its_reason_while_its_job_runs_on() -> None:
@@ -221,7 +221,7 @@ def test_an_invalid_resource_has_its_reason_while_its_job_runs_on() -> None:
     assert status_and_reason(inputs, ConditionType.JOB_RUNNING) == ("True", "Running")
 
 
-def test_a_job_that_this_pod_does_not_know_counts_only_where_nobody_is_master() -> None:
+def test_a_job_that_this_pod_does_not_know_counts_only_if_there_is_no_master() -> None:
     problem = StatusProblem(ConditionReason.UNKNOWN_JOB, "no job 'x' is known here")
     assert status_and_reason(replace(VACANT, problem=problem), ConditionType.READY) == ("False", "UnknownJob")
     assert status_and_reason(StatusInputs(observed(), lock(MASTER), problem=problem), ConditionType.READY) == (
@@ -288,7 +288,7 @@ def test_a_generation_is_observed_once_its_switch_is_in_the_database() -> None:
     assert observed_generation(applied_generation=0, previous_generation=3) == 3
 
 
-def test_a_disable_that_the_database_does_not_have_is_no_good_state() -> None:
+def test_a_disable_that_the_database_does_not_have_is_not_ready() -> None:
     pending = StatusInputs(observed(enabled=False), lock(MASTER), job_state=JobState(5, JobPhase.RUNNING))
     assert pending.is_disable_pending
     assert status_and_reason(pending, ConditionType.READY) == ("False", "Stopping")
@@ -298,14 +298,14 @@ def test_a_disable_that_the_database_does_not_have_is_no_good_state() -> None:
     assert not ELECTED.is_disable_pending
 
 
-def test_a_disable_is_an_event_once_the_database_has_it_whatever_the_status_was() -> None:
+def test_a_disable_is_an_event_once_the_database_has_it() -> None:
     pending = StatusInputs(observed(enabled=False), lock(MASTER), job_state=JobState(5, JobPhase.RUNNING))
     (event,) = events_for_status(observed(build_status(pending, THEN)), build_status(DISABLED, NOW))
     assert event.reason == "Disabled"
     assert events_for_status(observed(build_status(DISABLED, THEN)), build_status(DISABLED, NOW)) == []
 
 
-def test_a_reason_of_another_version_is_left_behind() -> None:
+def test_a_reason_of_another_version_is_not_kept() -> None:
     before = build_status(ELECTED, NOW)
     for condition in before["conditions"]:
         condition["reason"] = "Rehearsing"

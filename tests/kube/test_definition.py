@@ -1,4 +1,4 @@
-"""The definition of the resource MasterJob, as a real API server and the real kubectl take it."""
+"""The CRD of MasterJob on a real API server, with the real kubectl."""
 
 import json
 import re
@@ -23,7 +23,7 @@ from tests.kube.conftest import API_PATH, CRDS
 
 SAMPLES = sorted(CRDS.glob("samples/*.yaml"))
 MOST_PERMISSIVE = {"heartbeat_interval": "100ms", "stop_timeout": "0s"}
-"""What a controller can have beside a resource that suits its lease best."""
+"""The controller settings that allow the shortest lease."""
 
 
 def manifest(name: str = "report", **spec: Any) -> dict[str, Any]:
@@ -36,13 +36,13 @@ def manifest(name: str = "report", **spec: Any) -> dict[str, Any]:
 
 
 def dry_run(cluster: ControlPlane, document: Mapping[str, Any]) -> ApiResponse:
-    """What the server says to a manifest, which it does not keep."""
+    """Return the server's response to a manifest, which it does not store."""
     path = f"{API_PATH}/namespaces/default/masterjobs?dryRun=All&fieldValidation=Strict"
     return cluster.api.request("POST", path, document)
 
 
 def is_accepted_by_parser(document: dict[str, Any]) -> bool:
-    """Whether there is a controller that this resource can be used by, whatever that one's own settings are."""
+    """Return whether a controller with some settings accepts the resource."""
     try:
         parsed = parse_manifest(document, format_field_path)
         resolve_settings({**MOST_PERMISSIVE, **parsed.options}, {}, None, require_database=False)
@@ -63,13 +63,13 @@ def schema() -> dict[str, Any]:
 
 
 def schema_fields(parent: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every field of a schema, with its path."""
+    """Yield every field of a schema, with its path."""
     for name, field in parent.get("properties", {}).items():
         yield f"{path}.{name}", field
         yield from schema_fields(field.get("items", field), f"{path}.{name}")
 
 
-# --- what it takes
+# --- accepted specs
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)
@@ -84,7 +84,7 @@ def test_a_sample_is_accepted_as_it_is_by_the_server_and_by_the_parser(
     assert stored["spec"]["enabled"] == parsed.enabled
 
 
-def test_only_the_switch_has_a_default_so_that_the_other_levels_of_settings_count(cluster: ControlPlane) -> None:
+def test_only_enabled_has_a_default_so_that_the_settings_of_the_controller_count(cluster: ControlPlane) -> None:
     assert dry_run(cluster, manifest()).body["spec"] == {"lockName": "REPORT", "enabled": True}
 
 
@@ -104,7 +104,7 @@ def test_two_people_can_each_apply_their_own_part(cluster: ControlPlane, namespa
     assert 'conflict with "operator": .spec.enabled' in refused.stderr
 
 
-# --- what it refuses
+# --- refused specs
 
 DURATION_HINT = "written like 500ms, 30s or 1m30s"
 LOCK_NAME_MESSAGE = "lockName must not be empty, have white space around it, or control characters in it"
@@ -216,7 +216,7 @@ NAMES = st.text("aZ\u00fc \t\n\x00\x1c\x1f\x7f\x85\xa0\u180e\u2028\u200b\u3000\u
 
 
 def durations(minimum: int, maximum: int) -> st.SearchStrategy[str]:
-    """Good durations of so many milliseconds, in one spelling or the other."""
+    """Return valid durations of ``milliseconds``, in different spellings."""
     milliseconds = st.integers(minimum, maximum)
     return st.one_of(milliseconds.map("{}ms".format), milliseconds.map(lambda number: f"{number / 1000:.3f}s"))
 
@@ -239,9 +239,7 @@ ANYTHING = st.one_of(
     max_examples=600, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(spec=ANYTHING)
-def test_the_server_and_the_parser_agree_on_whatever_is_written(
-    cluster: ControlPlane, spec: dict[str, Any]
-) -> None:
+def test_the_server_and_the_parser_agree(cluster: ControlPlane, spec: dict[str, Any]) -> None:
     answer = dry_run(cluster, manifest(**spec))
     assert (answer.status == 201) == is_accepted_by_parser(manifest(**spec)), answer.body.get("message", "taken")
     assert "resulted in error" not in answer.body.get("message", "")
@@ -253,13 +251,13 @@ def test_kubectl_prints_the_validation_message(cluster: ControlPlane, namespace:
     assert "leaseDuration 3s is too short: it must hold two heartbeats of 2s" in refused.stderr
 
 
-def test_kubectl_refuses_a_field_that_nobody_knows(cluster: ControlPlane, namespace: str) -> None:
+def test_kubectl_refuses_an_unknown_field(cluster: ControlPlane, namespace: str) -> None:
     bad = json.dumps(manifest(heartbeatIntervall="2s"))
     refused = cluster.kubectl("apply", "-n", namespace, "-f", "-", stdin=bad, expect_failure=True)
     assert 'unknown field "spec.heartbeatIntervall"' in refused.stderr
 
 
-def test_a_lock_cannot_be_exchanged_for_another_one(cluster: ControlPlane, namespace: str) -> None:
+def test_the_lock_name_cannot_be_changed(cluster: ControlPlane, namespace: str) -> None:
     cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(manifest()))
     patch = ("patch", "mj", "report", "-n", namespace, "--type=merge", "-p")
     refused = cluster.kubectl(*patch, '{"spec":{"lockName":"OTHER"}}', expect_failure=True)
@@ -267,7 +265,7 @@ def test_a_lock_cannot_be_exchanged_for_another_one(cluster: ControlPlane, names
     cluster.kubectl(*patch, '{"spec":{"enabled":false}}')
 
 
-# --- what people see
+# --- columns and descriptions
 
 
 def test_every_field_has_a_description_and_a_limit() -> None:
@@ -287,10 +285,10 @@ def test_the_definition_and_the_parser_know_the_same_fields() -> None:
 @pytest.mark.parametrize(
     ("field", "text"),
     [
-        ("spec", "What is wanted: the lock, whether its job is enabled, and its timing."),
-        ("spec.leaseDuration", "When a silent master counts as dead."),
-        ("status", "What is: who is master, or why nobody is."),
-        ("status.disabled", "Why the job must not run. Absent while it may."),
+        ("spec", "The desired state: the lock, whether its job is enabled, and its timing."),
+        ("spec.leaseDuration", "How long a master may be silent before it is replaced."),
+        ("status", "The observed state: the master, or why there is none."),
+        ("status.disabled", "Why the job must not run. Absent if it may."),
     ],
 )
 def test_kubectl_explains(cluster: ControlPlane, field: str, text: str) -> None:
@@ -327,7 +325,7 @@ def patch_status(cluster: ControlPlane, namespace: str, status: Mapping[str, Any
 
 
 def table_row(table: str) -> dict[str, str]:
-    """The one line of a table by its headings, each of which begins where its column does."""
+    """Return the only row of a table by its headings, each of which begins where its column does."""
     header, row = table.splitlines()
     starts = [match.start() for match in re.finditer(r"\S+", header)]
     bounds = list(zip(starts, [*starts[1:], None], strict=True))
@@ -364,7 +362,7 @@ def test_the_table_gives_the_reason_if_there_is_no_master(cluster: ControlPlane,
 # --- the status
 
 
-def test_the_status_is_written_by_itself_and_is_no_change_of_the_spec(
+def test_the_status_is_a_subresource_and_does_not_change_the_generation(
     cluster: ControlPlane, namespace: str
 ) -> None:
     given = {**manifest(), "status": STATUS}
@@ -390,7 +388,7 @@ def test_the_status_is_written_by_itself_and_is_no_change_of_the_spec(
         ({"term": "7"}, 'term in body must be of type integer: "string"'),
     ],
 )
-def test_a_status_that_is_none_is_refused(
+def test_an_invalid_status_is_refused(
     cluster: ControlPlane, namespace: str, status: dict[str, Any], sentence: str
 ) -> None:
     cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(manifest()))
@@ -399,10 +397,10 @@ def test_a_status_that_is_none_is_refused(
     assert sentence in answer.body["message"]
 
 
-# --- finding them
+# --- field selectors
 
 
-def test_resources_are_found_by_their_switch_and_by_their_lock(cluster: ControlPlane, namespace: str) -> None:
+def test_resources_are_selected_by_enabled_and_by_lock_name(cluster: ControlPlane, namespace: str) -> None:
     both = manifest("on", lockName="A"), manifest("off", lockName="B", enabled=False)
     cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=yaml.safe_dump_all(both))
     command = ("get", "mj", "-n", namespace, "-o", "name", "--field-selector")
@@ -410,7 +408,7 @@ def test_resources_are_found_by_their_switch_and_by_their_lock(cluster: ControlP
     assert cluster.kubectl(*command, "spec.lockName=A").stdout.split() == ["masterjob.masterjob.io/on"]
 
 
-def test_it_is_installed_over_itself_without_a_change(cluster: ControlPlane) -> None:
+def test_installing_it_again_changes_nothing(cluster: ControlPlane) -> None:
     before = cluster.get_json("crd", "masterjobs.masterjob.io")["metadata"]["generation"]
     cluster.kubectl("apply", "--server-side", "-f", str(CRDS / "masterjobs.yaml"))
     assert cluster.get_json("crd", "masterjobs.masterjob.io")["metadata"]["generation"] == before

@@ -1,4 +1,4 @@
-"""The picture of all MasterJobs: what is learned in whatever order, and what is told of it."""
+"""The informer: updates in any order, and what it delivers."""
 
 import itertools
 import logging
@@ -15,7 +15,7 @@ from masterjob.resource.masterjob import ObjectMeta, Resource
 
 
 def masterjob_body(name: str = "a", version: int | str = 1, uid: str = "", **fields: Any) -> dict[str, Any]:
-    """An object of the API; ``fields`` is of its spec, but for generation, namespace, created and status."""
+    """Return an API object; ``fields`` are of its spec, except generation, namespace, created and status."""
     return {
         "apiVersion": "masterjob.io/v1alpha1",
         "kind": "MasterJob",
@@ -34,7 +34,7 @@ def masterjob_body(name: str = "a", version: int | str = 1, uid: str = "", **fie
 
 @dataclass
 class InformerHarness:
-    """A mirror, who follows it, and an API server that knows ``server_objects``."""
+    """An informer, the sink of its changes, and an API server with ``server_objects``."""
 
     current: dict[str, Resource] = field(default_factory=dict)
     deliveries: list[str] = field(default_factory=list)
@@ -64,11 +64,11 @@ class InformerHarness:
         return self.server_objects.get(name)
 
     def list_objects(self, *bodies: dict[str, Any], namespaces: tuple[str, ...] = ()) -> bool:
-        """A LIST that begins and ends with nothing in between."""
+        """Replace the cache by a LIST during which nothing else happens."""
         return self.informer.replace(bodies, namespaces, self.informer.begin_list())
 
     def drain_deliveries(self) -> list[str]:
-        """What was told since this was asked last."""
+        """Return the calls since the last call of this method."""
         drained, self.deliveries = self.deliveries, []
         return drained
 
@@ -80,7 +80,7 @@ def harness() -> InformerHarness:
     return created
 
 
-# --- what an object says
+# --- parsing
 
 
 def test_an_object_is_a_resource_with_its_origin_and_locations(harness: InformerHarness) -> None:
@@ -119,7 +119,7 @@ def test_an_invalid_resource_keeps_its_last_valid_spec_and_is_logged_once(
     ]
 
 
-def test_what_was_never_valid_is_reported_and_not_applied(harness: InformerHarness) -> None:
+def test_a_resource_that_was_never_valid_is_reported_and_not_applied(harness: InformerHarness) -> None:
     harness.informer.handle_event("ADDED", masterjob_body(lockName=7))
     assert harness.drain_deliveries() == ["changed uid-a 1"]
     harness.informer.handle_event("DELETED", masterjob_body(version=2))
@@ -149,7 +149,7 @@ def test_nothing_is_delivered_before_delivery_starts() -> None:
     assert harness.drain_deliveries() == ["apply uid-a 1", "changed uid-a 6", "apply uid-b 1", "changed uid-b 5"]
 
 
-def test_something_older_never_comes_over_something_newer(harness: InformerHarness) -> None:
+def test_an_older_state_never_replaces_a_newer_one(harness: InformerHarness) -> None:
     harness.informer.handle_event("MODIFIED", masterjob_body(version=100, generation=2))
     harness.drain_deliveries()
     harness.informer.handle_event("MODIFIED", masterjob_body(version=99, generation=1))
@@ -160,14 +160,14 @@ def test_something_older_never_comes_over_something_newer(harness: InformerHarne
     assert harness.drain_deliveries() == ["changed uid-a 101"]
 
 
-def test_versions_that_are_no_numbers_give_way_to_what_comes_later(harness: InformerHarness) -> None:
+def test_versions_that_are_not_numbers_are_replaced_by_what_arrives_later(harness: InformerHarness) -> None:
     harness.informer.handle_event("ADDED", masterjob_body(version="x", generation=2))
     harness.informer.handle_event("MODIFIED", masterjob_body(version="y", generation=2))
     harness.informer.handle_event("MODIFIED", masterjob_body(version="z", generation=1))
     assert harness.drain_deliveries() == ["apply uid-a 2", "changed uid-a x", "changed uid-a y"]
 
 
-def test_a_late_event_resurrects_nothing(harness: InformerHarness) -> None:
+def test_a_late_event_does_not_bring_back_a_deleted_object(harness: InformerHarness) -> None:
     harness.informer.handle_event("ADDED", masterjob_body(version=1))
     harness.informer.handle_event("DELETED", masterjob_body(version=5))
     harness.informer.handle_event("MODIFIED", masterjob_body(version=4))
@@ -175,12 +175,12 @@ def test_a_late_event_resurrects_nothing(harness: InformerHarness) -> None:
     epoch = harness.informer.begin_list()
     harness.informer.handle_event("ADDED", masterjob_body("b", 6))
     harness.informer.handle_event("DELETED", masterjob_body("b", 7))
-    harness.informer.replace([masterjob_body("b", 6)], (), epoch)  # it had begun before
+    harness.informer.replace([masterjob_body("b", 6)], (), epoch)  # it had begun before the deletion
     assert harness.informer.all() == []
     assert harness.current == {}
 
 
-def test_one_that_ends_but_has_a_finalizer_is_still_there(harness: InformerHarness) -> None:
+def test_an_object_with_a_finalizer_exists_until_it_is_deleted(harness: InformerHarness) -> None:
     body = masterjob_body(version=2)
     body["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["somebody"]}
     harness.informer.handle_event("MODIFIED", body)
@@ -229,7 +229,7 @@ def test_a_list_adds_and_changes(harness: InformerHarness) -> None:
     ]
 
 
-def test_what_a_list_lacks_is_gone_once_that_is_confirmed(harness: InformerHarness) -> None:
+def test_an_object_missing_from_a_list_is_deleted_once_that_is_confirmed(harness: InformerHarness) -> None:
     harness.informer.handle_event("ADDED", masterjob_body("a", 1))
     harness.informer.handle_event("ADDED", masterjob_body("b", 2))
     harness.server_objects = {"b": masterjob_body("b", 2)}
@@ -237,21 +237,21 @@ def test_what_a_list_lacks_is_gone_once_that_is_confirmed(harness: InformerHarne
     assert list(harness.current) == ["uid-b"]
 
 
-def test_what_was_made_again_under_its_name_is_another_one(harness: InformerHarness) -> None:
+def test_an_object_that_was_created_again_is_another_one(harness: InformerHarness) -> None:
     harness.informer.handle_event("ADDED", masterjob_body("a", 1))
     harness.server_objects = {"a": masterjob_body("a", 9, "another")}
     assert harness.list_objects()
     assert list(harness.current) == ["another"]
 
 
-def test_without_an_answer_nothing_is_gone(harness: InformerHarness) -> None:
+def test_without_an_answer_nothing_is_deleted(harness: InformerHarness) -> None:
     harness.informer.handle_event("ADDED", masterjob_body("a", 1))
     harness.is_server_down = True
     assert not harness.list_objects()
     assert list(harness.current) == ["uid-a"]
 
 
-def test_what_became_known_while_the_list_was_made_is_not_missed_by_it(harness: InformerHarness) -> None:
+def test_an_object_that_appears_during_a_list_is_not_missing_from_it(harness: InformerHarness) -> None:
     epoch = harness.informer.begin_list()
     harness.informer.handle_event("ADDED", masterjob_body("a", 1))
     assert harness.informer.replace([], (), epoch)
@@ -265,8 +265,8 @@ def test_a_list_of_one_namespace_deletes_nothing_in_another(harness: InformerHar
     assert list(harness.current) == ["uid-b"]
 
 
-def test_a_list_that_began_later_knows_better_than_versions(harness: InformerHarness) -> None:
-    """A cluster that was restored from its backup has older versions, and objects that were gone."""
+def test_a_list_that_began_later_overrides_versions(harness: InformerHarness) -> None:
+    """A cluster that was restored from a backup has older versions, and objects that were deleted."""
     harness.informer.handle_event("MODIFIED", masterjob_body("a", 100, generation=5))
     harness.informer.handle_event("DELETED", masterjob_body("b", 101))
     harness.drain_deliveries()
@@ -288,7 +288,7 @@ def test_the_watch_is_behind_until_it_confirms_what_was_listed(harness: Informer
     assert not harness.informer.is_watch_behind(0.0)
 
 
-# --- the picture
+# --- all objects
 
 
 def test_the_resources_of_a_lock_are_in_the_order_of_their_age(harness: InformerHarness) -> None:
@@ -318,7 +318,7 @@ def test_a_sink_that_fails_gets_the_object_again_with_the_next_list(
 
 
 def test_of_two_concurrent_updates_the_newer_is_delivered_last() -> None:
-    """One thread is held up in telling; what another has learned meanwhile is told after it, and nothing twice."""
+    """A delivery blocks; an update by another thread is delivered after it, and nothing twice."""
     inside, go_on = threading.Event(), threading.Event()
     harness = InformerHarness()
     apply = harness.apply

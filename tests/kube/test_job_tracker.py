@@ -1,4 +1,4 @@
-"""What an instance does as master, put together from the steps of its election."""
+"""What an instance does as master, derived from the steps of its election."""
 
 from masterjob.election.core.actions import Action, StartJob, StopJob
 from masterjob.election.core.events import CoreEvent, JobStarted, JobStartFailed, JobStopped, Tick

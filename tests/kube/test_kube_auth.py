@@ -1,4 +1,4 @@
-"""Who may use the control API is what the cluster's own rules say, asked of a real API server."""
+"""Access to the control API by the RBAC of a cluster, on a real API server."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def observed_resource(namespace: str, name: str) -> ObservedResource:
 
 
 class KubeAuthHarness:
-    """A reviewer with an operator's rights, for one namespace, where the lock JOB belongs to a MasterJob."""
+    """An authenticator with the rights of an operator in one namespace, where a MasterJob has the lock JOB."""
 
     def __init__(self, plane: ControlPlane, namespace: str) -> None:
         self.plane, self.namespace = plane, namespace
@@ -62,7 +62,7 @@ def test_a_token_is_resolved_to_its_user(harness: KubeAuthHarness) -> None:
     assert actor.name == f"system:serviceaccount:{harness.namespace}:ann"
 
 
-def test_a_token_of_nobody_is_nobody(harness: KubeAuthHarness) -> None:
+def test_an_unknown_token_is_not_authenticated(harness: KubeAuthHarness) -> None:
     assert harness.reviewer.authenticate("nonsense") is None
     assert harness.reviewer.authenticate("") is None
     token = harness.token("leaver")
@@ -77,7 +77,7 @@ def test_the_right_to_get_masterjobs_allows_reading_and_no_switching(harness: Ku
     assert not harness.is_allowed(token, Verb.SWITCH, "JOB")
 
 
-def test_who_may_update_their_control_may_switch(harness: KubeAuthHarness) -> None:
+def test_the_right_to_update_the_control_subresource_allows_switching(harness: KubeAuthHarness) -> None:
     token = harness.token("switcher", SWITCHER_RULE)
     assert harness.is_allowed(token, Verb.SWITCH, "JOB")
     assert harness.is_allowed(token, Verb.SWITCH, "a lock without a resource")
@@ -90,20 +90,20 @@ def test_rights_to_one_masterjob_reach_no_further(harness: KubeAuthHarness) -> N
     assert not harness.is_allowed(token, Verb.SWITCH, "a lock without a resource")
 
 
-def test_rights_in_another_namespace_are_none_here(harness: KubeAuthHarness) -> None:
+def test_rights_in_another_namespace_do_not_count(harness: KubeAuthHarness) -> None:
     token = harness.token("stranger", READER_RULE, SWITCHER_RULE, namespace=harness.plane.new_namespace())
     assert not harness.is_allowed(token, Verb.READ, "JOB")
     assert not harness.is_allowed(token, Verb.SWITCH, "JOB")
 
 
-def test_what_concerns_all_of_a_cluster_needs_rights_in_all_of_it(harness: KubeAuthHarness) -> None:
+def test_requests_for_the_whole_cluster_need_rights_in_the_whole_cluster(harness: KubeAuthHarness) -> None:
     token = harness.token("reader", READER_RULE)
     harness.reviewer = harness.reviewer_for(WatchScope(()))
     assert harness.is_allowed(token, Verb.READ, "JOB")
     assert not harness.is_allowed(token, Verb.READ, None)
 
 
-def test_an_api_server_that_is_down_authenticates_nobody(harness: KubeAuthHarness) -> None:
+def test_nothing_is_authenticated_while_the_api_server_is_down(harness: KubeAuthHarness) -> None:
     token = harness.token("reader", READER_RULE)
     with harness.plane.api.outage(), pytest.raises(ApiUnavailable):
         harness.reviewer.authenticate(token)

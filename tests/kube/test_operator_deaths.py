@@ -1,4 +1,4 @@
-"""Masters that die, and an API server that is gone or silent: the election goes on, and the status follows."""
+"""Masters that die, and an API server that is down or hangs: the election goes on, and the status follows."""
 
 import signal
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def module_fleet(
 
 @pytest.fixture
 def operators(module_fleet: Fleet) -> Fleet:
-    """Three of them; who died before is replaced, as a deployment would."""
+    """Three operators; those that died before are replaced, as by a deployment."""
     module_fleet.start(
         *(name for name in PODS if name not in module_fleet.pods or not module_fleet.pods[name].is_alive)
     )
@@ -33,7 +33,7 @@ def operators(module_fleet: Fleet) -> Fleet:
 
 @pytest.fixture
 def job(operators: Fleet) -> Iterator[MasterJobHandle]:
-    """One with a master, while two others wait."""
+    """A MasterJob with a master, and two more candidates."""
     job = operators.new_masterjob()
     job.apply(**SHORT_LEASE)
     job.wait("Ready True Elected", "JobRunning True Running")
@@ -44,7 +44,7 @@ def job(operators: Fleet) -> Iterator[MasterJobHandle]:
     job.delete_if_exists()
 
 
-def test_a_master_that_is_killed_is_evicted_and_replaced_when_its_lease_is_over(job: MasterJobHandle) -> None:
+def test_a_master_that_is_killed_is_evicted_and_replaced_when_its_lease_has_expired(job: MasterJobHandle) -> None:
     first, term = job.master, job.term
     job.fleet.pods[first].kill()
     job.wait_started(count=2)
@@ -90,7 +90,7 @@ def test_a_master_that_was_frozen_writes_nothing_over_the_status_of_its_successo
     job.fleet.wait_heartbeats(12)
     assert (job.master, job.start_count) == (second, 2)
     job.wait("Ready True Elected", "JobRunning True Running")
-    reasons = job.event_reasons()  # and what the first one did when it woke up
+    reasons = job.event_reasons()  # also those of the first master after it was resumed
     assert (reasons.count("Elected"), reasons.count("Evicted")) == (2, 1)
 
 
@@ -109,7 +109,7 @@ def test_without_the_api_server_a_dead_master_is_replaced_and_the_status_follows
     job.wait_history("elected", "evicted", "elected")
 
 
-def test_a_frozen_api_server_costs_nobody_the_mastership(job: MasterJobHandle) -> None:
+def test_a_frozen_api_server_does_not_end_a_term(job: MasterJobHandle) -> None:
     first = job.master
     with job.fleet.plane.api.frozen():
         job.fleet.wait_heartbeats(12)
@@ -132,7 +132,7 @@ def test_a_disable_by_the_command_line_needs_no_api_server(job: MasterJobHandle)
     job.wait("Ready True Elected")
 
 
-def test_the_end_of_an_operator_waits_for_no_api_server(job: MasterJobHandle) -> None:
+def test_the_end_of_an_operator_does_not_wait_for_the_api_server(job: MasterJobHandle) -> None:
     first = job.master
     with job.fleet.plane.api.frozen():
         job.fleet.pods[first].terminate()

@@ -1,4 +1,4 @@
-"""Every reason of every condition is seen on real operators, and tools that wait understand each state."""
+"""Every reason of every condition is seen on real operators, and has the expected kstatus."""
 
 import ast
 from collections.abc import Iterator, Mapping
@@ -11,11 +11,11 @@ from masterjob.kube.status.conditions import ALLOWED_REASONS, ConditionType
 from tests.kube.kstatus import EXPECTED_KSTATUS, kstatus
 
 WAIT_METHODS = ("wait", "wait_any_generation", "wait_past_status")
-"""What tests call with conditions that have to come true, like `job.wait("Ready True Elected")`."""
+"""The methods that tests call with expected conditions, like `job.wait("Ready True Elected")`."""
 
 
 def awaited_conditions(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Return each condition that a file waits for, as its kind, its reason, and the test."""
+    """Yield each condition that a file waits for: its type, its reason, and the test."""
     tests = [each for each in ast.parse(path.read_text()).body if isinstance(each, ast.FunctionDef)]
     for test in tests:
         for call in [each for each in ast.walk(test) if isinstance(each, ast.Call)]:
@@ -32,7 +32,7 @@ def _is_condition(parts: list[str]) -> bool:
 
 
 def coverage() -> dict[tuple[str, str], list[str]]:
-    """Where each reason of each condition is waited for."""
+    """Return the tests that wait for each reason of each condition."""
     tests_by_reason: dict[tuple[str, str], list[str]] = {
         (condition_type, each): []
         for condition_type in ALLOWED_REASONS

@@ -1,4 +1,4 @@
-"""How operators begin and go on: what happened before, no definition, no database, another token."""
+"""How operators start and recover: earlier changes, no CRD, no database, another token."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ MakeFleet = Callable[..., Fleet]
 
 @pytest.fixture
 def make_fleet(cluster: ControlPlane, tmp_path: Path) -> Iterator[MakeFleet]:
-    """Makes a fleet for a namespace of its own, on SQLite unless a database is named."""
+    """Yield a function that makes a fleet for a new namespace, on SQLite unless a database is given."""
     with contextlib.ExitStack() as stack:
 
         def make(url: str | None = None) -> Fleet:
@@ -32,7 +32,7 @@ def make_fleet(cluster: ControlPlane, tmp_path: Path) -> Iterator[MakeFleet]:
 
 @pytest.fixture
 def faulty_postgresql() -> Iterator[FaultyPostgreSQL]:
-    """A PostgreSQL that is ill-treated by one test."""
+    """A PostgreSQL that one test may stop."""
     try:
         server = FaultyPostgreSQL()
         server.start()
@@ -44,7 +44,7 @@ def faulty_postgresql() -> Iterator[FaultyPostgreSQL]:
     server.stop()
 
 
-def test_what_was_deleted_or_changed_while_nobody_was_there_is_found_at_the_start(make_fleet: MakeFleet) -> None:
+def test_changes_and_deletions_while_no_operator_ran_are_found_at_the_start(make_fleet: MakeFleet) -> None:
     operators = make_fleet()
     deleted, disabled, enabled = (operators.new_masterjob() for _ in range(3))
     operators.start("pod-a")
@@ -74,7 +74,7 @@ def test_what_was_deleted_or_changed_while_nobody_was_there_is_found_at_the_star
     enabled.wait("Ready True Elected", "JobRunning True Running")
 
 
-def test_without_the_definition_they_wait_and_log_it_and_recover_once_it_is_there(
+def test_without_the_crd_they_wait_and_log_it_and_recover_once_it_is_installed(
     cluster: ControlPlane, make_fleet: MakeFleet
 ) -> None:
     operators = make_fleet()
@@ -107,7 +107,7 @@ def test_a_token_that_was_replaced_is_used_and_the_old_one_may_expire(
     (folder / "namespace").write_text(namespace)
 
     def new_token(name: str) -> str:
-        """A token that lives as long as the secret of this name."""
+        """Return a token that is valid as long as the secret with that name exists."""
         cluster.kubectl("create", "secret", "generic", name, "--namespace", namespace)
         bound = ("--bound-object-kind=Secret", f"--bound-object-name={name}")
         token = cluster.kubectl("create", "token", "masterjob", "--namespace", namespace, *bound).stdout.strip()
@@ -130,7 +130,7 @@ def test_a_token_that_was_replaced_is_used_and_the_old_one_may_expire(
 
     new_token("second")
     cluster.kubectl("delete", "secret", "first", "--namespace", namespace)
-    with cluster.api.outage():  # which also forgets whom it has let in
+    with cluster.api.outage():  # which also clears its cache of tokens
         pass
     operators.wait(lambda: is_refused(first), "the old token to be refused")
     job.patch(enabled=False)
@@ -140,7 +140,7 @@ def test_a_token_that_was_replaced_is_used_and_the_old_one_may_expire(
     job.wait_events("Elected", "SteppedDown", "Disabled", "Enabled", "Elected")
 
 
-def test_without_the_database_nobody_is_master_and_the_status_gives_the_reason(
+def test_without_the_database_there_is_no_master_and_the_status_gives_the_reason(
     faulty_postgresql: FaultyPostgreSQL, make_fleet: MakeFleet
 ) -> None:
     operators = make_fleet(faulty_postgresql.create_database())

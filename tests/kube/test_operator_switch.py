@@ -1,4 +1,4 @@
-"""What people do to a MasterJob with kubectl and the command line; three operators serve the whole cluster."""
+"""Changes to a MasterJob by kubectl and the command line; three operators serve the whole cluster."""
 
 from collections.abc import Iterator
 
@@ -133,7 +133,9 @@ def test_a_step_down_request_hands_over(job: MasterJobHandle) -> None:
     assert "a drain" in next(each["note"] for each in job.events() if each["reason"] == "SteppedDown")
 
 
-def test_deleted_it_stops_and_created_again_it_runs_at_once(job: MasterJobHandle) -> None:
+def test_a_job_stops_when_its_resource_is_deleted_and_runs_at_once_when_it_is_created_again(
+    job: MasterJobHandle,
+) -> None:
     job.apply()
     first = job.wait("Ready True Elected")["term"]
     job.wait_started(count=1)
@@ -146,7 +148,7 @@ def test_deleted_it_stops_and_created_again_it_runs_at_once(job: MasterJobHandle
     job.wait("Ready True Elected", "JobRunning True Running")
     job.wait_started(count=2)
     assert job.term > first
-    assert job.status["transitions"] == 1  # it is a new one
+    assert job.status["transitions"] == 1  # it is a new object
 
 
 def test_no_disable_outlives_its_resource(job: MasterJobHandle) -> None:
@@ -159,7 +161,7 @@ def test_no_disable_outlives_its_resource(job: MasterJobHandle) -> None:
     assert job.fleet.run_cli_json("status", job.lock_name)["enabled"]
 
 
-def test_a_disabled_one_that_is_made_again_enabled_runs_at_once(job: MasterJobHandle) -> None:
+def test_a_disabled_resource_that_is_created_again_enabled_runs_at_once(job: MasterJobHandle) -> None:
     job.apply(enabled=False, disabledReason="not yet")
     job.wait("Ready True Disabled")
     job.delete()
@@ -188,7 +190,7 @@ def test_a_timing_that_this_environment_does_not_allow_is_reported_and_the_last_
 ) -> None:
     job.apply()
     first = job.wait("Ready True Elected")["term"]
-    job.patch(heartbeatInterval=None, leaseDuration="6s")  # the environment of the operators says five seconds
+    job.patch(heartbeatInterval=None, leaseDuration="6s")  # the operators have five seconds in their environment
     job.wait("Ready False Invalid", "Stalled True Invalid", "Elected True Elected", "JobRunning True Running")
     assert "leaseDuration 6s is too short for heartbeatInterval 5s" in job.message("Ready")
     assert (job.term, job.status["timing"]["leaseDuration"]) == (first, "10s")
@@ -199,7 +201,7 @@ def test_a_timing_that_this_environment_does_not_allow_is_reported_and_the_last_
     assert job.term == first
 
 
-def test_each_change_costs_two_writes_at_most_and_what_goes_on_costs_none(job: MasterJobHandle) -> None:
+def test_each_change_costs_two_writes_at_most_and_no_change_costs_none(job: MasterJobHandle) -> None:
     job.apply()
     job.wait("Ready True Elected")
     job.patch(enabled=False, disabledReason="counting")
@@ -210,7 +212,7 @@ def test_each_change_costs_two_writes_at_most_and_what_goes_on_costs_none(job: M
     assert job.fleet.run_cli("step-down", job.lock_name).exit_code == 0
     job.fleet.wait(lambda: job.term > before, "another term")
     job.wait("Ready True Elected", "JobRunning True Running")
-    job.fleet.wait_heartbeats(16)  # eight seconds: everybody has looked at the last change
+    job.fleet.wait_heartbeats(16)  # eight seconds: all operators have seen the last change
     written = job.write_count()
     changes = ("elected", "disabled", "enabled", "handed over")
     assert written <= 2 * len(changes)

@@ -1,4 +1,4 @@
-"""What cannot be done as a MasterJob says, and whoever else uses its lock: each is told, and disturbs nobody."""
+"""MasterJobs that cannot be applied, and other users of their locks: each is reported, and disturbs no other."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -32,13 +32,13 @@ def job(operators: Fleet) -> Iterator[MasterJobHandle]:
 
 @pytest.fixture
 def empty_fleet(cluster: ControlPlane, tmp_path: Path) -> Iterator[Fleet]:
-    """A fleet that a test mans itself."""
+    """A fleet without operators."""
     database = f"sqlite:///{tmp_path / 'masterjob.sqlite3'}"
     with fleet(cluster, tmp_path, database, namespace=cluster.new_namespace()) as created:
         yield created
 
 
-def test_of_two_with_one_lock_the_older_counts_and_the_newer_switches_nothing(job: MasterJobHandle) -> None:
+def test_of_two_resources_with_one_lock_the_older_counts_and_the_newer_has_no_effect(job: MasterJobHandle) -> None:
     job.apply()
     job.wait("Ready True Elected", "JobRunning True Running")
     job.wait_started(count=1)
@@ -114,7 +114,7 @@ def test_a_slow_stop_is_reported_while_it_lasts(job: MasterJobHandle) -> None:
 
 
 def test_a_switch_of_a_manifest_file_is_reported_too(empty_fleet: Fleet) -> None:
-    """A controller without a cluster, on the same database: it is master, and then its file disables the lock."""
+    """A controller without a cluster, on the same database, is master; then its file disables the lock."""
     job = empty_fleet.new_masterjob()
     manifest = empty_fleet.folder / "manifest.yaml"
     base_manifest = {**job.body({"job": "journal", **LONG_LEASE}), "metadata": {"name": "file"}}
@@ -144,7 +144,7 @@ def test_a_switch_of_a_manifest_file_is_reported_too(empty_fleet: Fleet) -> None
     assert job.master.startswith("pod-")
 
 
-def test_a_dead_master_that_nobody_can_replace_is_called_silent(empty_fleet: Fleet) -> None:
+def test_a_dead_master_that_no_pod_can_replace_is_reported_as_silent(empty_fleet: Fleet) -> None:
     empty_fleet.start("pod-a")
     empty_fleet.start("pod-b", config=NO_JOBS)
     job = empty_fleet.new_masterjob()
@@ -164,8 +164,8 @@ def test_a_dead_master_that_nobody_can_replace_is_called_silent(empty_fleet: Fle
     job.wait_events("Elected", "Evicted", "Elected")
 
 
-def test_pods_that_know_other_jobs_do_not_quarrel_about_the_status(empty_fleet: Fleet) -> None:
-    """As in the middle of an upgrade."""
+def test_pods_that_know_other_jobs_do_not_overwrite_the_status_of_each_other(empty_fleet: Fleet) -> None:
+    """As during an upgrade."""
     empty_fleet.start("pod-a")
     empty_fleet.start("pod-b", "pod-c", config=NO_JOBS)
     job = empty_fleet.new_masterjob()

@@ -1,4 +1,4 @@
-"""The watcher and the requests, with the least rights, on a real API server."""
+"""The reflector and the API client, with the least rights, on a real API server."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +28,7 @@ def manifest(name: str, namespace: str, **spec: object) -> dict[str, object]:
 
 @pytest.fixture
 def kubeconfig(cluster: ControlPlane, namespace: str) -> Path:
-    """The way of an account that has the rights of a controller, in its own namespace."""
+    """An API client with the rights of an operator in its own namespace."""
     return cluster.kubeconfig_for("controller", *OPERATOR_RULES, namespace=namespace, cluster_wide=False)
 
 
@@ -40,7 +40,7 @@ def api(kubeconfig: Path) -> Iterator[KubeApi]:
 
 
 class ReflectorHarness:
-    """What is followed."""
+    """A sink that keeps the current resources."""
 
     def __init__(self, api: KubeApi, scope: WatchScope) -> None:
         self.current: dict[str, Resource] = {}
@@ -54,7 +54,7 @@ class ReflectorHarness:
         del self.current[source]
 
     def resync(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def enabled_by_name(self) -> dict[str, bool]:
         return {resource.name: resource.enabled for resource in list(self.current.values())}
@@ -75,7 +75,7 @@ def test_resources_are_watched_while_they_change(cluster: ControlPlane, namespac
     assert harness.reflector.stop()
 
 
-def test_rights_in_one_namespace_are_none_in_the_cluster(api: KubeApi) -> None:
+def test_rights_in_one_namespace_do_not_count_in_the_cluster(api: KubeApi) -> None:
     harness = ReflectorHarness(api, WatchScope())
     harness.reflector.start()
     wait_until(lambda: harness.reflector.list_error is not None)

@@ -1,4 +1,4 @@
-"""The watch and the LIST together, against an API server that does wrong as told: what comes of the resources."""
+"""The watch and the LIST together, against a stub API server with faults."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ ALL_NAMESPACES = WatchScope()
 
 @dataclass
 class ReflectorHarness:
-    """An API server, a watcher of it, and what comes of that."""
+    """A stub API server, a reflector, and the resources that are delivered."""
 
     stub: StubApiServer
     folder: Path
@@ -64,11 +64,11 @@ class ReflectorHarness:
         return sorted(resource.name for resource in list(self.current.values()))
 
     def wait_for(self, *names: str) -> None:
-        """Wait until just these are followed."""
+        """Wait until exactly these resources are delivered."""
         wait_until(lambda: self.names() == sorted(names))
 
     def wait_watching(self, watches: int = 1) -> None:
-        """Wait until the watch runs, and the LISTs that its beginning asks for are done."""
+        """Wait until the watch runs, and the LISTs that its start requests are done."""
         wait_until(lambda: self.reflector.is_watching and self.stub.state.active_watches >= watches)
         wait_until(lambda: not self.informer.is_watch_behind(0.0))
 
@@ -89,7 +89,7 @@ def stub() -> Iterator[StubApiServer]:
 
 @pytest.fixture
 def make_harness(stub: StubApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeHarness]:
-    """Makes scenes; at the end of the test no thread of theirs may be left."""
+    """Yield a function that makes harnesses; at the end of the test, none of their threads may be left."""
     for name, text in {"token": "first", "ca.crt": "an authority", "namespace": "home"}.items():
         (tmp_path / name).write_text(text)
     monkeypatch.setattr(kopf_watch, "_MIN_LOGIN_INTERVAL", 0.1)
@@ -102,14 +102,14 @@ def make_harness(stub: StubApiServer, tmp_path: Path, monkeypatch: pytest.Monkey
 
     yield make
     stopped = [harness.reflector.stop() for harness in harnesses]
-    for scene in harnesses:
-        scene.api.close()
+    for harness in harnesses:
+        harness.api.close()
     assert all(stopped)
     leftover = [each.name for each in set(threading.enumerate()) - before if each.name.startswith("masterjob")]
     assert leftover == []
 
 
-# --- what is followed
+# --- delivery
 
 
 def test_existing_objects_and_their_changes_are_delivered(stub: StubApiServer, make_harness: MakeHarness) -> None:
@@ -128,7 +128,7 @@ def test_existing_objects_and_their_changes_are_delivered(stub: StubApiServer, m
     assert harness.reflector.restarts == 0
 
 
-def test_two_namespaces_are_watched_and_no_third(stub: StubApiServer, make_harness: MakeHarness) -> None:
+def test_only_the_namespaces_in_scope_are_watched(stub: StubApiServer, make_harness: MakeHarness) -> None:
     harness = make_harness(scope=WatchScope(("one", "two")))
     harness.start_watching(watches=2)
     for namespace in ("one", "two", "three"):
@@ -151,10 +151,10 @@ def test_an_idle_reflector_requests_nothing_but_the_watch(stub: StubApiServer, m
     stub.apply("a", lockName="A")
     harness = make_harness(timings=InformerTimings(gap_relist_delay=0.1, watch_start_timeout=0.3))
     harness.start_watching()
-    wait_until(lambda: stub.count_requests("LIST") == 3)  # ours, kopf's, and the one after that
+    wait_until(lambda: stub.count_requests("LIST") == 3)  # ours, kopf's, and ours after that
     request_count = len(stub.state.requests)
     quiet = threading.Event()
-    assert not quiet.wait(1.0)  # nothing is waited for: nothing has to happen
+    assert not quiet.wait(1.0)  # nothing must happen in that time
     assert len(stub.state.requests) == request_count
     assert (stub.count_requests("WATCH"), stub.count_requests("PATCH"), stub.count_requests("POST")) == (1, 0, 0)
 
@@ -179,7 +179,7 @@ def test_nothing_is_delivered_before_all_is_listed(stub: StubApiServer, make_har
     assert stub.count_requests("WATCH") == 0
 
 
-def test_nothing_is_held_back_for_ever(make_harness: MakeHarness, stub: StubApiServer) -> None:
+def test_delivery_starts_without_a_list_after_a_timeout(make_harness: MakeHarness, stub: StubApiServer) -> None:
     stub.stop()
     harness = make_harness(timings=InformerTimings(initial_list_timeout=0.2))
     harness.informer.handle_event(None, _body("a"))
@@ -205,7 +205,7 @@ def test_an_api_server_that_is_down_at_the_start_is_waited_for(
     assert len([each for each in caplog.messages if "cannot be listed" in each]) == 1
 
 
-def test_a_definition_that_is_made_later_is_waited_for(
+def test_a_crd_that_is_installed_later_is_waited_for(
     stub: StubApiServer, make_harness: MakeHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     stub.state.is_crd_installed = False
@@ -214,7 +214,7 @@ def test_a_definition_that_is_made_later_is_waited_for(
     wait_until(lambda: stub.count_requests("LIST") >= 3)
     assert caplog.messages == [CRD_NOT_INSTALLED]
     assert "kubectl apply -f crds/masterjobs.yaml" in CRD_NOT_INSTALLED
-    stub.fail_next("DISCOVERY", respond_with(404))  # it is known a moment before discovery tells
+    stub.fail_next("DISCOVERY", respond_with(404))  # the type is served a moment before discovery has it
     stub.state.is_crd_installed = True
     stub.apply("a", lockName="A")
     harness.wait_watching()
@@ -255,19 +255,19 @@ def test_a_retry_after_header_is_obeyed(stub: StubApiServer, make_harness: MakeH
 # --- gaps in the watch
 
 
-def test_what_vanishes_in_a_gap_is_found_missing(stub: StubApiServer, make_harness: MakeHarness) -> None:
+def test_a_deletion_in_a_gap_of_the_watch_is_found(stub: StubApiServer, make_harness: MakeHarness) -> None:
     for name in ("a", "b"):
         stub.apply(name, lockName=name)
     harness = make_harness()
     harness.start_watching()
     _delete_in_gap(stub, harness, "a")
     harness.wait_for("b")
-    _delete_in_gap(stub, harness, "b")  # and so is the last one, when kopf has nothing to tell at all
+    _delete_in_gap(stub, harness, "b")  # also the last object, when kopf has nothing to report
     harness.wait_for()
     assert harness.reflector.restarts == 0
 
 
-def test_a_gap_that_an_http_410_reveals_is_one_too(stub: StubApiServer, make_harness: MakeHarness) -> None:
+def test_a_gap_revealed_by_http_410_is_found_too(stub: StubApiServer, make_harness: MakeHarness) -> None:
     stub.apply("a", lockName="A")
     stub.apply("b", lockName="B")
     harness = make_harness()
@@ -280,7 +280,7 @@ def test_a_gap_that_an_http_410_reveals_is_one_too(stub: StubApiServer, make_har
 
 
 @pytest.mark.parametrize("code", [500, 504])
-def test_an_error_that_ends_kopf_begins_the_watch_again(
+def test_the_watch_is_restarted_after_an_error_that_ends_kopf(
     stub: StubApiServer, make_harness: MakeHarness, code: int
 ) -> None:
     stub.apply("a", lockName="A")
@@ -293,7 +293,7 @@ def test_an_error_that_ends_kopf_begins_the_watch_again(
     harness.wait_watching()
 
 
-def test_a_watch_that_just_ends_goes_on_where_it_was(stub: StubApiServer, make_harness: MakeHarness) -> None:
+def test_a_watch_that_just_ends_is_resumed(stub: StubApiServer, make_harness: MakeHarness) -> None:
     harness = make_harness()
     harness.start_watching()
     lists = stub.count_requests("LIST")
@@ -302,13 +302,13 @@ def test_a_watch_that_just_ends_goes_on_where_it_was(stub: StubApiServer, make_h
     stub.apply("a", lockName="A")
     harness.wait_for("a")
     assert harness.reflector.restarts == 0
-    assert stub.count_requests("LIST") <= lists + 1  # perhaps the one that the beginning asks for
+    assert stub.count_requests("LIST") <= lists + 1  # perhaps the one that the start requests
 
 
 @pytest.mark.parametrize(
     "fault", [respond_with(503), respond_with(403), respond_with(429, Retry_After="0"), reset]
 )
-def test_a_watch_that_is_turned_away_comes_again(
+def test_a_refused_watch_is_retried(
     stub: StubApiServer, make_harness: MakeHarness, fault: Callable[..., bool]
 ) -> None:
     harness = make_harness()
@@ -320,9 +320,7 @@ def test_a_watch_that_is_turned_away_comes_again(
     assert harness.reflector.restarts == 0
 
 
-def test_an_api_server_that_comes_back_is_watched_as_before(
-    stub: StubApiServer, make_harness: MakeHarness
-) -> None:
+def test_an_api_server_that_comes_back_is_watched_again(stub: StubApiServer, make_harness: MakeHarness) -> None:
     stub.apply("a", lockName="A")
     harness = make_harness()
     harness.start_watching()
@@ -334,7 +332,7 @@ def test_an_api_server_that_comes_back_is_watched_as_before(
     harness.wait_for("b")
 
 
-def test_a_definition_that_is_deleted_removes_nothing(stub: StubApiServer, make_harness: MakeHarness) -> None:
+def test_deleting_the_crd_removes_nothing(stub: StubApiServer, make_harness: MakeHarness) -> None:
     stub.apply("a", lockName="A")
     harness = make_harness()
     harness.start_watching()
@@ -357,14 +355,14 @@ def test_a_token_that_is_replaced_is_used(stub: StubApiServer, make_harness: Mak
     stub.close_watches()
     wait_until(
         lambda: stub.count_requests("WATCH") >= 3
-    )  # refused, and refused again with the same one, not without a pause
+    )  # refused, and refused again with the same token, after a pause
     (tmp_path / "token").write_text("second")
     stub.apply("b", lockName="B")
     harness.wait_for("a", "b")
     assert harness.reflector.restarts == 0
 
 
-def test_a_watch_that_is_never_answered_is_begun_again(stub: StubApiServer, make_harness: MakeHarness) -> None:
+def test_a_watch_that_is_never_answered_is_restarted(stub: StubApiServer, make_harness: MakeHarness) -> None:
     stub.fail_next("WATCH", hang)
     harness = make_harness(
         timings=InformerTimings(gap_relist_delay=0.1, watch_start_timeout=0.3, min_backoff=0.05)
@@ -427,7 +425,7 @@ def test_it_stops_at_once_while_a_request_for_a_missing_object_hangs(
 
 
 @pytest.mark.parametrize("operation", ["DISCOVERY", "WATCH"])
-def test_it_stops_at_once_while_kopf_begins(
+def test_it_stops_at_once_while_kopf_starts(
     stub: StubApiServer, make_harness: MakeHarness, operation: str
 ) -> None:
     stub.fail_always(operation, hang)
@@ -437,7 +435,9 @@ def test_it_stops_at_once_while_kopf_begins(
     _assert_stops(harness)
 
 
-def test_it_stops_at_once_while_nobody_answers(stub: StubApiServer, make_harness: MakeHarness) -> None:
+def test_it_stops_at_once_while_the_api_server_does_not_answer(
+    stub: StubApiServer, make_harness: MakeHarness
+) -> None:
     stub.stop()
     harness = make_harness()
     harness.reflector.start()
@@ -445,7 +445,7 @@ def test_it_stops_at_once_while_nobody_answers(stub: StubApiServer, make_harness
     _assert_stops(harness)
 
 
-def test_it_stops_at_once_while_a_definition_is_missing_or_a_token_is_refused(
+def test_it_stops_at_once_while_the_crd_is_missing_or_a_token_is_refused(
     stub: StubApiServer, make_harness: MakeHarness
 ) -> None:
     stub.state.is_crd_installed = False
@@ -460,7 +460,7 @@ def test_it_stops_at_once_while_a_definition_is_missing_or_a_token_is_refused(
     _assert_stops(refused)
 
 
-def test_it_may_be_stopped_before_it_was_started_and_at_once_after(make_harness: MakeHarness) -> None:
+def test_it_can_be_stopped_before_it_was_started_and_at_once_after(make_harness: MakeHarness) -> None:
     assert make_harness().reflector.stop()
     harness = make_harness()
     harness.reflector.start()
@@ -476,7 +476,7 @@ def _body(name: str) -> dict[str, object]:
 
 
 def _delete_in_gap(stub: StubApiServer, harness: ReflectorHarness, name: str) -> None:
-    """Have an object vanish while the watch is away, and what it would have been told be forgotten."""
+    """Delete an object while the watch is interrupted, and forget the event."""
     watches = stub.count_requests("WATCH")
     with stub.state.condition:
         del stub.state.objects["default", name]

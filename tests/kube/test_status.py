@@ -1,4 +1,4 @@
-"""The status writer: only what differs, by whoever knows it, and an API server that fails delays nobody else."""
+"""The status writer: it writes only what differs, and an API server that fails delays nothing else."""
 
 import threading
 from collections import Counter
@@ -30,11 +30,11 @@ TERM = Term("JOB", 5)
 
 @dataclass
 class FakeServer:
-    """One resource at an API server, and the picture that an instance has of it."""
+    """One resource at an API server, and the informer of an instance."""
 
     current: ObservedResource = field(default_factory=observed)
     cached: ObservedResource | None = None
-    """What the picture has, where that is older."""
+    """The cached resource, if it is older."""
     written: list[Mapping[str, Any]] = field(default_factory=list)
     events: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     failures: list[Exception] = field(default_factory=list)
@@ -50,7 +50,7 @@ class FakeServer:
         if self.failures:
             raise self.failures.pop(0)
         if resource_version != self.current.resource_version:
-            raise ApiConflict("somebody was faster")
+            raise ApiConflict("the object has changed")
         self.written.append(status)
         self.current = replace(self.current, status=status, resource_version=f"{int(resource_version) + 1}")
         return {"resourceVersion": self.current.resource_version}
@@ -75,7 +75,7 @@ class FakeServer:
 
 @dataclass
 class FakeDatabase:
-    """What the database has of the lock, or that it is silent."""
+    """The lock in the database, which may be down."""
 
     lock: LockStatus = field(
         default_factory=lambda: LockStatus("JOB", enabled=True, disabled=None, master=None, term=0)
@@ -99,7 +99,7 @@ TIMINGS = StatusTimings(
     min_backoff=0.01,
     max_backoff=0.02,
 )
-"""A whole story takes a moment."""
+"""So that tests are fast."""
 
 
 @dataclass
@@ -157,7 +157,7 @@ def test_an_election_is_one_write_and_one_event(harness: StatusWriterHarness) ->
     assert next(iter(harness.server.events.values()))["note"] == "pod-a became master of JOB"
 
 
-def test_what_is_as_it_was_is_not_written(harness: StatusWriterHarness) -> None:
+def test_an_unchanged_status_is_not_written(harness: StatusWriterHarness) -> None:
     harness.elect()
     wait_until(lambda: harness.ready_reason() == "Elected")
     for _ in range(3):
@@ -195,7 +195,7 @@ def test_a_conflicting_writer_checks_again_and_keeps_a_status_that_is_right(harn
 
 
 @pytest.mark.parametrize("failure", [ApiUnavailable("refused"), ApiUnavailable("slow down", retry_after=0.01)])
-def test_what_an_api_server_did_not_accept_is_written_once_it_is_back(
+def test_a_failed_write_is_retried_once_the_api_server_is_back(
     harness: StatusWriterHarness, failure: Exception
 ) -> None:
     harness.server.failures = [failure, failure, failure]
@@ -241,7 +241,7 @@ def test_the_status_of_an_election_elsewhere_is_left_to_its_master(
     wait_until(lambda: harness.ready_reason() == "Elected")
 
 
-def test_the_same_transition_is_one_event_whoever_records_it(harness: StatusWriterHarness) -> None:
+def test_the_same_transition_is_one_event(harness: StatusWriterHarness) -> None:
     entry = HistoryEntry("JOB", 5, TransitionKind.EVICTED, "pod-b was evicted")
     harness.publish_step(Tick(), RecordTransition(entry))
     harness.publish_step(Tick(), RecordTransition(entry))
@@ -256,7 +256,7 @@ def test_closing_writes_pending_statuses() -> None:
     assert harness.ready_reason() == "Elected"
 
 
-def test_the_end_does_not_wait_for_an_api_server_that_is_gone() -> None:
+def test_the_end_does_not_wait_for_an_api_server_that_is_down() -> None:
     harness = StatusWriterHarness()
     harness.server.failures = [ApiUnavailable("refused")] * 100
     harness.writer.start()
@@ -265,7 +265,7 @@ def test_the_end_does_not_wait_for_an_api_server_that_is_gone() -> None:
     assert harness.server.patch_count <= 3
 
 
-def test_a_slow_api_server_holds_up_no_step_of_the_election(harness: StatusWriterHarness) -> None:
+def test_a_slow_api_server_does_not_delay_the_election(harness: StatusWriterHarness) -> None:
     go_on, hangs = threading.Event(), threading.Event()
     real_patch: Callable[..., Any] = harness.server.patch_status
 
@@ -283,7 +283,7 @@ def test_a_slow_api_server_holds_up_no_step_of_the_election(harness: StatusWrite
     wait_until(lambda: harness.ready_reason() == "Elected")
 
 
-def test_an_object_that_cannot_be_written_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_object_that_cannot_be_written_delays_no_other(caplog: pytest.LogCaptureFixture) -> None:
     bad, good = FakeServer(), StatusWriterHarness()
     bad.current = replace(bad.current, uid="bad", name="bad")
     real_patch, real_by_lock = good.server.patch_status, good.server.by_lock
@@ -301,7 +301,7 @@ def test_an_object_that_cannot_be_written_holds_up_no_other(caplog: pytest.LogCa
     good.writer.close(5.0)
 
 
-def test_a_defect_with_one_object_is_logged_and_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_defect_with_one_object_is_logged_and_delays_no_other(caplog: pytest.LogCaptureFixture) -> None:
     harness = StatusWriterHarness()
     odd = replace(harness.server.current, name="odd", status={"conditions": [None]})
     real_by_lock = harness.server.by_lock
@@ -355,7 +355,7 @@ def test_a_long_note_of_any_script_fits_into_an_event(harness: StatusWriterHarne
     assert len(next(iter(harness.server.events.values()))["note"].encode()) <= 1_000
 
 
-def test_an_event_that_never_gets_an_answer_is_given_up_and_holds_up_no_status(
+def test_an_event_that_never_gets_an_answer_is_dropped_and_delays_no_status(
     harness: StatusWriterHarness,
 ) -> None:
     def unanswered(namespace: str, body: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""A watch of a test's own, which keeps every version of every MasterJob: also what is there for a moment only."""
+"""A watch that keeps every version of every MasterJob, even those that exist only briefly."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ _TIMEOUT = urllib3.Timeout(connect=1, read=60)
 
 
 class WatchLog:
-    """Every version of every MasterJob from now on, as whoever may do anything is told of them."""
+    """Every version of every MasterJob from now on, with the rights of an administrator."""
 
     def __init__(self, api: ApiServer) -> None:
         self.condition = threading.Condition()
@@ -26,7 +26,7 @@ class WatchLog:
         self._versions: dict[tuple[str, str], list[Body]] = {}
         self._existing: dict[tuple[str, str], bool] = {}
         self._is_closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch log", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="watch-log", daemon=True)
         self._thread.start()
 
     def versions(self, namespace: str, name: str) -> list[Body]:
@@ -49,7 +49,7 @@ class WatchLog:
 
     def _run(self) -> None:
         while not self._is_closing.is_set():
-            # What is refused or cut off is asked again, from a new list on.
+            # A request that fails is retried, beginning with a new list.
             with contextlib.suppress(urllib3.exceptions.HTTPError, OSError, _RestartWatch), self._pool() as pool:
                 resource_version = self._list(pool)
                 while not self._is_closing.is_set():
@@ -78,7 +78,7 @@ class WatchLog:
         return str(object_list["metadata"]["resourceVersion"])
 
     def _watch(self, pool: urllib3.PoolManager, resource_version: str) -> str:
-        """Watch for two seconds, so that it is over soon where nobody wants it any more."""
+        """Watch for two seconds, so that `join` does not wait longer."""
         response = self._request(
             pool, f"?watch=1&timeoutSeconds=2&resourceVersion={resource_version}", preload=False
         )
@@ -103,7 +103,7 @@ class WatchLog:
 
 
 class _RestartWatch(Exception):
-    """The watch has to begin anew."""
+    """The watch must be restarted."""
 
 
 def _key(body: Body) -> tuple[str, str]:

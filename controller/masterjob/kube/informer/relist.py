@@ -74,13 +74,8 @@ class Relister:
     ) -> None:
         self.last_listed_at: float | None = None
         self.last_error: str | None = None
-        self._api, self._scope, self._informer, self._timings, self._on_listed = (
-            api,
-            scope,
-            informer,
-            timings,
-            on_listed,
-        )
+        self._api, self._scope, self._informer = api, scope, informer
+        self._timings, self._on_listed = timings, on_listed
         self._condition = threading.Condition()
         self._due_at = clock()
         self._next_periodic_at = float("inf")
@@ -124,7 +119,7 @@ class Relister:
             try:
                 delay = self._try_list()
             except Exception:
-                logger.exception("a defect while MasterJobs were listed; it is retried")
+                logger.exception("a defect while MasterJobs were listed; the LIST is retried")
                 delay = self._timings.max_backoff
             with self._condition:
                 # After a failure, a LIST that was requested meanwhile waits for the back-off too.
