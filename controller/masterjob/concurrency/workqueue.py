@@ -71,14 +71,14 @@ class Workqueue:
             thread.join(max(0.0, deadline - clock()))
 
     def _run(self, handler: Callable[[str], bool]) -> None:
-        while keys := self.get_batch(limit=1):
-            for key in keys:
-                try:
-                    succeeded = handler(key)
-                except Exception:
-                    logger.exception("a defect in the handling of %s; it is retried", key)
-                    succeeded = False
-                self._finish(key, succeeded=succeeded)
+        while batch := self.get_batch(limit=1):
+            (key,) = batch
+            try:
+                succeeded = handler(key)
+            except Exception:
+                logger.exception("a defect in the handling of %s; it is retried", key)
+                succeeded = False
+            self._finish(key, succeeded=succeeded)
 
     def _finish(self, key: str, *, succeeded: bool) -> None:
         with self._changed:
