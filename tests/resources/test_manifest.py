@@ -59,7 +59,7 @@ def test_everything_that_a_manifest_may_say_is_read() -> None:
     [
         ({"lockName": None}, "spec.lockName is missing"),
         ({"lockName": 7}, "spec.lockName: it must be text, not 7"),
-        ({"lockName": " x"}, "spec.lockName: ' x' has white space"),
+        ({"lockName": " x"}, "spec.lockName: ' x' must not contain"),
         ({"lockNam": "x"}, "spec.lockNam is not known: is lockName meant?"),
         ({"enabled": "no"}, "spec.enabled: it must be true or false, not 'no'"),
         ({"disabledReason": True}, "spec.disabledReason: it must be text, not true"),
