@@ -207,7 +207,7 @@ def test_thirty_locks_of_one_process_share_one_elector(sqlite_harness: LibraryHa
     wait_until(lambda: all(master.is_master for master in masters))
     assert len({master.instance for master in masters}) == 1
     names = Counter(thread.name for thread in threading.enumerate())
-    assert [names[f"masterjob {each}"] for each in ("elector", "watchdog", "heartbeat", "control")] == [1] * 4
+    assert [names[f"masterjob-{each}"] for each in ("elector", "watchdog", "heartbeat", "control")] == [1] * 4
     for master in masters:
         master.close()
     assert not any(lock.master for lock in masterjob.status(database=sqlite_harness.url))

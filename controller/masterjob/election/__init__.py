@@ -36,11 +36,11 @@ What happens on failures:
   every heartbeat the instance compares what the database says it holds with what it believes. It adopts nothing,
   releases what it does not run, and stops what it does not hold.
 - **A master dies.** A candidate evicts its session after the lease has passed without a heartbeat. It watches the
-  heartbeat's counter on its own clock and never relies on one reading of another clock.
+  heartbeat's counter on its own clock, so a clock that jumps evicts no session.
 - **The process is paused.** Afterwards the clock is considered before anything else, so the job is stopped if the
   trust is over. A term is never revived.
-- **The database or a thread hangs.** The elector's thread calls neither the database nor a job, and a watchdog
-  thread acts at the end of the trust even if the elector's thread is blocked.
+- **A call or a thread hangs.** Other threads call the database and the jobs, so the elector can always decide. A
+  watchdog acts at the end of the trust even if the elector's thread is blocked.
 - **The job's stop takes too long.** The lock is kept while the session lives. If the lease ends before the job has
   stopped, the lost policy decides: log it, or end the process.
 

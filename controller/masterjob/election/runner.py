@@ -1,7 +1,7 @@
 """Gives the elector a clock, a database and jobs: the threads of one instance.
 
-    masterjob-elector     handles events in order; never calls the database or user code
-    masterjob-watchdog    does the same at the end of a trust, in case the elector's thread is blocked
+    masterjob-elector     prepares the tables, then handles events in order; runs no user code
+    masterjob-watchdog    handles the end of a trust, in case the elector's thread is blocked
     masterjob-heartbeat   executes the heartbeats of one session
     masterjob-control     executes all other commands
     masterjob-observers   passes each step to metrics, health and status

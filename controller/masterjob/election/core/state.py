@@ -77,7 +77,7 @@ class Lock:
     failed_starts: int = 0
     wanted: bool = True
     unconfirmed_sources: set[str] = field(default_factory=set)
-    """Sessions that a failed move would have left. It may still be executed if the lock returns to one of them."""
+    """The sources of failed moves: such a move may still be executed if the lock returns to its source."""
     explanation: str = "not checked yet"
 
 
@@ -143,7 +143,7 @@ class ElectorState:
         self.held_terms.pop(lock.name, None)
 
     def held_lock(self, term: Term) -> Lock | None:
-        """Return the term's lock, if this instance holds just this term."""
+        """Return the term's lock if this instance holds exactly this term."""
         lock = self.locks.get(term.lock_name)
         return lock if lock is not None and isinstance(lock.phase, HeldPhase) and lock.phase.term == term else None
 
