@@ -43,19 +43,19 @@ def test_a_field_is_named_with_file_line_and_path(tmp_path: Path) -> None:
     assert document.locate(()) == "config.yaml line 2"
 
 
-def test_a_part_is_named_as_if_it_were_the_whole(tmp_path: Path) -> None:
+def test_a_field_below_a_prefix_is_named_with_its_whole_path(tmp_path: Path) -> None:
     locate = load_document(tmp_path, TEXT).field_locator("jobs")
     assert locate(("tick", "exec")) == "config.yaml line 4: jobs.tick.exec"
 
 
-def test_a_missing_field_has_the_line_of_what_it_is_missing_in(tmp_path: Path) -> None:
+def test_a_missing_field_has_the_line_of_its_parent(tmp_path: Path) -> None:
     assert (
         load_document(tmp_path, TEXT).locate(("jobs", "tick", "exac", "x"))
         == "config.yaml line 3: jobs.tick.exac.x"
     )
 
 
-def test_values_are_text_numbers_truth_values_lists_and_mappings(tmp_path: Path) -> None:
+def test_values_are_text_numbers_booleans_lists_and_mappings(tmp_path: Path) -> None:
     text = "a: 1\nb: 1.5\nc: yes\nd: off\ne: ~\nf: 2020-01-01\ng: 1:30\nh: '5'\ni: [0x10, {j: k}]\n8: x\n"
     assert load_document(tmp_path, text).data == {
         "a": 1,
@@ -97,7 +97,7 @@ def test_a_file_may_hold_several_documents_each_with_its_own_lines(tmp_path: Pat
     assert [each.locate(()) for each in documents] == ["many.yaml line 2", "many.yaml line 6", "many.yaml line 7"]
 
 
-def test_a_bad_document_does_not_hurt_the_others(tmp_path: Path) -> None:
+def test_an_invalid_document_does_not_affect_the_others(tmp_path: Path) -> None:
     path = write_file(tmp_path, "a: 1\n---\nb: [\n---\nc: 3\n")
     good, bad, also_good = read_documents(path, "many.yaml")
     assert isinstance(good, Document)
@@ -106,7 +106,7 @@ def test_a_bad_document_does_not_hurt_the_others(tmp_path: Path) -> None:
     assert also_good.locate(("c",)) == "many.yaml line 5: c"
 
 
-def test_a_file_that_is_not_there_is_an_error_among_its_documents(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error_in_place_of_its_documents(tmp_path: Path) -> None:
     assert [str(each) for each in read_documents(tmp_path / "x", "x")] == [
         "x cannot be read: No such file or directory"
     ]

@@ -1,4 +1,4 @@
-"""Settings: which of four levels decides, where a value came from, and what is said about a wrong one."""
+"""Settings: the four levels, the origin of a value, and the errors."""
 
 import json
 from collections.abc import Mapping
@@ -177,7 +177,7 @@ def test_empty_environment_variables_and_nulls_count_as_not_given(config_folder:
     assert {setting.origin for name, setting in settings.by_argument.items() if name != "database"} == {"default"}
 
 
-def test_a_wrong_value_that_is_overridden_does_no_harm() -> None:
+def test_an_invalid_value_that_is_overridden_is_ignored() -> None:
     settings = resolve_settings({"init_delay": "2s"}, DATABASE_ENVIRON | {"INIT_DELAY": "soon"}, None)
     assert settings.init_delay == 2.0
 
@@ -188,7 +188,7 @@ def test_the_lease_is_derived_from_what_is_in_effect() -> None:
     assert settings.by_argument["lease_duration"].origin == "default"
 
 
-# --- what values look like
+# --- values
 
 
 @pytest.mark.parametrize("value", ["30s", 30_000, 30_000.0, timedelta(seconds=30), "30000", "0.5m"])
@@ -231,7 +231,7 @@ def test_a_file_without_the_section_sets_nothing(text: str, config_folder: Confi
     assert resolve_settings({}, DATABASE_ENVIRON, config_folder.write(text)).timing == Timing.of()
 
 
-# --- what is said about wrong ones
+# --- errors
 
 
 def test_without_a_database_the_error_lists_the_three_ways_to_name_one() -> None:
@@ -326,9 +326,7 @@ def test_an_error_in_the_file_names_its_line(config_folder: ConfigFolder) -> Non
         ("  <<: {initDelay: 1s}", " line 2: masterJobExecutor.<< is not known"),
     ],
 )
-def test_a_section_that_is_wrong_is_refused_with_its_line(
-    text: str, message: str, config_folder: ConfigFolder
-) -> None:
+def test_an_invalid_section_is_refused_with_its_line(text: str, message: str, config_folder: ConfigFolder) -> None:
     assert section_error(config_folder, text).startswith(f"config file /config.yaml{message}")
 
 
@@ -346,7 +344,7 @@ def test_a_section_that_is_wrong_is_refused_with_its_line(
         (b"#" * (1024 * 1024 + 1), "config file /config.yaml is larger than 1 MiB"),
     ],
 )
-def test_a_file_that_cannot_be_one_is_refused(text: bytes, message: str, config_folder: ConfigFolder) -> None:
+def test_an_invalid_file_is_refused(text: bytes, message: str, config_folder: ConfigFolder) -> None:
     error = resolve_error(config=config_folder.write(text)).replace(str(config_folder.folder), "")
     assert error.startswith(message)
 
@@ -359,7 +357,7 @@ def test_a_file_of_just_a_mebibyte_is_read(config_folder: ConfigFolder) -> None:
     )
 
 
-def test_a_file_that_is_not_there_or_no_file_is_refused(config_folder: ConfigFolder) -> None:
+def test_a_missing_file_or_a_folder_is_refused(config_folder: ConfigFolder) -> None:
     assert resolve_error(config=config_folder.folder / "none.yaml").endswith(
         "none.yaml cannot be read: No such file or directory"
     )
@@ -388,7 +386,7 @@ def test_no_tag_constructs_anything(config_folder: ConfigFolder) -> None:
     assert f"line 2: masterJobExecutor.initDelay {NOT_A_DURATION}''" in message
 
 
-def test_a_timing_that_cannot_be_kept_names_the_origins_of_its_values(config_folder: ConfigFolder) -> None:
+def test_an_unsafe_timing_names_the_origins_of_its_values(config_folder: ConfigFolder) -> None:
     config = config_folder.write("masterJobExecutor:\n  tolerance: 9s\n")
     with pytest.raises(TimingError) as caught:
         resolve_settings({"heartbeat_interval": 4000}, DATABASE_ENVIRON, config)
@@ -442,7 +440,7 @@ def test_a_password_is_redacted_wherever_a_url_may_carry_it(url: str, redacted: 
 
 
 @given(password=st.text(st.characters(codec="utf-8", exclude_characters="@*"), min_size=3, max_size=20))
-def test_no_password_is_displayed_even_where_it_should_have_been_encoded(password: str) -> None:
+def test_no_password_is_displayed_even_if_it_should_have_been_encoded(password: str) -> None:
     assert redact_url(f"postgresql://app:{password}@host/db") == "postgresql://app:***@host/db"
 
 

@@ -1,4 +1,4 @@
-"""Manifests in files and folders: what is told of them while they change. Only the kernel is waited for."""
+"""Manifests in files and folders, and what the sink gets while they change."""
 
 import logging
 import threading
@@ -15,7 +15,7 @@ from tests.library.conftest import wait_until
 
 @dataclass
 class RecordingSink:
-    """What the files said, level by level."""
+    """A sink that keeps the current resources."""
 
     resources: dict[str, Resource] = field(default_factory=dict)
 
@@ -60,7 +60,7 @@ def test_a_folder_is_its_manifests_and_nothing_hidden(sink: RecordingSink, tmp_p
     assert list(sink.lock_names()) == ["a", "b"]
 
 
-def test_a_file_may_hold_several_and_one_bad_document_does_not_hurt_the_others(
+def test_a_file_may_hold_several_and_an_invalid_one_does_not_affect_the_others(
     sink: RecordingSink, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "many.yaml"
@@ -72,7 +72,7 @@ def test_a_file_may_hold_several_and_one_bad_document_does_not_hurt_the_others(
     ]
 
 
-def test_a_file_that_becomes_bad_keeps_its_last_good_state_and_says_so_once(
+def test_a_file_that_becomes_invalid_keeps_its_last_valid_state_and_is_logged_once(
     sink: RecordingSink, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -92,7 +92,7 @@ def test_a_file_that_becomes_bad_keeps_its_last_good_state_and_says_so_once(
     assert caplog.records[-1].getMessage() == f"{path} is valid again"
 
 
-def test_what_two_passes_miss_is_gone(sink: RecordingSink, tmp_path: Path) -> None:
+def test_a_resource_that_two_scans_miss_is_removed(sink: RecordingSink, tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(manifest("a"))
     watcher = ManifestWatcher([tmp_path], sink)
@@ -105,7 +105,7 @@ def test_what_two_passes_miss_is_gone(sink: RecordingSink, tmp_path: Path) -> No
     assert sink.lock_names() == {}
 
 
-def test_a_file_that_is_replaced_by_way_of_none_was_never_gone(sink: RecordingSink, tmp_path: Path) -> None:
+def test_a_file_that_is_emptied_and_written_again_is_not_removed(sink: RecordingSink, tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(manifest("a"))
     watcher = ManifestWatcher([path], sink)
@@ -118,7 +118,7 @@ def test_a_file_that_is_replaced_by_way_of_none_was_never_gone(sink: RecordingSi
     assert not watcher.has_pending_removals
 
 
-def test_a_document_that_leaves_its_file_is_gone_and_one_that_moves_is_not(
+def test_a_document_that_leaves_its_file_is_removed_and_one_that_moves_is_not(
     sink: RecordingSink, tmp_path: Path
 ) -> None:
     one, two = tmp_path / "1.yaml", tmp_path / "2.yaml"
@@ -132,7 +132,7 @@ def test_a_document_that_leaves_its_file_is_gone_and_one_that_moves_is_not(
     assert sink.lock_names() == {"b": "B", "c": "C"}
 
 
-def test_the_second_of_one_name_is_refused(
+def test_a_second_resource_of_the_same_name_is_refused(
     sink: RecordingSink, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("1.yaml", "2.yaml"):
@@ -144,7 +144,7 @@ def test_the_second_of_one_name_is_refused(
 
 @dataclass
 class RunningWatcher:
-    """Files that are followed by a thread."""
+    """A watcher on a thread of its own."""
 
     sink: RecordingSink
     folder: Path

@@ -1,4 +1,4 @@
-"""The resource MasterJob: what a manifest may say, and what is said about a wrong one."""
+"""Manifests of MasterJobs: what they may contain, and the errors."""
 
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,14 @@ def error_of(document: object) -> str:
     return str(caught.value)
 
 
-def test_a_manifest_of_the_least_is_enabled_and_runs_the_job_of_its_locks_name() -> None:
+def test_a_minimal_manifest_is_enabled_and_runs_the_job_with_the_name_of_its_lock() -> None:
     assert parse_manifest(manifest(), format_field_path) == Resource(
         name="report", lock_name="REPORT", job="REPORT"
     )
     assert parse_manifest(manifest(), format_field_path).key == "default/report"
 
 
-def test_everything_that_a_manifest_may_say_is_read() -> None:
+def test_every_field_of_a_manifest_is_read() -> None:
     given = manifest(
         enabled=False,
         disabledReason=" moving ",
@@ -81,7 +81,7 @@ def test_everything_that_a_manifest_may_say_is_read() -> None:
         ({"lostPolicy": "pray"}, "spec.lostPolicy must be stop or exit, not 'pray'"),
     ],
 )
-def test_a_field_of_the_spec_that_is_wrong_is_named_with_what_would_do(spec: dict[str, Any], message: str) -> None:
+def test_an_error_in_the_spec_names_the_field_and_the_fix(spec: dict[str, Any], message: str) -> None:
     assert error_of(manifest(**spec)).startswith(message)
 
 
@@ -100,15 +100,15 @@ def test_a_field_of_the_spec_that_is_wrong_is_named_with_what_would_do(spec: dic
         ({"specs": {}}, "specs is not known: did you mean spec?"),
     ],
 )
-def test_what_stands_around_the_spec_is_checked_too(change: dict[str, Any], message: str) -> None:
+def test_the_fields_around_the_spec_are_checked_too(change: dict[str, Any], message: str) -> None:
     assert error_of(manifest() | change).startswith(message)
 
 
-def test_two_resources_that_say_the_same_are_equal_wherever_they_were_written() -> None:
+def test_resources_with_equal_fields_are_equal_wherever_they_were_written() -> None:
     assert parse_manifest(manifest(), format_field_path) == parse_manifest(manifest(), lambda path: "elsewhere")
 
 
-def test_an_error_of_a_file_begins_with_file_and_line(tmp_path: Path) -> None:
+def test_an_error_in_a_file_begins_with_file_and_line(tmp_path: Path) -> None:
     path = tmp_path / "report.yaml"
     path.write_text(
         "apiVersion: masterjob.io/v1alpha1\nkind: MasterJob\nmetadata: {name: report}\n"

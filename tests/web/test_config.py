@@ -1,4 +1,4 @@
-"""Where to listen: each value by itself from option > environment > config file > default."""
+"""Where the control API listens: option > environment > config file > default, for each value."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def test_each_value_comes_from_the_highest_level_that_has_it() -> None:
     assert (config.port, config.host, config.probe_port) == (3003, "127.0.0.2", 9000)
 
 
-def test_what_a_cluster_sets_for_a_service_of_our_name_is_not_taken_for_an_option() -> None:
+def test_the_variable_that_a_cluster_sets_for_a_service_of_this_name_is_ignored() -> None:
     assert resolve_listen_config({}, {"MASTERJOB_PORT": "tcp://10.0.0.1:3000", "PORT": "8080"}).port == 3000
 
 
@@ -44,7 +44,7 @@ def test_a_mistake_in_the_file_is_an_error_with_its_line(tmp_path: Path) -> None
         resolve_listen_config({}, {}, {"prot": 3000}, document.field_locator(CONTROL_API_SECTION))
 
 
-def test_a_wrong_option_is_an_error_with_its_name() -> None:
+def test_an_invalid_option_is_an_error_with_its_name() -> None:
     with pytest.raises(
         SettingError, match="argument auth must be loopback, token, kubernetes or none, not 'magic'"
     ):
@@ -71,9 +71,9 @@ def test_names_may_be_a_list_or_text_with_commas() -> None:
         ({"host": "example.org"}, "can be reached by others"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(values: dict[str, object], message: str) -> None:
+def test_contradictory_values_are_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(SettingError, match=message):
-        ListenConfig(**values)  # type: ignore[arg-type]  # that is what is tried
+        ListenConfig(**values)  # type: ignore[arg-type]  # invalid on purpose
 
 
 def test_probes_alone_need_no_auth_mode() -> None:

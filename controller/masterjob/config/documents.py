@@ -122,17 +122,14 @@ def read_documents(path: str | Path, name: str | None = None) -> Iterator[Docume
     starts = [0, *(separator.start() for separator in _DOCUMENT_SEPARATOR.finditer(text)), len(text)]
     for start, end in itertools.pairwise(starts):
         document_text = text[start:end]
-        if any(_has_content(line) for line in document_text.removeprefix("---").splitlines()):
+        lines = document_text.removeprefix("---").splitlines()
+        if any(line.strip() and not line.lstrip().startswith(("#", "%")) for line in lines):
             try:
                 document = _compose(document_text, name, text.count("\n", 0, start))
             except SettingError as error:
                 yield error
             else:
                 yield document
-
-
-def _has_content(line: str) -> bool:
-    return bool(line.strip()) and not line.lstrip().startswith(("#", "%"))
 
 
 def _read_text(path: str | Path, name: str) -> str:

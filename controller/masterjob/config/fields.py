@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
-from masterjob.config.documents import format_field_path, raise_if_unknown
+from masterjob.config.documents import MAX_VALUES, format_field_path, raise_if_unknown
 from masterjob.config.redact import redact_url
 from masterjob.election.timing import format_duration, parse_duration
 from masterjob.election.values import MAX_LOCK_NAME_LENGTH, validate_lock_name
@@ -84,7 +84,7 @@ class Field:
         self.check_names(known)
         return {name: child for name, child in self.entries().items() if child.value is not None}
 
-    def entries(self, limit: int = 10_000, expected: str = "") -> "dict[str, Field]":
+    def entries(self, limit: int = MAX_VALUES, expected: str = "") -> "dict[str, Field]":
         """Return all fields of a mapping; ``expected`` describes the names that a user chooses."""
         mapping = self._mapping(expected)
         if len(mapping) > limit:
@@ -122,7 +122,7 @@ class TextRule(NamedTuple):
 
 NOT_EMPTY = TextRule(r"(?s).+", "must not be empty")
 NOT_BLANK = TextRule(r"(?s)\s*\S.*", "must not be empty")
-PRINTABLE = TextRule(r"[^\x00\ud800-\udfff]*", "has a character that is not text")
+ENCODABLE = TextRule(r"[^\x00\ud800-\udfff]*", "has a character that is not text")
 
 
 def text(max_length: int = MAX_TEXT_LENGTH, *rules: TextRule) -> Callable[[Field], str]:
@@ -144,7 +144,7 @@ def text(max_length: int = MAX_TEXT_LENGTH, *rules: TextRule) -> Callable[[Field
 
 
 def lock_name(field: Field) -> str:
-    """Return the name of a lock."""
+    """Return the valid name of a lock."""
     name = text(MAX_LOCK_NAME_LENGTH)(field)
     try:
         return validate_lock_name(name)

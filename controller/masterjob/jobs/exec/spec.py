@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from masterjob.concurrency.thread_pool import ThreadPool
-from masterjob.config.fields import MAX_TEXT_LENGTH, NOT_EMPTY, PRINTABLE, Field, text
+from masterjob.config.fields import ENCODABLE, MAX_TEXT_LENGTH, NOT_EMPTY, Field, text
 from masterjob.election.ports import Job
 from masterjob.jobs.exec.command import RESERVED_VARIABLES, ExecCommand
 from masterjob.jobs.exec.run import ExecRun
@@ -19,7 +19,7 @@ MAX_ITEMS = 256
 
 _COMMAND_EXAMPLE = '[sh, -c, "make report"]'
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
-_argument = text(MAX_TEXT_LENGTH, PRINTABLE)
+_argument = text(MAX_TEXT_LENGTH, ENCODABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def parse_spec(field: Field) -> ExecSpec:
         ExecCommand(
             argv=field["command"].required(_parse_command),
             environment=field["environment"].optional(_parse_environment, {}),
-            directory=field["directory"].optional(text(4096, NOT_EMPTY, PRINTABLE), None),
+            directory=field["directory"].optional(text(4096, NOT_EMPTY, ENCODABLE), None),
         )
     )
 
@@ -53,7 +53,7 @@ def _parse_command(field: Field) -> tuple[str, ...]:
     items = field.items(MAX_ITEMS, _COMMAND_EXAMPLE)
     if not items:
         raise field.error(f"must be a list such as {_COMMAND_EXAMPLE}")
-    program = items[0].required(text(MAX_TEXT_LENGTH, NOT_EMPTY, PRINTABLE))
+    program = items[0].required(text(MAX_TEXT_LENGTH, NOT_EMPTY, ENCODABLE))
     return program, *(_argument(item) for item in items[1:])
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from masterjob.config.fields import NOT_EMPTY, PRINTABLE, Field, TextRule, text
+from masterjob.config.fields import ENCODABLE, NOT_EMPTY, Field, TextRule, text
 from masterjob.jobs.http.hooks import HeaderReader
 from masterjob.jobs.http.request import HookFailed
 
@@ -40,7 +40,7 @@ def _parse_header(name: str, field: Field) -> HeaderReader:
         if len(fields) != 1:
             raise field.error("must be text, or have exactly one of file, environment")
         [(source, key)] = fields.items()
-        return _ExternalHeader(name, source, text(4096, NOT_EMPTY, PRINTABLE)(key))
+        return _ExternalHeader(name, source, text(4096, NOT_EMPTY, ENCODABLE)(key))
     value = text(HEADER_LIMIT, _HEADER_VALUE)(field)
     return lambda: value
 
