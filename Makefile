@@ -38,7 +38,7 @@ status: install ## Show the master of `make run`, or why there is none
 run-kube: install envtest ## Three operators and a real Kubernetes API server on this machine
 	@$(BIN)/python -m tests.envtest.run --for "$(FOR)"
 
-test: install databases ## All tests; starts PostgreSQL and MariaDB, and Kubernetes if `make envtest` has installed it
+test: install databases ## All tests; PostgreSQL and MariaDB are started as needed, Kubernetes where `make envtest` got it
 	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 test-all: install databases envtest ## All tests; fails if one is skipped because a server is missing
@@ -67,7 +67,7 @@ databases: # On Debian as root, install what the tests need; elsewhere the tests
 	@sh tests/servers/install
 	@sh tests/web/install
 
-check: lint ## What every commit has to pass: lint, types, imports, and the tests that need no server
+check: lint ## What every commit has to pass: lint, types, rooms, and the tests that need no server
 	$(BIN)/python -m pytest -q tests/election tests/jobs tests/controller tests/runtime tests/resources tests/concurrency tests/config tests/cli
 
 lint: install ## Check format, lint, types, and which package imports which

@@ -104,7 +104,7 @@ def test_a_port_in_use_is_skipped() -> None:
 
 
 @pytest.mark.usefixtures("run_lock")
-def test_a_second_run_is_refused_and_names_the_first(tmp_path: Path) -> None:
+def test_a_second_run_is_refused_and_says_who_runs(tmp_path: Path) -> None:
     message = rf"^make run is running already \(pid {os.getpid()}\): end it with Ctrl-C$"
     with pytest.raises(SystemExit, match=message):
         demonstration.RunLock("make run", tmp_path / "lock")
@@ -121,14 +121,14 @@ def test_leftovers_of_a_killed_run_block_the_next_one(tmp_path: Path) -> None:
             demonstration.RunLock("make run", tmp_path / "lock")
         orphan.kill()
     with demonstration.RunLock("make run", tmp_path / "lock"):
-        pass  # the leftover process has ended
+        pass  # the last of them has ended
 
 
-# --- the whole command
+# --- all of it, as people start it
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_ctrl_c_makes_the_master_step_down_and_prints_it(start: StartExample, clone: Path, signum: int) -> None:
+def test_ctrl_c_has_the_master_step_down_and_says_so(start: StartExample, clone: Path, signum: int) -> None:
     run = start("examples.three_instances", directory=clone)
     run.wait_for_line("master of TICKER")
     second = start("examples.three_instances", directory=clone)
