@@ -129,9 +129,9 @@ def test_leftovers_of_a_killed_run_block_the_next_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_has_the_master_step_down_and_says_so(start: StartExample, clone: Path, signum: int) -> None:
-    run = start("examples.three_instances", directory=clone)
+    run = start("examples.three_instances", folder=clone)
     run.wait_for_line("master of TICKER")
-    second = start("examples.three_instances", directory=clone)
+    second = start("examples.three_instances", folder=clone)
     second.wait_for_line(f"make run is running already (pid {run.pid}): end it with Ctrl-C")
     assert second.wait() == 1
     run.send_signal(signum)
@@ -142,7 +142,7 @@ def test_ctrl_c_has_the_master_step_down_and_says_so(start: StartExample, clone:
 
 
 def test_ctrl_c_at_the_start_ends_it_without_a_traceback(start: StartExample, clone: Path) -> None:
-    run = start("examples.three_instances", directory=clone)
+    run = start("examples.three_instances", folder=clone)
     run.wait_for_line("Three controllers compete")
     run.send_signal(signal.SIGINT)
     assert "Traceback" not in "\n".join(run.remaining_lines())
@@ -150,7 +150,7 @@ def test_ctrl_c_at_the_start_ends_it_without_a_traceback(start: StartExample, cl
 
 
 def test_it_ends_by_itself(start: StartExample, clone: Path) -> None:
-    run = start("examples.three_instances", "--for", "10ms", directory=clone)
+    run = start("examples.three_instances", "--for", "10ms", folder=clone)
     run.wait_for_line("master of TICKER")
     run.wait_for_line("stepped down from TICKER: SIGTERM")
     assert run.wait() == 0
