@@ -27,7 +27,7 @@ def effects(*terms: int) -> list[Effect]:
 
 VALID_LOGS = {
     "one run": event_log(run_events("a", 1, 1)),
-    "a hand-over": event_log(run_events("a", 1, 1, 5), run_events("b", 2, 5.01)),
+    "a handover": event_log(run_events("a", 1, 1, 5), run_events("b", 2, 5.01)),
     "a death, and the lease": event_log(
         run_events("a", 1, 1),
         ObservedEvent(5, "leaving", "a"),
@@ -40,13 +40,13 @@ VALID_LOGS = {
         ObservedEvent(9, "resumed", "a"),
         run_events("b", 2, 7),
     ),
-    "a pause that the machine made": event_log(
+    "a pause caused by the machine": event_log(
         run_events("a", 1, 1, 9.1), ObservedEvent(9, "late", "a", since=5.0), run_events("b", 2, 7)
     ),
     "an outage of the database": event_log(
         run_events("a", 1, 1, 6), ObservedEvent(5, "down"), ObservedEvent(15, "back"), run_events("b", 2, 17)
     ),
-    "nobody can reach the database": event_log(
+    "no worker can reach the database": event_log(
         run_events("a", 1, 1, 6),
         *(ObservedEvent(5, "cut", who) for who in "ab"),
         ObservedEvent(16, "healed", "b"),
