@@ -71,7 +71,7 @@ def test_an_unknown_name_in_the_config_file_is_reported(terminal: Terminal, run:
     config.write_text(config.read_text() + "masterJobExecuter:\n  lostPolicy: exit\n")
     terminal.write("beep.yaml", manifest())
     process = run()
-    process.wait_for_line("masterJobExecuter is not known: is masterJobExecutor meant?; it is passed over")
+    process.wait_for_line("masterJobExecuter is not known: is masterJobExecutor meant?; it is ignored")
     result = terminal.run("validate", str(terminal.manifests), "--config", str(config))
     assert result.exit_code == 1
     assert "masterJobExecuter is not known: is masterJobExecutor meant?" in result.stderr
@@ -123,7 +123,7 @@ def test_a_removed_file_frees_the_lock_and_its_switch(terminal: Terminal, run: R
     terminal.write("beep.yaml", manifest(more="  enabled: false\n"))
     process.wait_for_line("stepped down from BEEP")
     path.unlink()
-    process.wait_for_line("BEEP is not disabled by file:default/beep any more, which is gone")
+    process.wait_for_line("BEEP is no longer disabled by file:default/beep: the resource is gone")
     assert terminal.run_json("status", "BEEP")["disabled"] is None
 
 

@@ -108,7 +108,9 @@ class StatusWriterHarness:
 
     def __post_init__(self) -> None:
         self.requeued: list[str] = []
-        self.writer = StatusWriter(self.server, self.server, self.database.read, self, "pod-a", TIMINGS)
+        self.writer = StatusWriter(
+            self.server, self.server, self.database.read, self, "pod-a", lambda _: None, TIMINGS
+        )
 
     def state_of(self, _: ObservedResource) -> ControllerState:
         return ControllerState(None, None, applied_generation=1)

@@ -100,7 +100,7 @@ def test_a_lock_whose_stop_outlasted_its_close_can_be_started_again_once_it_has_
     first = start()
     assert started.acquire(timeout=WAIT_TIMEOUT)
     with monkeypatch.context() as patch:
-        patch.setattr(handle, "SHUTDOWN_GRACE", 0.0)
+        patch.setattr(handle, "RELEASE_TIMEOUT", 0.0)
         first.close()
     with pytest.raises(SettingError, match="already started"):
         start()

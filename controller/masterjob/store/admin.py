@@ -29,11 +29,14 @@ class LockAdmin:
     """The people's side of the database. May be used by many threads.
 
     Every method raises `StoreUnavailable` when the database does not answer in a few seconds, and
-    `SettingError` when what was said cannot be.
+    `SettingError` when what was said cannot be. ``on_write`` is called with the lock's name after each write; it
+    must not block.
     """
 
-    def __init__(self, new_connection: Callable[[], BoundedConnection]) -> None:
-        self._new_connection = new_connection
+    def __init__(
+        self, new_connection: Callable[[], BoundedConnection], on_write: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._new_connection, self._on_write = new_connection, on_write
 
     def disable(
         self,
@@ -55,7 +58,9 @@ class LockAdmin:
             _checked_until_ms(until),
         )
         with self._new_connection() as db:
-            return switches_module.disable(db, valid_name(lock_name), request)
+            changed = switches_module.disable(db, valid_name(lock_name), request)
+        self._on_write(lock_name)
+        return changed
 
     def enable(self, lock_name: str, actor: str, source: str = "api") -> bool:
         """Take back this source's disable; the lock is enabled once no source disables it.
@@ -64,21 +69,27 @@ class LockAdmin:
             whether this changed anything.
         """
         with self._new_connection() as db:
-            return switches_module.enable(
+            changed = switches_module.enable(
                 db, valid_name(lock_name), _checked_text("actor", actor, 200), _checked_text("source", source, 400)
             )
+        self._on_write(lock_name)
+        return changed
 
     def apply_switch(self, lock_name: str, spec: SwitchSpec) -> bool:
         """Have the switch of a resource be as it says; return whether that changed anything for people."""
         reason = None if spec.reason is None else _checked_text("reason", spec.reason, 1000)
         spec = replace(spec, reason=reason, actor=_checked_text("actor", spec.actor[:200], 200))
         with self._new_connection() as db:
-            return declarations.apply_switch(db, valid_name(lock_name), spec)
+            changed = declarations.apply_switch(db, valid_name(lock_name), spec)
+        self._on_write(lock_name)
+        return changed
 
     def remove_switch(self, lock_name: str, source: str, actor: str) -> bool:
         """Forget what a resource has said, since it is gone; return whether it had disabled the lock."""
         with self._new_connection() as db:
-            return declarations.remove_switch(db, valid_name(lock_name), source, actor[:200])
+            changed = declarations.remove_switch(db, valid_name(lock_name), source, actor[:200])
+        self._on_write(lock_name)
+        return changed
 
     def list_switches(self) -> list[StoredSwitch]:
         """Return what the database has of the switches of resources."""
@@ -91,9 +102,11 @@ class LockAdmin:
         checked_reason = _checked_text("reason", reason, 1000) if reason else ""
         with self._new_connection() as db:
             rows = db.fetch_all(_CURRENT_TERM, lock_name=name)
-            return bool(rows) and _AdminLockQueries(db).request_step_down(
+            requested = bool(rows) and _AdminLockQueries(db).request_step_down(
                 Term(name, rows[0].term), checked_actor, checked_reason
             )
+        self._on_write(lock_name)
+        return requested
 
     def status(self, lock_name: str | None = None) -> list[LockStatus]:
         """Return all locks, or the one asked for: an empty list where nobody has used it yet."""

@@ -1,5 +1,7 @@
 """The database by its URL: what the rest of the program gets everything in this room from."""
 
+from collections.abc import Callable
+
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -81,9 +83,9 @@ class Database:
         """Return the listener, to be started; ``on_change`` is called in a thread of its own."""
         return Notifier(lambda: self._new_connection(_ADMIN_TIMEOUT), on_change)
 
-    def lock_admin(self) -> LockAdmin:
-        """Return what people switch, ask and look with."""
-        return LockAdmin(lambda: self._new_connection(_ADMIN_TIMEOUT))
+    def lock_admin(self, on_write: Callable[[str], None] = lambda _: None) -> LockAdmin:
+        """Return the admin interface; ``on_write`` is called with the lock's name after each write."""
+        return LockAdmin(lambda: self._new_connection(_ADMIN_TIMEOUT), on_write)
 
     def __repr__(self) -> str:
         return f"<database {self.redacted_url}>"

@@ -45,22 +45,22 @@ class StatusWriter:
     """Keeps the status of every resource in ``informer`` right. All methods may be called from any thread.
 
     ``read_locks`` reads locks in the database by their names; ``controller`` is what the controller knows.
+    ``on_outcome`` is called with the outcome of each write.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - only a composition root calls it, with one collaborator each
         self,
         api: StatusApi,
         informer: InformerView,
         read_locks: Callable[[Iterable[str]], Mapping[str, LockStatus]],
         controller: ControllerView,
         instance: str,
+        on_outcome: Callable[[str], None],
         timings: StatusTimings | None = None,
     ) -> None:
         self.outcome_counts: Counter[str] = Counter()
         """How many statuses were written, unchanged, overtaken, refused, or not written since the API was down."""
-        self.on_outcome: Callable[[str], None] = lambda _: None
-        """Called with the word for each."""
-        self._informer, self._read_locks = informer, read_locks
+        self._informer, self._read_locks, self._on_outcome = informer, read_locks, on_outcome
         self._timings = timings or StatusTimings()
         self._random = Random()  # noqa: S311 - jitter is no secret
         self._job_tracker = JobTracker()
@@ -142,7 +142,7 @@ class StatusWriter:
 
     def _count_outcome(self, outcome: str) -> None:
         self.outcome_counts[outcome] += 1
-        self.on_outcome(outcome)
+        self._on_outcome(outcome)
 
     # --- the thread
 
