@@ -12,7 +12,7 @@ from masterjob.resource.masterjob import ObjectMeta, Resource
 from masterjob.store.admin import LockAdmin
 from masterjob.store.queries.declarations import SwitchSpec
 from tests.controller.conftest import WAIT_TIMEOUT, ControllerHarness
-from tests.library.conftest import wait_until
+from tests.library.conftest import silent_notifier, wait_until  # noqa: F401 - a fixture
 
 
 def test_an_applied_resource_has_its_job_run(harness: ControllerHarness) -> None:
@@ -39,6 +39,22 @@ def test_a_disabled_resource_stops_its_job_and_says_why(harness: ControllerHarne
     harness.apply("a", disabled_reason="moving")  # a reason that is left over says nothing
     assert harness.disabled_by() is None
     harness.log.wait_for("one starts", "one stops", "one starts")
+
+
+@pytest.mark.usefixtures("silent_notifier")
+def test_a_switch_reaches_the_elector_of_this_process_without_the_database(harness: ControllerHarness) -> None:
+    slow = {"heartbeat_interval": "60s", "lease_duration": "180s"}  # no heartbeat comes within the test
+    harness.apply("a", options=slow)
+    harness.log.wait_for("one starts")
+    harness.apply("a", options=slow, enabled=False)
+    harness.log.wait_for("one starts", "one stops")
+    harness.apply("a", options=slow)
+    harness.log.wait_for("one starts", "one stops", "one starts")
+    harness.apply("a", options=slow, enabled=False)
+    harness.log.wait_for("one starts", "one stops", "one starts", "one stops")
+    harness.remove("a")
+    harness.apply("b", options=slow)
+    harness.log.wait_for("one starts", "one stops", "one starts", "one stops", "one starts")
 
 
 def test_a_resource_that_was_disabled_from_the_beginning_is_never_run(harness: ControllerHarness) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from masterjob.concurrency.clock import clock
+from masterjob.store import database
 
 WAIT_TIMEOUT = 30.0
 
@@ -155,3 +156,22 @@ def wait_until(condition: Callable[[], bool]) -> None:
             return
         ticker.wait(0.02)
     raise AssertionError("it did not come true")
+
+
+class SilentNotifier:
+    """The notifier of a database that never notifies."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def silent_notifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every instance of the test learn of a change from this process only, or with its next heartbeat."""
+    monkeypatch.setattr(database, "Notifier", SilentNotifier)
