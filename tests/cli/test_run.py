@@ -63,7 +63,7 @@ def test_a_second_signal_later_on_ends_at_once(terminal: Terminal, run: RunStart
     while not process.exits_soon():
         process.send_signal(signal.SIGTERM)
     assert process.signal_and_wait(0) == 128 + signal.SIGTERM
-    process.wait_for_line("SIGTERM again: ending at once")
+    process.wait_for_line("SIGTERM again: exiting at once")
 
 
 def test_an_unknown_name_in_the_config_file_is_reported(terminal: Terminal, run: RunStarter) -> None:
