@@ -6,18 +6,18 @@ MasterJobError
 │       ├── TimingError      the lease is too short for the heartbeats and the stop
 │       └── UnknownJob       a resource names a job that this process does not have (controller/locks.py)
 ├── StoreUnavailable         the database did not answer: the outcome is unknown
-│   └── ConstraintViolation  a constraint refused a statement: nothing was written (store/connection/connection.py)
+│   └── ConstraintViolation  a constraint was violated: nothing was written         (store/connection/)
 ├── TermLost                 the term is over: what it protects must not happen
-├── CommandFailed            a command did not start, or its exit code was not 0 (jobs/exec/run.py)
-├── HookFailed               an HTTP hook did not answer with 2xx               (jobs/http/request.py)
-├── ApiUnavailable           the Kubernetes API server did not answer           (kube/api/errors.py)
-│   └── CrdNotInstalled      it does not know the type MasterJob                (kube/api/errors.py)
-├── ApiRefused               it refused the request                             (kube/api/errors.py)
-├── ApiConflict              the object has changed meanwhile                   (kube/api/errors.py)
-├── ApiNotFound              the object does not exist                          (kube/api/errors.py)
-├── RequestRejected          an HTTP request is not allowed or not valid        (web/access/auth.py)
-├── LockStateConflict        the state of the lock does not allow it: HTTP 409  (web/api/switches.py)
-└── ServerBusy               too many HTTP requests, or no answer in time       (web/pool.py)
+├── CommandFailed            a command did not start, or its exit code was not 0    (jobs/exec/run.py)
+├── HookFailed               an HTTP hook did not answer with 2xx                   (jobs/http/request.py)
+├── ApiUnavailable           the Kubernetes API server did not answer               (kube/api/errors.py)
+│   └── CrdNotInstalled      it does not know the type MasterJob                    (kube/api/errors.py)
+├── ApiRefused               it refused the request                                 (kube/api/errors.py)
+├── ApiConflict              the object has changed meanwhile                       (kube/api/errors.py)
+├── ApiNotFound              the object does not exist                              (kube/api/errors.py)
+├── RequestRejected          an HTTP request is not allowed or not valid            (web/access/auth.py)
+├── LockStateConflict        the state of the lock does not allow it: HTTP 409      (web/api/switches.py)
+└── ServerBusy               too many HTTP requests, or no answer in time           (web/pool.py)
 
 That another instance holds the lock is not an error: it is an answer.
 """

@@ -13,12 +13,12 @@ from masterjob.cli.options import (
     LockNameArgument,
     OutputFormat,
     OutputOption,
-    actor_or_user,
     option,
 )
 from masterjob.election.timing import parse_duration
 from masterjob.errors import SettingError
 from masterjob.lock_status import explain_how_to_enable, lock_json
+from masterjob.runtime.identity import default_actor
 
 ENABLE_HELP = """Undo a disable, so that the job of a lock can run again.
 
@@ -69,7 +69,7 @@ def enable(
 ) -> None:
     """Undo a disable."""
     admin = database.lock_admin()
-    changed = admin.enable(lock_name, actor_or_user(actor), source)
+    changed = admin.enable(lock_name, actor or default_actor(), source)
     locks = admin.status(lock_name)
     still_disabled = bool(locks) and locks[0].disabled is not None
     if output is OutputFormat.JSON:
@@ -96,7 +96,7 @@ def disable(
     """Stop a lock's job."""
     ends_at = None if until is None else _parse_until(until)
     admin = database.lock_admin()
-    changed = admin.disable(lock_name, reason, actor_or_user(actor), until=ends_at)
+    changed = admin.disable(lock_name, reason, actor or default_actor(), until=ends_at)
     lock = require_lock(admin, lock_name)
     if output is OutputFormat.JSON:
         render.print_json({"changed": changed, **lock_json(lock)})
@@ -115,7 +115,7 @@ def step_down(
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Ask the master to hand over."""
-    requested = database.lock_admin().step_down(lock_name, actor_or_user(actor), reason)
+    requested = database.lock_admin().step_down(lock_name, actor or default_actor(), reason)
     if output is OutputFormat.JSON:
         render.print_json({"lockName": lock_name, "asked": requested})
     elif requested:

@@ -14,7 +14,6 @@ import typer
 from masterjob.config.redact import redact_url
 from masterjob.config.settings import EXECUTOR_SECTION, Setting, Settings, find_config_path, resolve_settings
 from masterjob.errors import SettingError, StoreUnavailable
-from masterjob.runtime.identity import default_actor
 from masterjob.store.admin import LockAdmin
 from masterjob.store.database import Database
 from masterjob.web.config import CONTROL_API_SECTION as API_SECTION
@@ -100,11 +99,6 @@ def config_file_to_exclude(config: Path | None) -> Path | None:
     """Return the path of the config file, which is not a manifest even if it lies among them."""
     path = find_config_path(os.environ, config)
     return None if path is None else Path(path)
-
-
-def actor_or_user(actor: str | None) -> str:
-    """Return the given actor, or the user of this process."""
-    return actor or default_actor()
 
 
 def expand_option_groups(command: Callable[..., None]) -> Callable[..., None]:

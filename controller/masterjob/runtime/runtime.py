@@ -61,7 +61,7 @@ class Runtime:
         return instance
 
     def notify_elector(self, url: str, lock_name: str) -> None:
-        """Tell the elector of this process on this database that a switch was written: it acts at once.
+        """Notify the elector of this process on this database that a switch was written: it acts at once.
 
         Otherwise it would wait for the database's notification, or for the next poll on databases without.
         """
