@@ -184,11 +184,11 @@ def history(lock_name: str, limit: int = 100, *, database: str | None = None) ->
 def _lock_admin(database: str | None) -> LockAdmin:
     running = _runtime.only_instance()
     if database is None and running is not None:
-        return running.database.lock_admin(partial(_runtime.notify_elector, running.url))
+        return running.database.lock_admin(on_write=partial(_runtime.notify_elector, running.url))
     url = resolve_settings({"database": database}, os.environ, None).database
     sql_database = Database(url)
     sql_database.prepare()  # a lock may be disabled before any instance was ever started
-    return sql_database.lock_admin(partial(_runtime.notify_elector, url))
+    return sql_database.lock_admin(on_write=partial(_runtime.notify_elector, url))
 
 
 def start_api(

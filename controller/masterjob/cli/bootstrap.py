@@ -61,7 +61,7 @@ class Bootstrap:
         runtime, url = current_runtime(), self.settings_for({}).database
 
         def lock_admin() -> LockAdmin:
-            return self._database.prepare_database().lock_admin(partial(runtime.notify_elector, url))
+            return self._database.prepare_database().lock_admin(on_write=partial(runtime.notify_elector, url))
 
         api = ControlApi(runtime, lock_admin, readiness_checks, authenticator)
         api.start(self._listen_config)

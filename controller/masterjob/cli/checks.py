@@ -88,7 +88,7 @@ def _read_manifests(paths: Sequence[Path], exclude: Path | None) -> tuple[list[R
         for source, resource in parsed.resources:
             if source in resources:
                 other = resources[source].locate(())
-                errors.append(f"{resource.locate(())}: MasterJob {resource.key} is already in {other}")
+                errors.append(f"{resource.locate(())}: {resource.display_name} is already defined in {other}")
             resources.setdefault(source, resource)
     if not resources and not errors:
         errors.append(f"no MasterJob found in {', '.join(map(str, paths))}")

@@ -29,7 +29,7 @@ class SwitchWriter:
 
     def __init__(self, database: Database, notify_elector: Callable[[str], None]) -> None:
         self._database = database
-        self._admin = database.lock_admin(notify_elector)
+        self._admin = database.lock_admin(on_write=notify_elector)
         self._prepared = False
         self._last_written: dict[str, tuple[str, SwitchSpec]] = {}
         """By source: the lock and the switch that the database is known to have."""
