@@ -1,4 +1,4 @@
-"""The database servers of a test run, and a word at its end about which of them there were."""
+"""The database servers of a test run, and a summary of them at its end."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ def _run_server(server_class: type[Server]) -> Iterator[Server | None]:
 
 def _require(server: Server | None, name: str) -> Server:
     if server is None:
-        reason = f"{name} cannot be had here: {_skip_reasons[name]}"
+        reason = f"{name} is not available: {_skip_reasons[name]}"
         if os.environ.get("MASTERJOB_REQUIRE_DATABASES") == "1":
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)
@@ -61,7 +61,7 @@ def mariadb(mariadb_or_none: Server | None) -> Server:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Where several processes share the tests, each sends home what it has seen."""
+    """Send the outcomes to the main process, if several processes share the tests."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["databases"] = _outcome
 

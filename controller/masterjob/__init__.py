@@ -1,28 +1,33 @@
-"""Run a job on one of many instances at a time, elected through the database that you already have.
+"""Run a job on one of many instances at a time, elected through the SQL database you already have.
 
     from masterjob import MasterJob, start_master
 
-    master = start_master(lock_name="JOB-SCHEDULER", master_job=MasterJob(start=start, stop=stop),
-                          database="postgresql://…")
+    master = start_master(
+        lock_name="JOB-SCHEDULER",
+        master_job=MasterJob(start=start, stop=stop),
+        database="postgresql://...",
+    )
 
-`start_master` in every copy of the application; ``start`` is called on one of them, and on another when that one
-dies. `disable` and `enable` switch a lock for all of them, `status` and `history` say what is going on.
+Call `start_master` in every copy of the application. ``start`` is called on one of them, the master; if that one
+ends or fails, on another. `disable` and `enable` switch the lock for all copies; `status` and `history` show its
+state and its past. `start_operator` runs the Kubernetes operator in this process, `start_api` the control API.
 
-The rooms, and what may import what:
-``cli | operator | main -> controller -> process -> jobs | store | kube | web -> election``.
+The packages, from top to bottom; each may import only what is below it:
 
-    election/     who is master: the protocol, a pure state machine, and its threads
-    store/        where it is written: SQL on three databases, and nothing of SQL elsewhere
-    jobs/         what the master runs
-    resource/     what is wanted: a MasterJob as its manifest declares it
-    controller/   how that comes to be: first the database is told, then the election
-    kube/         what the cluster sees
-    web/          what people and probes see over HTTP
-    cli/          what a terminal sees
-    runtime/      this process's part in the elections, and its own end
-    settings.py   options > environment > config file > defaults; documents.py reads files, line by line
-    main.py       puts the rooms together for applications; serving.py the control API with this process;
-                  operator.py the controller with the MasterJobs of a cluster
+    cli/            the command line
+    app/            composition roots: the library, the operator, the control API
+    controller/     what resources declare, done: their switches, and this process's part in the elections
+    runtime/        this process: its instances, the handles to their locks, and its shutdown
+    store/          the database: SQL on PostgreSQL, MariaDB, MySQL and SQLite
+    jobs/           what the master runs: commands, HTTP hooks, Python functions
+    kube/           the cluster: MasterJobs in, statuses and Events out
+    web/            the control API, probes and metrics
+    resource/       a MasterJob, as a manifest declares it
+    config/         settings, and the files they are read from
+    lock_status.py  a lock as people see it, and its history
+    election/       the protocol: a pure state machine, and the threads around it
+    concurrency/    time and threads
+    errors.py       the exceptions
 """
 
 from typing import Any
@@ -70,7 +75,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what not every user needs only when it is used: kopf alone takes a second."""
+    """Import `start_operator` when it is first used: kopf takes a second to import."""
     if name == "start_operator":
         from masterjob.app.operator import start_operator  # noqa: PLC0415
 

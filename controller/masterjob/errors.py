@@ -1,18 +1,30 @@
-"""What can go wrong, as a tree.
+"""The exceptions of this package. A module in brackets has the class; all others are here, and public.
 
 MasterJobError
-├── InvalidValue        a value is not valid   (also a ValueError)
-│   └── SettingError    an argument, environment variable or file has a value that is not valid
-│       └── TimingError the timing breaks the one inequality of the protocol
-├── StoreUnavailable    the database gave no answer, or none that decides anything
-└── TermLost            the term is over; what it guarded must not happen
+├── InvalidValue             a value is not valid (also a ValueError)
+│   └── SettingError         a setting or an argument is missing or not valid
+│       ├── TimingError      the lease is too short for the heartbeats and the stop
+│       └── UnknownJob       a resource names a job that this process does not have (controller/locks.py)
+├── StoreUnavailable         the database did not answer: the outcome is unknown
+│   └── ConstraintViolation  a constraint was violated: nothing was written         (store/connection/)
+├── TermLost                 the term is over: what it protects must not happen
+├── CommandFailed            a command did not start, or its exit code was not 0    (jobs/exec/run.py)
+├── HookFailed               an HTTP hook did not answer with 2xx                   (jobs/http/request.py)
+├── ApiUnavailable           the Kubernetes API server did not answer               (kube/api/errors.py)
+│   └── CrdNotInstalled      it does not know the type MasterJob                    (kube/api/errors.py)
+├── ApiRefused               it refused the request                                 (kube/api/errors.py)
+├── ApiConflict              the object has changed meanwhile                       (kube/api/errors.py)
+├── ApiNotFound              the object does not exist                              (kube/api/errors.py)
+├── RequestRejected          an HTTP request is not allowed or not valid            (web/access/auth.py)
+├── LockStateConflict        the state of the lock does not allow it: HTTP 409      (web/api/switches.py)
+└── ServerBusy               too many HTTP requests, or no answer in time           (web/pool.py)
 
-"Somebody else holds the lock" is not an error and has no class: it is an answer.
+That another instance holds the lock is not an error: it is an answer.
 """
 
 
 class MasterJobError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """The base class of all exceptions of this package."""
 
 
 class InvalidValue(MasterJobError, ValueError):
@@ -20,23 +32,23 @@ class InvalidValue(MasterJobError, ValueError):
 
 
 class SettingError(InvalidValue):
-    """A setting is missing or wrong. The message names it, where it came from, and what would do."""
+    """A setting or an argument is missing or not valid. The message says which, where, and what fixes it."""
 
 
 class TimingError(SettingError):
-    """The timing leaves no room for a missed heartbeat. The message names a lease that would do."""
+    """The lease is too short for the heartbeats and the stop. The message says how long it must be."""
 
 
 class StoreUnavailable(MasterJobError):
-    """The database could not be asked, or its answer was lost: the outcome is unknown."""
+    """The database did not answer, or its answer was lost: whether the operation happened is unknown."""
 
 
 class TermLost(MasterJobError):
-    """The term is over: another instance may be master by now."""
+    """The term is over: another instance may be the master by now."""
 
 
 def describe(error: BaseException) -> str:
-    """Return an error in words, also where it has none that can be had."""
+    """Return the type and the message of an exception, or only its type if the message raises."""
     try:
         return f"{type(error).__name__}: {error}"
     except Exception:

@@ -1,28 +1,21 @@
-"""A lock as people see it: who is master, since when, or why nobody may be; and what happened to it.
+"""A lock as people see it, and its history; as values, and as JSON for the command line and the control API alike.
 
-Values only: the store reads them, and terminals, pages and resources show them, each in its own way.
-
-Source: design sections 3.1 and 6.1.
+The store reads these values; terminals, the control API and the status of MasterJobs show them.
 """
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from shlex import quote
-from typing import Literal
+from typing import Any, Literal
 
 LockState = Literal["Elected", "Vacant", "Stopping", "Disabled"]
 
 
-def describe_actor(actor: str, source: str, resource: str | None) -> str:
-    """Return who switched, and by which switch, where the actor does not say that already."""
-    return actor if resource or actor == source else f"{actor} ({source})"
-
-
 @dataclass(frozen=True, slots=True)
 class DisabledStatus:
-    """Who stopped a lock, why, and for how long; the newest where there are several.
+    """A disable of a lock: who, why, since when and until when. Of several, the newest.
 
-    ``resource`` is ``NAMESPACE/NAME`` where a resource of a cluster did, and else empty.
+    ``source`` is the switch: ``api``, a file, or the uid of a MasterJob, whose ``NAMESPACE/NAME`` is ``resource``.
     """
 
     reason: str
@@ -34,13 +27,13 @@ class DisabledStatus:
 
     @property
     def by(self) -> str:
-        """Who, and by which switch, where that does not say who by itself."""
+        """The actor, with the source if the actor does not name it."""
         return describe_actor(self.actor, self.source, self.resource)
 
 
 @dataclass(frozen=True, slots=True)
 class MasterStatus:
-    """Who holds a lock. ``alive`` is by the lease and the database's clock; the age is in seconds."""
+    """The master of a lock. ``heartbeat_age`` is in seconds; ``alive`` is False once the lease has expired."""
 
     instance: str
     address: str
@@ -53,7 +46,7 @@ class MasterStatus:
 
 @dataclass(frozen=True, slots=True)
 class LockStatus:
-    """One lock. ``term`` is the number of the last term, 0 where there was none yet."""
+    """The status of a lock. ``term`` is the number of its last term, 0 if it had none."""
 
     lock_name: str
     enabled: bool
@@ -63,7 +56,7 @@ class LockStatus:
 
     @property
     def state(self) -> LockState:
-        """The one word for it (design 6.1)."""
+        """The state in one word: Elected, Vacant, Stopping or Disabled."""
         if not self.enabled:
             return "Stopping" if self.master is not None else "Disabled"
         return "Elected" if self.master is not None and self.master.alive else "Vacant"
@@ -71,7 +64,7 @@ class LockStatus:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEvent:
-    """One line of the history as it is read."""
+    """An event in the history of a lock."""
 
     at: datetime
     lock_name: str
@@ -81,9 +74,9 @@ class HistoryEvent:
     actor: str | None
     reason: str
     vacant_for: timedelta | None = None
-    """For an election: how long the lock was without a master before, from the end that the history knows.
+    """For an election: the time without a master before it, if the history has the end of the last term.
 
-    What a dead master was silent before its eviction comes on top; the eviction's reason says it.
+    The silence of a dead master before its eviction is not part of it; the reason of the eviction has that.
     """
 
 
@@ -92,8 +85,13 @@ def format_timestamp(time: datetime, precision: str = "seconds") -> str:
     return time.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
 
 
+def describe_actor(actor: str, source: str, resource: str | None) -> str:
+    """Return the actor of a switch, with the source if the actor does not name it."""
+    return actor if resource or actor == source else f"{actor} ({source})"
+
+
 def explain_how_to_enable(lock: LockStatus) -> str:
-    """Return what to do so that the newest disable ends: a command, or what to edit."""
+    """Return what ends the newest disable: a command, or an edit."""
     command = f"masterjob enable {quote(lock.lock_name)}"  # people paste it into a shell
     if lock.disabled is None or lock.disabled.source == "api":
         return command
@@ -103,3 +101,55 @@ def explain_how_to_enable(lock: LockStatus) -> str:
     namespace, _, name = lock.disabled.resource.partition("/")
     patch = '\'{"spec":{"enabled":true}}\''
     return f"kubectl patch masterjob {name} -n {namespace} --type merge -p {patch}, {remove_source}"
+
+
+# --- JSON
+
+
+def lock_json(lock: LockStatus) -> dict[str, Any]:
+    """Return the status of a lock as JSON."""
+    return {
+        "lockName": lock.lock_name,
+        "state": lock.state,
+        "enabled": lock.enabled,
+        "term": lock.term,
+        "master": None if lock.master is None else _master_json(lock.master),
+        "disabled": None if lock.disabled is None else disabled_json(lock.disabled),
+    }
+
+
+def _master_json(master: MasterStatus) -> dict[str, Any]:
+    return {
+        "instance": master.instance,
+        "address": master.address,
+        "pod": master.pod,
+        "node": master.node,
+        "since": format_timestamp(master.since),
+        "heartbeatAgeSeconds": round(master.heartbeat_age, 3),
+        "alive": master.alive,
+    }
+
+
+def disabled_json(disabled: DisabledStatus) -> dict[str, Any]:
+    """Return a disable as JSON."""
+    return {
+        "reason": disabled.reason,
+        "actor": disabled.actor,
+        "source": disabled.source,
+        "since": format_timestamp(disabled.since),
+        "until": None if disabled.until is None else format_timestamp(disabled.until),
+    }
+
+
+def event_json(event: HistoryEvent) -> dict[str, Any]:
+    """Return an event of the history as JSON."""
+    return {
+        "at": format_timestamp(event.at),
+        "lockName": event.lock_name,
+        "term": event.term,
+        "kind": event.kind,
+        "instance": event.instance,
+        "actor": event.actor,
+        "reason": event.reason,
+        "vacantForSeconds": None if event.vacant_for is None else round(event.vacant_for.total_seconds(), 3),
+    }

@@ -1,4 +1,4 @@
-"""The command line: in this process for what it says, in processes of its own for how it ends."""
+"""The command line: in this process to check its output, in processes of its own to check how it ends."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def manifest(name: str = "beep", more: str = "", lock_name: str = "BEEP") -> str
 
 @dataclass
 class Terminal:
-    """A folder with a config file and manifests, and the command ``masterjob`` in it."""
+    """A directory with a config file and manifests, and the command ``masterjob`` in it."""
 
     folder: Path
     url: str
@@ -49,13 +49,13 @@ class Terminal:
         return self.folder / "manifests"
 
     def write(self, name: str, text: str) -> Path:
-        """Put a file in place at once, as editors do."""
+        """Put a file in place in one step, as editors do."""
         new, path = self.folder / "new", self.manifests / name
         new.write_text(text)
         return new.rename(path)
 
     def run(self, *arguments: str, url: str | None = None) -> Result:
-        """Run a command in this process, with another database in its environment where one is given."""
+        """Run a command in this process, with this database or ``url`` in its environment."""
         environment = {"MASTERJOB_DATABASE_URL": self.url if url is None else url, "MASTERJOB_CONFIG": ""}
         return CliRunner().invoke(app, list(arguments), env=environment, prog_name="masterjob")
 
@@ -103,7 +103,7 @@ class RunProcess:
         self.lines.extend(self._process.stderr)
 
     def wait_for_line(self, text: str, count: int = 1) -> str:
-        """Wait until a line with these words was logged so many times; return the last one."""
+        """Wait until ``count`` lines with this text were logged, and return the last one."""
 
         def matching_lines() -> list[str]:
             return [line for line in self.lines if text in line]
@@ -111,15 +111,15 @@ class RunProcess:
         try:
             wait_until(lambda: len(matching_lines()) >= count)
         except AssertionError:
-            raise AssertionError("".join([f"{text!r} was not said:\n", *self.lines])) from None
+            raise AssertionError("".join([f"{text!r} was not logged:\n", *self.lines])) from None
         return matching_lines()[-1]
 
     def send_signal(self, signal_number: int) -> None:
-        """Send a signal, if there is anybody left to hear it."""
+        """Send a signal, if the process still runs."""
         self._process.send_signal(signal_number)
 
     def exits_soon(self) -> bool:
-        """Whether it ends within a moment."""
+        """Return whether the process ends within 0.1 s."""
         try:
             self._process.wait(0.1)
         except subprocess.TimeoutExpired:

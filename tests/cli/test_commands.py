@@ -1,4 +1,4 @@
-"""The commands that people and programs type: what they say, and how they end."""
+"""The commands of the terminal: their output and their exit codes."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from tests.cli.conftest import Terminal, manifest
 
 
 def elect_instance(terminal: Terminal, lock_name: str = "BEEP") -> None:
-    """Have somebody be master."""
+    """Make an instance the master."""
     database = Database(terminal.url)
     database.prepare()
     store = database.connect(10)
@@ -52,34 +52,34 @@ def test_a_lock_that_is_disabled_while_its_master_stops_is_stopping(terminal: Te
 
 
 def test_an_unused_lock_is_not_found(terminal: Terminal) -> None:
-    result = terminal.run("status", "NOBODY")
+    result = terminal.run("status", "UNUSED")
     assert result.exit_code == 1
-    assert result.stderr == "masterjob: no lock NOBODY is known: nobody has used it on this database yet\n"
+    assert result.stderr == "masterjob: lock UNUSED not found: it was never used on this database\n"
 
 
-def test_the_history_of_a_lock_that_nobody_has_used_is_not_there_and_of_a_quiet_one_is_empty(
+def test_the_history_of_an_unused_lock_is_not_found_and_of_a_quiet_one_is_empty(
     terminal: Terminal,
 ) -> None:
-    result = terminal.run("history", "NOBODY")
+    result = terminal.run("history", "UNUSED")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "masterjob: no lock NOBODY is known: nobody has used it on this database yet\n"
+    assert result.stderr == "masterjob: lock UNUSED not found: it was never used on this database\n"
     elect_instance(terminal)
     assert terminal.run("history", "BEEP").stdout == "Nothing has happened to BEEP yet.\n"
     assert terminal.run_json("history", "BEEP") == []
 
 
-def test_to_enable_a_lock_that_nobody_has_used_changes_nothing_and_says_so(terminal: Terminal) -> None:
-    result = terminal.run("enable", "NOBODY")
+def test_enabling_an_unused_lock_changes_nothing_and_says_so(terminal: Terminal) -> None:
+    result = terminal.run("enable", "UNUSED")
     assert result.exit_code == 0
-    assert result.stdout == "NOBODY was not disabled: nobody has used it on this database yet\n"
-    assert terminal.run_json("enable", "NOBODY") == {"changed": False, "lockName": "NOBODY"}
+    assert result.stdout == "UNUSED was not disabled: it was never used on this database\n"
+    assert terminal.run_json("enable", "UNUSED") == {"changed": False, "lockName": "UNUSED"}
 
 
 def test_the_first_disable_counts_until_it_is_enabled_again(terminal: Terminal) -> None:
     assert terminal.run("disable", "BEEP", "--reason", "first").stdout == "BEEP is disabled\n"
     second = terminal.run("disable", "BEEP", "--reason", "second")
     assert second.exit_code == 0
-    assert second.stdout.startswith("BEEP was disabled already; the first reason is kept: first [")
+    assert second.stdout.startswith("BEEP was already disabled; the first reason is kept: first [")
     assert terminal.run("enable", "BEEP").stdout == "BEEP is enabled\n"
     assert terminal.run("enable", "BEEP").stdout == "BEEP was not disabled\n"
     assert [each["kind"] for each in terminal.run_json("history", "BEEP")] == ["enabled", "disabled"]
@@ -93,7 +93,7 @@ def test_a_disable_may_end_by_itself(until: str, terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize("until", ["soon", "2h!", "2999-01-31", "2999-01-31T12:00:00", "2001-01-31T12:00:00Z"])
-def test_an_end_that_is_none_is_refused(until: str, terminal: Terminal) -> None:
+def test_an_end_that_is_not_valid_is_refused(until: str, terminal: Terminal) -> None:
     result = terminal.run("disable", "BEEP", "--reason", "x", "--until", until)
     assert (result.exit_code, terminal.run_json("list")) == (1, [])
 
@@ -154,7 +154,7 @@ def test_a_database_that_does_not_answer_is_named(terminal: Terminal) -> None:
     assert result.stderr.endswith("unable to open database file (sqlite:////no/such/folder/x)\n")
 
 
-def test_a_database_that_cannot_be_is_refused_with_where_it_was_written(terminal: Terminal) -> None:
+def test_a_database_url_that_is_not_valid_is_refused_with_where_it_was_set(terminal: Terminal) -> None:
     config = terminal.folder / "wrong.yaml"
     config.write_text("masterJobExecutor:\n  database: oracle://h/d\n")
     option = terminal.run("list", "--database", "oracle://h/d")
@@ -194,7 +194,7 @@ def test_a_wrong_argument_is_reported_before_anything_begins(
     [
         (["list", "--database", "oracle://h/d"], 1),
         (["list", "--config", "/none/config.yaml"], 1),
-        (["status", "NOBODY"], 1),
+        (["status", "UNUSED"], 1),
         (["disable", "BEEP"], 2),
         (["frob"], 2),
         (["list", "--output", "xml"], 2),
@@ -202,13 +202,13 @@ def test_a_wrong_argument_is_reported_before_anything_begins(
         (["--version"], 0),
     ],
 )
-def test_exit_codes_are_those_of_the_help(arguments: list[str], code: int, terminal: Terminal) -> None:
+def test_exit_codes_are_those_in_the_help(arguments: list[str], code: int, terminal: Terminal) -> None:
     result = terminal.run_subprocess(*arguments)
     assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_what_goes_into_a_pipe_has_no_colours_and_a_line_a_row(terminal: Terminal) -> None:
+def test_output_into_a_pipe_has_no_colours_and_one_line_for_each_row(terminal: Terminal) -> None:
     terminal.run("disable", "BEEP", "--reason", "a long reason " * 30)
     result = terminal.run_subprocess("list")
     assert "\x1b" not in result.stdout
@@ -223,7 +223,7 @@ def test_validate_finds_nothing_wrong_with_good_manifests(terminal: Terminal) ->
     assert "default/beep" in result.stdout
 
 
-def test_validate_names_everything_that_is_wrong(terminal: Terminal) -> None:
+def test_validate_reports_every_error(terminal: Terminal) -> None:
     terminal.write("a.yaml", manifest("a", "  lostpolicy: exit\n"))
     terminal.write("b.yaml", manifest("b").replace("leaseDuration: 4s", "leaseDuration: 2s"))
     terminal.write("c.yaml", manifest("c").replace("job: beep", "job: boop"))
@@ -232,17 +232,18 @@ def test_validate_names_everything_that_is_wrong(terminal: Terminal) -> None:
     found = [error.replace(f"{terminal.manifests}/", "") for error in answer["errors"]]
     assert not answer["valid"]
     assert [error.split(":")[0] for error in found] == [
-        "none.yaml is not there",
+        "none.yaml",
         "a.yaml line 10",
         "c.yaml line 6",
         "leaseDuration 2s is too short for heartbeatInterval 1s and stopTimeout 1s",
         "c.yaml line 5",
     ]
+    assert found[0].endswith("no such file or directory")
     assert "did you mean lostPolicy?" in found[1]
     assert "Conflict" in found[4]
 
 
-def test_every_command_teaches_by_an_example(terminal: Terminal) -> None:
+def test_the_help_of_every_command_has_an_example(terminal: Terminal) -> None:
     for name in ("run", "list", "status", "history", "enable", "disable", "step-down", "validate", "config"):
         assert f"masterjob {name}" in terminal.run(name, "--help").stdout
     assert "Exit codes" in terminal.run("--help").stdout

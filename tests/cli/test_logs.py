@@ -1,4 +1,4 @@
-"""The log: a line is one line, whatever is in it."""
+"""The log: a message is one line, whatever it contains."""
 
 import logging
 
@@ -11,7 +11,7 @@ def format_line(message: str) -> str:
     )
 
 
-def test_what_people_say_can_neither_forge_a_line_nor_colour_a_terminal() -> None:
+def test_a_reason_can_neither_forge_a_line_nor_colour_the_terminal() -> None:
     output = format_line("disabled: x\n2026-01-01T00:00:00Z all is well \x1b[31m\r\x07")
     first, second = output.split("\n")
     assert first.endswith("disabled: x")

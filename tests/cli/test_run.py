@@ -11,7 +11,7 @@ from tests.cli.conftest import RunProcess, Terminal, manifest
 RunStarter = Callable[..., RunProcess]
 
 
-def test_it_says_what_it_follows_and_runs_the_job(terminal: Terminal, run: RunStarter) -> None:
+def test_it_logs_what_it_follows_and_runs_the_job(terminal: Terminal, run: RunStarter) -> None:
     terminal.write("beep.yaml", manifest())
     process = run()
     startup_line = process.wait_for_line("follows")
@@ -33,8 +33,8 @@ def test_a_signal_stops_the_job_releases_the_lock_and_ends_with_0(
     assert [each["kind"] for each in terminal.run_json("history", "BEEP")] == ["stepped down", "elected"]
 
 
-def test_a_signal_that_comes_twice_in_a_moment_counts_once(terminal: Terminal, run: RunStarter) -> None:
-    """As from a terminal and from whoever started us, both: the job has its time to stop all the same."""
+def test_two_signals_within_a_moment_count_as_one(terminal: Terminal, run: RunStarter) -> None:
+    """As from a terminal and from the parent process, both: the job still has its time to stop."""
     terminal.write("beep.yaml", manifest())
     process = run()
     process.wait_for_line("begins with")
@@ -43,7 +43,7 @@ def test_a_signal_that_comes_twice_in_a_moment_counts_once(terminal: Terminal, r
     assert [each["kind"] for each in terminal.run_json("history", "BEEP")] == ["stepped down", "elected"]
 
 
-def test_a_second_signal_later_on_ends_at_once(terminal: Terminal, run: RunStarter) -> None:
+def test_a_later_second_signal_ends_the_process_at_once(terminal: Terminal, run: RunStarter) -> None:
     config = terminal.folder / "config.yaml"
     stubborn = "trap 'echo asked' TERM; echo begins with $MASTERJOB_TERM; while :; do sleep 0.1; done"
     config.write_text(
@@ -63,7 +63,7 @@ def test_a_second_signal_later_on_ends_at_once(terminal: Terminal, run: RunStart
     while not process.exits_soon():
         process.send_signal(signal.SIGTERM)
     assert process.signal_and_wait(0) == 128 + signal.SIGTERM
-    process.wait_for_line("SIGTERM again: ending at once")
+    process.wait_for_line("SIGTERM again: exiting at once")
 
 
 def test_an_unknown_name_in_the_config_file_is_reported(terminal: Terminal, run: RunStarter) -> None:
@@ -71,7 +71,7 @@ def test_an_unknown_name_in_the_config_file_is_reported(terminal: Terminal, run:
     config.write_text(config.read_text() + "masterJobExecuter:\n  lostPolicy: exit\n")
     terminal.write("beep.yaml", manifest())
     process = run()
-    process.wait_for_line("masterJobExecuter is not known: did you mean masterJobExecutor?; it is passed over")
+    process.wait_for_line("masterJobExecuter is not known: did you mean masterJobExecutor?; it is ignored")
     result = terminal.run("validate", str(terminal.manifests), "--config", str(config))
     assert result.exit_code == 1
     assert "masterJobExecuter is not known: did you mean masterJobExecutor?" in result.stderr
@@ -123,11 +123,13 @@ def test_a_removed_file_frees_the_lock_and_its_switch(terminal: Terminal, run: R
     terminal.write("beep.yaml", manifest(more="  enabled: false\n"))
     process.wait_for_line("stepped down from BEEP")
     path.unlink()
-    process.wait_for_line("BEEP is not disabled by file:default/beep any more, which is gone")
+    process.wait_for_line("BEEP is no longer disabled by file:default/beep: the resource is gone")
     assert terminal.run_json("status", "BEEP")["disabled"] is None
 
 
-def test_a_bad_file_keeps_its_last_good_state_and_the_others_go_on(terminal: Terminal, run: RunStarter) -> None:
+def test_a_bad_file_keeps_its_last_good_state_and_the_others_are_followed(
+    terminal: Terminal, run: RunStarter
+) -> None:
     terminal.write("beep.yaml", manifest())
     process = run()
     process.wait_for_line("begins with")
@@ -138,7 +140,7 @@ def test_a_bad_file_keeps_its_last_good_state_and_the_others_go_on(terminal: Ter
     assert terminal.state() == "Elected"
 
 
-def test_of_two_files_with_one_lock_the_second_is_a_conflict_and_takes_over(
+def test_the_second_of_two_files_with_one_lock_is_a_conflict_and_takes_over_later(
     terminal: Terminal, run: RunStarter
 ) -> None:
     first = terminal.write("a.yaml", manifest("a"))
@@ -152,7 +154,7 @@ def test_of_two_files_with_one_lock_the_second_is_a_conflict_and_takes_over(
     terminal.wait_for("Disabled")
 
 
-def test_a_job_that_the_config_file_does_not_have_is_reported_and_the_others_go_on(
+def test_a_job_that_is_not_in_the_config_file_is_reported_and_the_others_run(
     terminal: Terminal, run: RunStarter
 ) -> None:
     terminal.write("a.yaml", manifest("a", lock_name="A").replace("job: beep", "job: boop"))
@@ -162,9 +164,7 @@ def test_a_job_that_the_config_file_does_not_have_is_reported_and_the_others_go_
     process.wait_for_line("became master of B")
 
 
-def test_a_bad_job_in_the_config_file_is_reported_and_the_others_go_on(
-    terminal: Terminal, run: RunStarter
-) -> None:
+def test_a_bad_job_in_the_config_file_is_reported_and_the_others_run(terminal: Terminal, run: RunStarter) -> None:
     config = terminal.folder / "config.yaml"
     config.write_text(config.read_text() + "  boop: {exec: {comand: [sh]}}\n")
     terminal.write("beep.yaml", manifest())
@@ -185,7 +185,7 @@ def test_the_log_may_be_lines_of_json(terminal: Terminal, run: RunStarter) -> No
     assert all({"time", "level", "logger", "message"} <= line.keys() for line in entries)
 
 
-def test_three_of_them_run_it_once_and_a_command_stops_it(terminal: Terminal, run: RunStarter) -> None:
+def test_of_three_processes_one_runs_the_job_and_a_command_stops_it(terminal: Terminal, run: RunStarter) -> None:
     terminal.write("beep.yaml", manifest())
     processes = [run() for _ in range(3)]
     for process in processes:
@@ -198,9 +198,7 @@ def test_three_of_them_run_it_once_and_a_command_stops_it(terminal: Terminal, ru
     terminal.wait_for("Elected")
 
 
-def test_a_python_job_may_be_a_module_of_the_folder_that_it_is_started_in(
-    terminal: Terminal, run: RunStarter
-) -> None:
+def test_a_python_job_may_be_a_module_in_the_working_directory(terminal: Terminal, run: RunStarter) -> None:
     (terminal.folder / "own_jobs.py").write_text(
         "import logging\nfrom masterjob import MasterJob\n\n\ndef start(term):\n"
         "    logging.getLogger('masterjob.own').info('own %s', term.lock_name)\n\n\nbeep = MasterJob(start)\n"
@@ -211,7 +209,7 @@ def test_a_python_job_may_be_a_module_of_the_folder_that_it_is_started_in(
     run().wait_for_line("own OWN")
 
 
-def test_the_config_file_may_stand_among_the_manifests(terminal: Terminal, run: RunStarter) -> None:
+def test_the_config_file_may_lie_among_the_manifests(terminal: Terminal, run: RunStarter) -> None:
     terminal.write("beep.yaml", manifest())
     config = terminal.manifests / "config.yaml"
     config.write_text((terminal.folder / "config.yaml").read_text())

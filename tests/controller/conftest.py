@@ -1,4 +1,4 @@
-"""A controller on a real SQLite file, with jobs that only tell what is done with them."""
+"""A controller on a real SQLite file, with jobs that only record their starts and stops."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ WAIT_TIMEOUT = 20.0
 
 @dataclass
 class FakeJob:
-    """Runs nothing; starts and stops at once."""
+    """A job that runs nothing; it starts and stops at once."""
 
     name: str
     log: "JobLog"
@@ -45,7 +45,7 @@ class FakeJob:
 
 @dataclass
 class JobLog:
-    """What the jobs have told."""
+    """What the jobs have recorded."""
 
     entries: list[str] = field(default_factory=list)
     terms: list[int] = field(default_factory=list)
@@ -58,7 +58,7 @@ class JobLog:
             self.changed.notify_all()
 
     def wait_for(self, *entries: str) -> None:
-        """Wait until just this was said, from the beginning."""
+        """Wait until exactly these entries are recorded, from the beginning."""
         with self.changed:
             assert self.changed.wait_for(lambda: len(self.entries) >= len(entries), WAIT_TIMEOUT), self.entries
         assert self.entries == list(entries)
@@ -66,7 +66,7 @@ class JobLog:
 
 @dataclass(frozen=True)
 class FakeJobSpec:
-    """A job by name."""
+    """A job by its name."""
 
     name: str
     log: JobLog
@@ -80,7 +80,7 @@ class FakeJobSpec:
 
 @dataclass
 class ControllerHarness:
-    """A controller, and what a test sees of it."""
+    """A controller, with what a test needs to drive and check it."""
 
     url: str
     log: JobLog = field(default_factory=JobLog)
@@ -104,7 +104,7 @@ class ControllerHarness:
         return resolve_settings({**defaults, "database": self.url, **options}, {}, None)
 
     def apply(self, source: str, **fields: object) -> None:
-        """Apply, and wait until that is done."""
+        """Apply a resource, and wait until it is reconciled."""
         resource = {"name": source, "lock_name": "LOCK", "job": "one", **fields}
         self.controller.apply(f"file:default/{source}", Resource(**resource))  # type: ignore[arg-type]
         assert self.controller.wait_idle(WAIT_TIMEOUT)
@@ -118,7 +118,7 @@ class ControllerHarness:
         return None if problem is None else problem.message
 
     def disabled_by(self, lock_name: str = "LOCK") -> tuple[str, str] | None:
-        """Who disables the lock, and why."""
+        """Return the source of the disable of a lock, and the reason."""
         found = [each.disabled for each in self.admin.status(lock_name) if each.disabled is not None]
         return (found[0].source, found[0].reason) if found else None
 

@@ -1,4 +1,4 @@
-"""The controller: has done what resources say, and goes on doing it."""
+"""The controller: it reconciles what resources declare."""
 
 import sqlite3
 import threading
@@ -12,16 +12,16 @@ from masterjob.resource.masterjob import ObjectMeta, Resource
 from masterjob.store.admin import LockAdmin
 from masterjob.store.queries.declarations import SwitchSpec
 from tests.controller.conftest import WAIT_TIMEOUT, ControllerHarness
-from tests.library.conftest import wait_until
+from tests.library.conftest import silent_notifier, wait_until  # noqa: F401 - a fixture
 
 
-def test_an_applied_resource_has_its_job_run(harness: ControllerHarness) -> None:
+def test_the_job_of_an_applied_resource_runs(harness: ControllerHarness) -> None:
     harness.apply("a")
     harness.log.wait_for("one starts")
     assert harness.problem_message("a") is None
 
 
-def test_to_apply_the_same_again_does_nothing(harness: ControllerHarness) -> None:
+def test_applying_the_same_again_does_nothing(harness: ControllerHarness) -> None:
     harness.apply("a")
     harness.log.wait_for("one starts")
     harness.apply("a")
@@ -36,12 +36,28 @@ def test_a_disabled_resource_stops_its_job_and_says_why(harness: ControllerHarne
     harness.apply("a", enabled=False, disabled_reason="moving")
     assert harness.disabled_by() == ("file:default/a", "moving")
     harness.log.wait_for("one starts", "one stops")
-    harness.apply("a", disabled_reason="moving")  # a reason that is left over says nothing
+    harness.apply("a", disabled_reason="moving")  # a reason that is left over has no effect
     assert harness.disabled_by() is None
     harness.log.wait_for("one starts", "one stops", "one starts")
 
 
-def test_a_resource_that_was_disabled_from_the_beginning_is_never_run(harness: ControllerHarness) -> None:
+@pytest.mark.usefixtures("silent_notifier")
+def test_a_switch_reaches_the_elector_of_this_process_without_the_database(harness: ControllerHarness) -> None:
+    slow = {"heartbeat_interval": "60s", "lease_duration": "180s"}  # no heartbeat comes within the test
+    harness.apply("a", options=slow)
+    harness.log.wait_for("one starts")
+    harness.apply("a", options=slow, enabled=False)
+    harness.log.wait_for("one starts", "one stops")
+    harness.apply("a", options=slow)
+    harness.log.wait_for("one starts", "one stops", "one starts")
+    harness.apply("a", options=slow, enabled=False)
+    harness.log.wait_for("one starts", "one stops", "one starts", "one stops")
+    harness.remove("a")
+    harness.apply("b", options=slow)
+    harness.log.wait_for("one starts", "one stops", "one starts", "one stops", "one starts")
+
+
+def test_the_job_of_a_resource_that_was_disabled_from_the_start_never_runs(harness: ControllerHarness) -> None:
     harness.apply("a", enabled=False)
     assert harness.disabled_by() == ("file:default/a", "enabled is false")
     assert [event.kind for event in harness.admin.history("LOCK")] == ["disabled"]
@@ -53,7 +69,7 @@ def test_a_changed_reason_is_seen(harness: ControllerHarness) -> None:
     assert harness.disabled_by() == ("file:default/a", "second")
 
 
-def test_a_disable_by_the_api_stays_whatever_the_resource_says(harness: ControllerHarness) -> None:
+def test_a_disable_by_the_api_stays_whatever_the_resource_declares(harness: ControllerHarness) -> None:
     harness.apply("a", enabled=False)
     harness.admin.disable("LOCK", "hands off", "ann")
     harness.apply("a", enabled=True)
@@ -106,11 +122,11 @@ def test_another_job_takes_another_term(harness: ControllerHarness) -> None:
     assert harness.log.terms[1] > harness.log.terms[0]
 
 
-def test_an_unknown_job_is_reported_and_the_others_go_on(harness: ControllerHarness) -> None:
-    harness.apply("a", lock_name="A", job="nobody")
+def test_an_unknown_job_is_reported_and_the_others_run(harness: ControllerHarness) -> None:
+    harness.apply("a", lock_name="A", job="unknown")
     harness.apply("b", lock_name="B")
     harness.log.wait_for("one starts")
-    assert harness.problem_message("a") == "spec.job: no job 'nobody' is known here (known: broken, one, two)"
+    assert harness.problem_message("a") == "spec.job: no job 'unknown' is known here (known: broken, one, two)"
     assert harness.admin.status("A") == [], "the lock is not competed for by this instance"
 
 
@@ -137,7 +153,7 @@ def test_a_removed_resource_may_come_back_at_once(harness: ControllerHarness) ->
     wait_until(lambda: bool(harness.log.entries) and harness.log.entries[-1] == "one starts")
 
 
-def test_of_two_resources_with_one_lock_the_first_counts_and_the_second_switches_nothing(
+def test_the_first_of_two_resources_with_one_lock_owns_it_and_the_second_switches_nothing(
     harness: ControllerHarness,
 ) -> None:
     harness.apply("a")
@@ -153,7 +169,7 @@ def test_of_two_resources_with_one_lock_the_first_counts_and_the_second_switches
     assert harness.problem_message("b") is None
 
 
-def test_of_two_objects_with_one_lock_the_older_counts_whichever_came_first(harness: ControllerHarness) -> None:
+def test_the_older_of_two_objects_with_one_lock_owns_it_whichever_came_first(harness: ControllerHarness) -> None:
     harness.apply("newer", enabled=False, object_meta=ObjectMeta("cluster", 1, "2026-01-02T00:00:00Z"))
     assert harness.disabled_by() == ("file:default/newer", "enabled is false")
     harness.apply("older", object_meta=ObjectMeta("cluster", 1, "2026-01-01T00:00:00Z"))
@@ -176,7 +192,7 @@ def test_an_orphaned_switch_is_retracted(harness: ControllerHarness) -> None:
 CREATED = "2026-01-01T00:00:00Z"
 
 
-def test_an_object_that_was_disabled_while_the_database_was_silent_is_not_started_when_it_is_back(
+def test_an_object_that_was_disabled_during_an_outage_of_the_database_is_not_started_after_it(
     harness: ControllerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness.apply("a", object_meta=ObjectMeta("cluster", 1, CREATED))
@@ -184,12 +200,12 @@ def test_an_object_that_was_disabled_while_the_database_was_silent_is_not_starte
     original, silent = LockAdmin.apply_switch, threading.Event()
     silent.set()
 
-    def declare(self: LockAdmin, lock_name: str, spec: SwitchSpec) -> bool:
+    def apply_switch(self: LockAdmin, lock_name: str, spec: SwitchSpec) -> bool:
         if silent.is_set():
             raise StoreUnavailable("no answer")
         return original(self, lock_name, spec)
 
-    monkeypatch.setattr(LockAdmin, "apply_switch", declare)
+    monkeypatch.setattr(LockAdmin, "apply_switch", apply_switch)
     disabled = Resource(
         name="a", lock_name="LOCK", job="one", enabled=False, object_meta=ObjectMeta("cluster", 2, CREATED)
     )
@@ -201,7 +217,7 @@ def test_an_object_that_was_disabled_while_the_database_was_silent_is_not_starte
     assert harness.log.entries == ["one starts", "one stops"]
 
 
-def test_a_deleted_objects_disable_outlasts_it_for_instances_that_lag(
+def test_the_disable_of_a_deleted_object_stays_for_instances_that_lag(
     harness: ControllerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ownership, "TOMBSTONE_DELAY", 0.5)
@@ -212,7 +228,7 @@ def test_a_deleted_objects_disable_outlasts_it_for_instances_that_lag(
     wait_until(lambda: harness.disabled_by() is None)
 
 
-def test_a_new_object_retracts_the_last_ones_disable_at_once(harness: ControllerHarness) -> None:
+def test_a_new_object_removes_the_disable_of_the_deleted_one_at_once(harness: ControllerHarness) -> None:
     harness.apply("a", enabled=False, object_meta=ObjectMeta("cluster", 1, CREATED))
     harness.controller.remove("file:default/a")
     harness.controller.apply(
@@ -223,7 +239,7 @@ def test_a_new_object_retracts_the_last_ones_disable_at_once(harness: Controller
     assert harness.disabled_by() is None
 
 
-def test_a_switch_that_was_lost_in_the_database_is_written_again_when_it_is_requeued(
+def test_a_switch_that_the_database_has_lost_is_written_again_when_it_is_requeued(
     harness: ControllerHarness,
 ) -> None:
     harness.apply("a", enabled=False, object_meta=ObjectMeta("cluster", 1, CREATED))
@@ -234,13 +250,13 @@ def test_a_switch_that_was_lost_in_the_database_is_written_again_when_it_is_requ
     assert harness.disabled_by() == ("file:default/a", "enabled is false")
 
 
-def test_the_generation_that_is_done_is_the_one_in_the_database(harness: ControllerHarness) -> None:
+def test_the_written_generation_is_the_one_in_the_database(harness: ControllerHarness) -> None:
     assert harness.controller.written_generation("file:default/a") == 0
     harness.apply("a", object_meta=ObjectMeta("cluster", 3, CREATED))
     assert harness.controller.written_generation("file:default/a") == 3
 
 
-def test_after_the_close_nothing_is_opened_any_more(harness: ControllerHarness) -> None:
+def test_nothing_is_opened_after_the_close(harness: ControllerHarness) -> None:
     harness.controller.close()
     harness.controller.apply("file:default/a", make_resource("a", "LOCK", enabled=True))
     managed_locks = harness.controller._managed_locks
@@ -248,7 +264,7 @@ def test_after_the_close_nothing_is_opened_any_more(harness: ControllerHarness) 
     assert harness.runtime.instances() == []
 
 
-def test_a_lock_is_reported_as_reconciled_also_when_its_database_is_silent(
+def test_a_lock_is_reported_as_reconciled_even_if_its_database_is_silent(
     harness: ControllerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness.apply("a")
@@ -269,21 +285,21 @@ def test_a_resource_that_goes_to_another_lock_retracts_its_old_switch(harness: C
     assert harness.disabled_by("B") == ("file:default/a", "x")
 
 
-def test_a_switch_that_cannot_be_written_is_tried_again_and_holds_up_no_other_lock(
+def test_a_switch_that_cannot_be_written_is_retried_and_holds_up_no_other_lock(
     harness: ControllerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original, available = LockAdmin.apply_switch, threading.Event()
 
-    def declare(self: LockAdmin, lock_name: str, spec: SwitchSpec) -> bool:
+    def apply_switch(self: LockAdmin, lock_name: str, spec: SwitchSpec) -> bool:
         if lock_name == "A" and not available.is_set():
             raise StoreUnavailable("no answer")
         return original(self, lock_name, spec)
 
-    monkeypatch.setattr(LockAdmin, "apply_switch", declare)
+    monkeypatch.setattr(LockAdmin, "apply_switch", apply_switch)
     harness.controller.apply("file:default/a", make_resource("a", "A", enabled=False))
     harness.controller.apply("file:default/b", make_resource("b", "B", enabled=True))
     harness.log.wait_for("one starts")
-    wait_until(lambda: "it is tried again: no answer" in (harness.problem_message("a") or ""))
+    wait_until(lambda: "retrying: no answer" in (harness.problem_message("a") or ""))
     available.set()
     assert harness.controller.wait_idle(WAIT_TIMEOUT)
     assert harness.disabled_by("A") is not None
@@ -294,7 +310,7 @@ def make_resource(name: str, lock_name: str, *, enabled: bool) -> Resource:
     return Resource(name=name, lock_name=lock_name, job="one", enabled=enabled)
 
 
-def test_a_database_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
+def test_the_controller_waits_for_a_database_that_does_not_exist_yet(tmp_path: Path) -> None:
     folder = tmp_path / "later"
     harness = ControllerHarness(f"sqlite:///{folder / 'masterjob.sqlite3'}")
     harness.controller.apply("file:default/a", make_resource("a", "A", enabled=True))

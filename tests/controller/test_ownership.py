@@ -1,4 +1,4 @@
-"""Who speaks for a lock, and when the switch of one who does no more may be taken back; on virtual time."""
+"""The owner of a lock, and when the switch of a deleted source is removed; on virtual time."""
 
 import pytest
 
@@ -32,14 +32,14 @@ def ranked_sources(ownership: LockOwnership) -> list[str]:
     return [source for source, _ in ownership.claimants("LOCK")]
 
 
-def test_of_two_the_older_counts_whichever_came_first() -> None:
+def test_the_older_of_two_owns_the_lock_whichever_came_first() -> None:
     ownership = LockOwnership()
     assert ownership.upsert("uid-b", make_resource("b", "2026-01-02T00:00:00Z"))
     assert ownership.upsert("uid-a", make_resource("a", "2026-01-01T00:00:00Z"))
     assert ranked_sources(ownership) == ["uid-a", "uid-b"]
 
 
-def test_of_two_of_one_age_all_instances_agree() -> None:
+def test_all_instances_agree_on_the_owner_of_two_of_the_same_age() -> None:
     one, other = LockOwnership(), LockOwnership()
     for ownership, order in ((one, "ab"), (other, "ba")):
         for each in order:
@@ -47,7 +47,7 @@ def test_of_two_of_one_age_all_instances_agree() -> None:
     assert ranked_sources(one) == ranked_sources(other) == ["uid-a", "uid-b"]
 
 
-def test_to_upsert_an_equal_resource_changes_nothing() -> None:
+def test_an_upsert_of_an_equal_resource_changes_nothing() -> None:
     ownership = LockOwnership()
     assert ownership.upsert("uid", make_resource("a"))
     assert not ownership.upsert("uid", make_resource("a"))
@@ -63,7 +63,7 @@ def test_the_switch_of_a_removed_enabled_resource_is_due_at_once(clock: FakeCloc
     assert ownership.lock_names() == []
 
 
-def test_a_removed_disable_stays_for_instances_that_lag(clock: FakeClock) -> None:
+def test_the_disable_of_a_removed_resource_stays_for_instances_that_lag(clock: FakeClock) -> None:
     ownership = LockOwnership()
     ownership.upsert("uid", make_resource("a", enabled=False))
     ownership.remove("uid")
@@ -74,7 +74,7 @@ def test_a_removed_disable_stays_for_instances_that_lag(clock: FakeClock) -> Non
     assert ownership.due_retractions("LOCK") == ["uid"]
 
 
-def test_a_removed_disable_is_due_as_soon_as_another_resource_owns_the_lock(clock: FakeClock) -> None:
+def test_the_disable_of_a_removed_resource_is_due_once_another_resource_owns_the_lock(clock: FakeClock) -> None:
     ownership = LockOwnership()
     ownership.upsert("uid", make_resource("a", enabled=False))
     ownership.remove("uid")
@@ -82,7 +82,7 @@ def test_a_removed_disable_is_due_as_soon_as_another_resource_owns_the_lock(cloc
     assert ownership.due_retractions("LOCK") == ["uid"]
 
 
-def test_a_source_that_comes_back_has_nothing_retracted(clock: FakeClock) -> None:
+def test_nothing_is_retracted_from_a_source_that_comes_back(clock: FakeClock) -> None:
     ownership = LockOwnership()
     ownership.upsert("uid", make_resource("a"))
     ownership.remove("uid")
@@ -93,7 +93,7 @@ def test_a_source_that_comes_back_has_nothing_retracted(clock: FakeClock) -> Non
     assert ownership.lock_names() == ["LOCK"]
 
 
-def test_a_source_that_went_unseen_is_retracted(clock: FakeClock) -> None:
+def test_a_source_that_was_deleted_unseen_is_retracted(clock: FakeClock) -> None:
     ownership = LockOwnership()
     assert ownership.mark_gone("LOCK", "long-gone")
     assert ownership.due_retractions("LOCK") == ["long-gone"]

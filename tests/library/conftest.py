@@ -1,4 +1,4 @@
-"""Members in processes of their own, and their words in the order of the clock."""
+"""Instances in processes of their own, and their messages in the order of the clock."""
 
 import json
 import queue
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from masterjob.concurrency.clock import clock
+from masterjob.store import database
 
 WAIT_TIMEOUT = 30.0
 
@@ -64,7 +65,7 @@ class InstanceProcess:
         self._process.send_signal(number)
 
     def wait(self) -> int:
-        """Wait for its end and return its exit code."""
+        """Wait until the process has ended, and return its exit code."""
         code = self._process.wait(WAIT_TIMEOUT)
         for reader in self._readers:
             reader.join(WAIT_TIMEOUT)
@@ -80,7 +81,7 @@ class InstanceProcess:
 
 
 class LibraryHarness:
-    """All members of a test, and what they said."""
+    """All instances of a test, and their messages."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -94,7 +95,7 @@ class LibraryHarness:
         return process
 
     def wait_for(self, event: str, *, process: InstanceProcess | None = None) -> Message:
-        """Wait until a member says this; what it says meanwhile is kept in ``fields``."""
+        """Wait for a message of this event; other messages are kept in ``messages``."""
         while True:
             message = self._queue.get(timeout=WAIT_TIMEOUT)
             self.messages.append(message)
@@ -102,16 +103,16 @@ class LibraryHarness:
                 return message
 
     def received(self, event: str) -> list[Message]:
-        """All that was said of this, as far as it has arrived."""
+        """Return the messages of this event that have arrived."""
         while not self._queue.empty():
             self.messages.append(self._queue.get())
         return [message for message in self.messages if message.event == event]
 
     def check_one_at_a_time(self) -> None:
-        """No start between another start and the end of that one: its stop, or its process."""
+        """Check that no job starts before the one before it has stopped, or its process has ended."""
         self.received("")
         running: InstanceProcess | None = None
-        for message in sorted(self.messages, key=lambda word: word.at):
+        for message in sorted(self.messages, key=lambda message: message.at):
             if message.event == "start":
                 assert running is None, f"{message.process.pid} starts while {running.pid} runs"
                 running = message.process
@@ -119,7 +120,7 @@ class LibraryHarness:
                 running = None
 
     def record_kill(self, process: InstanceProcess) -> None:
-        """Note that this process is dead now, and its job with it."""
+        """Record that this process was killed, and its job with it."""
         self.messages.append(Message(process, "killed", clock(), {}))
 
 
@@ -148,10 +149,29 @@ def running_harness(url: str) -> Iterator[LibraryHarness]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition; the bound is there only so that a failure ends."""
+    """Wait for a condition. The bound only ends a test that fails."""
     ticker = threading.Event()
     for _ in range(int(WAIT_TIMEOUT / 0.02)):
         if condition():
             return
         ticker.wait(0.02)
-    raise AssertionError("it did not come true")
+    raise AssertionError("the condition did not become true")
+
+
+class SilentNotifier:
+    """The notifier of a database that never notifies."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def silent_notifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make instances of this process learn of a change from the process itself, or with their next heartbeat."""
+    monkeypatch.setattr(database, "Notifier", SilentNotifier)

@@ -1,4 +1,4 @@
-"""One instance of an application that uses the library; it tells what happens to it, a line of JSON each."""
+"""An application that uses the library. It prints what happens to it, each event as a line of JSON."""
 
 import argparse
 import asyncio
@@ -94,10 +94,10 @@ def start_from_options(options: argparse.Namespace) -> Master:
 
 
 def handle_commands() -> None:
-    """Obey the lines of the standard input."""
+    """Execute the commands on the standard input, one on each line."""
     for line in sys.stdin:
         match line.strip():
-            case "take SIGTERM":  # as the kernel has a thread do whenever the main one has blocked its signals
+            case "take SIGTERM":  # as the kernel does while the main thread blocks the signal
                 signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
             case "ask":
                 number = master.term.number if master.term else None
@@ -109,7 +109,7 @@ def handle_commands() -> None:
                 emit("closed")
             case "return":
                 break
-    stop_requested.set()  # also when the test has gone and nobody is left to talk to
+    stop_requested.set()  # also if the test has ended
 
 
 def main() -> None:

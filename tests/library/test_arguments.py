@@ -1,4 +1,4 @@
-"""What `start_master` refuses, at the call and in words."""
+"""The errors of `start_master`."""
 
 import threading
 from pathlib import Path
@@ -40,7 +40,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
     ],
 )
-def test_what_is_missing_or_wrong_is_refused_at_the_call(
+def test_a_missing_or_bad_argument_is_refused_at_the_call(
     arguments: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     arguments = {"database": f"sqlite:///{tmp_path}/db", **arguments}
@@ -49,7 +49,7 @@ def test_what_is_missing_or_wrong_is_refused_at_the_call(
     assert not _runtime._instances, "a refused call leaves nothing running"
 
 
-def test_an_unsafe_timing_is_refused_with_a_lease_that_would_do(tmp_path: Path) -> None:
+def test_an_unsafe_timing_is_refused_with_a_lease_that_is_long_enough(tmp_path: Path) -> None:
     with pytest.raises(TimingError, match=r"use at least"):
         start_master(lock_name="JOB", master_job=JOB, database=f"sqlite:///{tmp_path}/db", lease_duration="9s")
 
@@ -68,12 +68,12 @@ def test_a_lock_can_be_started_again_after_it_was_closed(tmp_path: Path) -> None
         start_master(lock_name="JOB", master_job=JOB, database=url, handle_signals=False).close()
 
 
-def test_the_switch_needs_to_know_the_database_too() -> None:
+def test_a_switch_needs_a_database_too() -> None:
     with pytest.raises(SettingError, match="no database is configured"):
         enable("JOB")
 
 
-def test_a_handle_that_was_closed_closes_nobody_elses_lock(tmp_path: Path) -> None:
+def test_a_handle_that_was_closed_does_not_close_a_newer_one(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/db"
     other = start_master(lock_name="OTHER", master_job=JOB, database=url, handle_signals=False)
     old = start_master(lock_name="JOB", master_job=JOB, database=url, handle_signals=False)
@@ -85,7 +85,7 @@ def test_a_handle_that_was_closed_closes_nobody_elses_lock(tmp_path: Path) -> No
     other.close()
 
 
-def test_a_lock_whose_stop_outlasted_its_close_can_be_started_again_once_it_has_returned(
+def test_a_lock_whose_stop_outlasts_its_close_can_be_started_again_once_stop_has_returned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started, may_stop = threading.Semaphore(0), threading.Event()
@@ -103,7 +103,7 @@ def test_a_lock_whose_stop_outlasted_its_close_can_be_started_again_once_it_has_
     first = start()
     assert started.acquire(timeout=WAIT_TIMEOUT)
     with monkeypatch.context() as patch:
-        patch.setattr(handle, "SHUTDOWN_GRACE", 0.0)
+        patch.setattr(handle, "RELEASE_TIMEOUT", 0.0)
         first.close()
     with pytest.raises(SettingError, match="already started"):
         start()
@@ -111,6 +111,6 @@ def test_a_lock_whose_stop_outlasted_its_close_can_be_started_again_once_it_has_
     wait_until(lambda: first.why == "not taking part")
     second = start()
     first.close()
-    assert started.acquire(timeout=WAIT_TIMEOUT), "the first handle has closed nothing of the second"
+    assert started.acquire(timeout=WAIT_TIMEOUT), "the first handle has not closed the second"
     second.close()
     assert not _runtime._instances

@@ -24,11 +24,11 @@ def test_start_is_called_on_one_instance_and_on_another_when_that_is_killed(harn
     assert second.process is not first.process
     assert second.details["term"] > first.details["term"]
     harness.check_one_at_a_time()
-    wait_until(lambda: history_kinds(harness)[:2] == ["elected", "evicted"])  # who is killed at once tells nothing
+    wait_until(lambda: history_kinds(harness)[:2] == ["elected", "evicted"])  # a killed process records nothing
 
 
 def history_kinds(harness: LibraryHarness) -> list[str]:
-    """The history, the newest first; it is written right after what it tells."""
+    """Return the kinds of the history, newest first. An event is written right after it happened."""
     return [event.kind for event in masterjob.history("JOB", database=harness.url)]
 
 
@@ -70,8 +70,8 @@ def test_a_disabled_lock_is_stopped_everywhere_until_it_is_enabled(harness: Libr
     harness.check_one_at_a_time()
 
 
-def test_a_step_down_gives_the_term_to_another(harness: LibraryHarness) -> None:
-    for _ in range(2):  # MariaDB is polled once a second: who sits out less may be back before others know
+def test_a_step_down_hands_the_lock_to_another_instance(harness: LibraryHarness) -> None:
+    for _ in range(2):  # MariaDB is polled once a second: with a shorter pause the first may win again
         harness.start_instance("--heartbeat", "1500ms", "--lease", "5s")
     first = harness.wait_for("start").process
     assert masterjob.step_down("JOB", "please", "tester", database=harness.url)
@@ -97,7 +97,7 @@ def test_a_master_that_was_frozen_past_its_lease_stops_when_it_wakes_up(harness:
     assert harness.wait_for("answer", process=second).details["is_master"]
 
 
-def test_the_handle_explains_what_its_instance_does(sqlite_harness: LibraryHarness) -> None:
+def test_the_handle_explains_the_state_of_its_instance(sqlite_harness: LibraryHarness) -> None:
     harness = sqlite_harness
     master = harness.start_instance()
     term = harness.wait_for("start").details["term"]
@@ -124,7 +124,7 @@ def test_a_close_gives_the_lock_to_others_and_the_process_goes_on(sqlite_harness
     assert harness.wait_for("answer", process=first).details["why"] == "not taking part"
 
 
-def test_a_signal_handler_that_was_there_is_called_too(sqlite_harness: LibraryHarness) -> None:
+def test_an_earlier_signal_handler_is_called_too(sqlite_harness: LibraryHarness) -> None:
     harness = sqlite_harness
     process = harness.start_instance("--own-handler")
     harness.wait_for("start")
@@ -178,7 +178,7 @@ def test_with_the_policy_stop_it_goes_on_and_records_the_overrun(sqlite_harness:
 
 
 def evict_all(url: str) -> None:
-    """What a candidate does to a session that it holds for dead."""
+    """Delete all sessions, as a candidate deletes one that it takes for dead."""
     with sqlite3.connect(url.removeprefix("sqlite:///"), timeout=WAIT_TIMEOUT) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("DELETE FROM master_session")
@@ -233,7 +233,7 @@ ended.wait()
 
 
 @pytest.mark.parametrize("handler", ["exits", "sets an event", "none"])
-def test_however_a_process_ends_its_stop_is_waited_for_and_its_lock_released(
+def test_a_process_waits_for_its_stop_and_releases_its_lock_however_it_ends(
     sqlite_harness: LibraryHarness, handler: str
 ) -> None:
     process = subprocess.Popen(
@@ -242,7 +242,7 @@ def test_however_a_process_ends_its_stop_is_waited_for_and_its_lock_released(
     assert process.stdout is not None
     assert process.stdout.readline() == "start\n"
     process.send_signal(signal.SIGTERM)
-    # A signal that comes before start has returned from its print has stop called once more when it has.
+    # If the signal arrives before start has returned, stop is called once more after it.
     assert process.communicate(timeout=WAIT_TIMEOUT)[0] in (
         "stop begins\nstop ends\n",
         2 * "stop begins\nstop ends\n",
@@ -271,7 +271,7 @@ print(os.waitstatus_to_exitcode(status), flush=True)
 """
 
 
-def test_a_forked_child_is_no_instance_and_ends_by_sigterm_as_it_would_without_us(
+def test_a_forked_child_is_not_an_instance_and_sigterm_ends_it_as_it_would_without_us(
     sqlite_harness: LibraryHarness,
 ) -> None:
     process = subprocess.Popen(

@@ -1,7 +1,7 @@
-"""SIGTERM in an application of its own: its jobs and locks first, whichever thread of it takes the signal.
+"""SIGTERM in an application: first its jobs and locks end, whichever thread takes the signal.
 
-A thread of these programs takes the signal itself, as the kernel may have any of them do: another than the main
-one where that blocks signals, as the C library does while it starts a thread.
+In these programs a thread sends the signal to itself: the kernel may choose any thread while the main one blocks
+signals, as the C library does while it starts a thread.
 """
 
 import signal
@@ -20,7 +20,7 @@ RunProgram = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def run_program(sqlite_harness: LibraryHarness) -> Iterator[RunProgram]:
-    """Run a program on the stage's database; one that says nothing for long is killed, so that a failure ends."""
+    """Run a program on the database of the harness. It is killed after a while, so that a failure ends."""
     processes: list[subprocess.Popen[str]] = []
     kill_timers: list[threading.Timer] = []
 
@@ -61,9 +61,7 @@ def is_free(harness: LibraryHarness) -> bool:
 
 
 @pytest.mark.parametrize("wait", ["event", "sleep", "pause"])
-def test_it_is_acted_on_while_the_main_thread_waits_and_never_comes_round(
-    sqlite_harness: LibraryHarness, wait: str
-) -> None:
+def test_it_takes_effect_while_the_main_thread_waits_for_ever(sqlite_harness: LibraryHarness, wait: str) -> None:
     harness = sqlite_harness
     process = harness.start_instance("--wait", wait)
     harness.wait_for("start")
@@ -73,7 +71,7 @@ def test_it_is_acted_on_while_the_main_thread_waits_and_never_comes_round(
     assert is_free(harness)
 
 
-def test_an_earlier_handler_is_called_once_when_the_main_thread_comes_round_and_no_lock_waits_for_that(
+def test_an_earlier_handler_is_called_once_the_main_thread_runs_and_no_lock_waits_for_that(
     sqlite_harness: LibraryHarness,
 ) -> None:
     harness = sqlite_harness
@@ -90,7 +88,7 @@ def test_an_earlier_handler_is_called_once_when_the_main_thread_comes_round_and_
     assert len(harness.received("own handler")) == 1
 
 
-def test_a_handler_that_came_after_ours_has_the_last_word(sqlite_harness: LibraryHarness) -> None:
+def test_a_handler_that_was_set_after_ours_replaces_it(sqlite_harness: LibraryHarness) -> None:
     harness = sqlite_harness
     process = harness.start_instance("--later-handler")
     harness.wait_for("start")
@@ -103,7 +101,7 @@ def test_a_handler_that_came_after_ours_has_the_last_word(sqlite_harness: Librar
     assert process.wait() == 7
 
 
-def test_an_ignored_one_stays_ignored(sqlite_harness: LibraryHarness) -> None:
+def test_an_ignored_signal_stays_ignored(sqlite_harness: LibraryHarness) -> None:
     harness = sqlite_harness
     process = harness.start_instance("--ignores")
     harness.wait_for("start")
@@ -115,7 +113,7 @@ def test_an_ignored_one_stays_ignored(sqlite_harness: LibraryHarness) -> None:
     assert process.wait() == 0
 
 
-def test_other_signals_are_none_of_our_business(sqlite_harness: LibraryHarness) -> None:
+def test_other_signals_are_left_alone(sqlite_harness: LibraryHarness) -> None:
     harness = sqlite_harness
     process = harness.start_instance()
     harness.wait_for("start")
@@ -158,7 +156,9 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("handles", ["before us", "after us"])
-def test_an_event_loop_keeps_its_own_wakeup_fd_which_serves_us_too(run_program: RunProgram, handles: str) -> None:
+def test_an_event_loop_keeps_its_own_wakeup_fd_which_works_for_us_too(
+    run_program: RunProgram, handles: str
+) -> None:
     process = run_program(EVENT_LOOP_PROGRAM, handles)
     assert read_line(process) == "start"
     send_line(process, "SIGUSR1")
@@ -196,7 +196,7 @@ threading.Event().wait()
 """
 
 
-def test_a_second_one_ends_a_process_whose_stop_hangs_at_once(run_program: RunProgram) -> None:
+def test_a_second_signal_ends_a_process_whose_stop_hangs_at_once(run_program: RunProgram) -> None:
     process = run_program(HANGING_STOP_PROGRAM)
     assert read_line(process) == "start"
     send_line(process, "first")
@@ -252,7 +252,7 @@ print("still master", master.is_master, flush=True)
         (("own", "later"), ["later handler", "own handler False", "ended with 0"]),
     ],
 )
-def test_in_a_forked_child_it_does_what_it_did_before_us_and_its_parent_is_not_notified(
+def test_a_forked_child_handles_it_as_before_us_and_does_not_notify_its_parent(
     run_program: RunProgram, thread: str, handlers: tuple[str, ...], lines: list[str]
 ) -> None:
     output, _ = run_program(FORKING_PROGRAM, thread, *handlers).communicate(timeout=WAIT_TIMEOUT)
@@ -279,7 +279,7 @@ from masterjob.runtime.sigterm import SigtermHandler
 
 _, theirs = os.pipe()
 os.set_blocking(theirs, False)
-if sys.argv[2] == "closed":  # and nothing else will have that number
+if sys.argv[2] == "closed":  # and nothing else gets that number
     os.dup2(theirs, 500)
     os.close(theirs)
     theirs = 500
@@ -292,9 +292,9 @@ print(signal.set_wakeup_fd(-1) == theirs)
 
 
 @pytest.mark.parametrize(
-    ("existing_fd", "kept"), [("open", True), ("closed", False), ("closed, and lent to us", False)]
+    ("existing_fd", "kept"), [("open", True), ("closed", False), ("closed, and reused by us", False)]
 )
-def test_a_wakeup_fd_that_somebody_has_stays_unless_it_was_closed(
+def test_the_wakeup_fd_of_another_library_stays_unless_it_was_closed(
     run_program: RunProgram, existing_fd: str, kept: bool
 ) -> None:
     assert run_program(WAKEUP_FD_PROGRAM, existing_fd).communicate(timeout=WAIT_TIMEOUT)[0] == f"{kept}\n"

@@ -1,37 +1,45 @@
-"""The end of a process, and who an instance is."""
+"""The shutdown of a process, and the identity of an instance."""
 
 from masterjob.runtime.identity import current_identity
 from masterjob.runtime.runtime import Runtime
 
 
 class RecordingHook:
-    def __init__(self, *, fails: bool) -> None:
-        self.fails, self.calls = fails, list[str]()
+    def __init__(self, calls: list[str], name: str = "", *, fails: bool = False) -> None:
+        self.calls, self.name, self.fails = calls, name, fails
 
-    def before_shutdown(self) -> None:
-        self.calls.append("before")
+    def before(self) -> None:
+        self.calls.append(f"before {self.name}".strip())
         if self.fails:
             raise RuntimeError("broken")
 
-    def after_shutdown(self) -> None:
-        self.calls.append("after")
+    def after(self) -> None:
+        self.calls.append(f"after {self.name}".strip())
 
 
-def test_a_failing_shutdown_hook_keeps_nothing_from_its_end() -> None:
-    runtime = Runtime()
-    failing, other = RecordingHook(fails=True), RecordingHook(fails=False)
-    runtime.add_shutdown_hook(failing)
-    runtime.add_shutdown_hook(other)
+def test_a_failing_shutdown_hook_does_not_prevent_the_shutdown() -> None:
+    runtime, calls = Runtime(), list[str]()
+    for hook in (RecordingHook(calls), RecordingHook(calls, fails=True)):
+        runtime.add_shutdown_hook(hook.before, hook.after)
     assert runtime.shutdown("the test is over")
-    assert failing.calls == other.calls == ["before", "after"]
+    assert calls == ["before", "before", "after", "after"]
 
 
 def test_shutdown_hooks_run_once_only() -> None:
-    runtime, hook = Runtime(), RecordingHook(fails=False)
-    runtime.add_shutdown_hook(hook)
+    runtime, hook = Runtime(), RecordingHook([])
+    runtime.add_shutdown_hook(hook.before, hook.after)
     runtime.shutdown("first")
     runtime.shutdown("second")
     assert hook.calls == ["before", "after"]
+
+
+def test_what_started_last_shuts_down_first() -> None:
+    runtime, calls = Runtime(), list[str]()
+    api, operator = RecordingHook(calls, "api"), RecordingHook(calls, "operator")
+    runtime.add_shutdown_hook(after=api.after)
+    runtime.add_shutdown_hook(operator.before, operator.after)
+    runtime.shutdown("the test is over")
+    assert calls == ["before operator", "after operator", "after api"]
 
 
 def test_an_instance_in_a_pod_is_named_by_it_and_says_where_it_is() -> None:

@@ -241,4 +241,4 @@ def test_status_writes_are_counted_by_every_control_api_of_the_process(tmp_path:
     apis = [ControlApi(runtime, database.lock_admin()) for _ in range(2)]
     runtime.publish_status_write("written")
     for api in apis:
-        assert sample_value(api.metrics, "masterjob_status_writes_total", result="written") == 1
+        assert sample_value(api._components.metrics, "masterjob_status_writes_total", result="written") == 1

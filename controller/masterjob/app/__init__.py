@@ -1,9 +1,9 @@
-"""Composition roots: the library, the operator, and the control API put the other packages together.
+"""Composition roots: they put the other packages together.
 
-    library.py       `masterjob.start_master` and its companions
-    operator.py      the controller with the MasterJobs of a cluster
-    control_api.py   the control API in the process that it controls
-    kube_auth.py     who may call it, by what the Kubernetes API server says
+    library.py      `masterjob.start_master` and the other public functions
+    operator.py     the controller on the MasterJobs of a cluster, and `masterjob.start_operator`
+    control_api.py  the control API on the instances of this process
+    kube_auth.py    who may call it in a cluster: the cluster's own users and rules
 
 What must not be here: decisions.
 """

@@ -1,9 +1,7 @@
-"""Who may use the control API in a cluster: whoever may read or switch MasterJobs there, by its own rules.
+"""Who may use the control API in a cluster: users whom RBAC allows to read or switch MasterJobs.
 
-    look     get masterjobs              of the MasterJob that has the lock, or of all where there is none
-    switch   update masterjobs/control   likewise
-
-Source: design section 6.5.
+read     get masterjobs              on the MasterJob that owns the lock, or on all if there is none
+switch   update masterjobs/control   likewise
 """
 
 from collections.abc import Callable, Sequence
@@ -17,21 +15,21 @@ _RBAC_PERMISSIONS = {Verb.READ: ("get", ""), Verb.SWITCH: ("update", "control")}
 
 
 class KubeAuthenticator:
-    """Asks the API server by TokenReview and SubjectAccessReview, each time. Errors deny: that is for the caller.
+    """Asks the API server by TokenReview and SubjectAccessReview. Without an answer it raises: the caller denies.
 
-    ``resources_of`` returns the MasterJobs that name a lock, the one that has it first.
+    ``resources_of`` returns the MasterJobs that name a lock, its owner first.
     """
 
     def __init__(self, cluster: Cluster, resources_of: Callable[[str], Sequence[ObservedResource]]) -> None:
         self._cluster, self._resources_of = cluster, resources_of
 
     def authenticate(self, token: str) -> Actor | None:
-        """Return whose token this is; None where it is nobody's, or not valid any more."""
+        """Return the user of a bearer token, or None if it is not valid."""
         user = self._cluster.api.token_review(token) if token else None
         return None if user is None else Actor(user.username, user.groups, user.uid, user.extra)
 
     def allowed(self, actor: Actor, verb: Verb, lock_name: str | None) -> bool:
-        """Tell whether the cluster's rules allow it; one without a resource is as all followed."""
+        """Return whether RBAC allows it; for a lock without a MasterJob, in every followed namespace."""
         resources = [] if lock_name is None else list(self._resources_of(lock_name))[:1]
         targets = [(owner.namespace, owner.name) for owner in resources]
         targets = targets or [(namespace, "") for namespace in self._cluster.scope.namespaces or ("",)]

@@ -1,7 +1,6 @@
-"""The composition root: the only file that knows every room; what a library user calls is here.
+"""The public functions: start a master, switch and read locks, serve the control API.
 
-Nothing is decided here: settings are resolved, a job is handed to this process's instance (``runtime/``),
-and the switch is passed on to the database.
+They resolve the settings and hand over to this process's `Runtime`, or to the database.
 """
 
 import functools
@@ -9,6 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from masterjob.runtime.identity import default_actor
 from masterjob.runtime.instance import running_loop
 from masterjob.runtime.runtime import Runtime
 from masterjob.store.admin import LockAdmin
+from masterjob.store.connection.connection import BoundedConnection
 from masterjob.store.database import Database
 from masterjob.web.config import CONTROL_API_SECTION, ListenConfig, resolve_listen_config
 
@@ -52,21 +53,34 @@ def start_master(  # noqa: PLR0913 - the arguments are the product's surface
     lost_policy: str | None = None,
     handle_signals: bool = True,
 ) -> Master:
-    """Take part in the election for ``validate_lock_name``: run ``master_job`` whenever this instance is master.
+    """Compete for a lock, and run ``master_job`` while this instance is its master. Returns at once.
 
-    Call it in every copy of the application; it returns at once. Durations are text (``30s``), a
-    ``timedelta``, or a number of milliseconds. What is not given comes from the environment, the config file
-    (``config`` or ``MASTERJOB_CONFIG``) or the defaults, each by itself.
+    Call it in every copy of the application. What is not given comes from the environment, the config file, or the
+    default. A duration is a text (``"30s"``, ``"1m30s"``), a ``timedelta``, or a number of milliseconds.
 
-    Coroutine functions run on the event loop that this is called in, or on one of our own. With
-    ``handle_signals`` SIGTERM stops the jobs and releases the locks before it ends the process; a handler that
-    was there before is called too, one that is set later instead.
+    Args:
+        lock_name: the name of the lock, required; the copies that use the same name compete.
+        master_job: a `MasterJob`, or an object or mapping with ``start`` and maybe ``stop``; required. Coroutine
+            functions run on the event loop that this is called in; without one, on a loop of this package.
+        database: the URL, such as ``postgresql://user:password@host/name``; required, here or elsewhere.
+        config: the path of the config file; default: ``MASTERJOB_CONFIG`` of the environment, or none.
+        init_delay: from the call to the first attempt to become master; default: 1 s.
+        check_master_interval: between two checks for a free lock, if the database does not notify; default: 30 s.
+        heartbeat_interval: between two renewals of the lease; default: 8 s.
+        max_heartbeat_retry_count: failed renewals in a row after which the master stops its job; default: 3.
+        lease_duration: default: three heartbeat intervals, or more if the stop timeout needs it.
+        stop_timeout: how long ``stop`` may take; default: 2 s.
+        lost_policy: if ``stop`` has not returned when the lease ends: ``"stop"`` (the default) waits for it,
+            ``"exit"`` ends the process at once.
+        handle_signals: on SIGTERM, stop the jobs and release the locks, then end the process as before. A handler
+            that was set earlier is still called. Works only if this is called in the main thread.
+
+    Returns:
+        A handle: whether this instance is master, its term, and ``close()``.
 
     Raises:
-        SettingError: an argument or setting is missing or wrong; the message says which, where, and what would do.
-        TimingError: the timing is unsafe.
-
-    Source: design sections 3.4 and 5.
+        SettingError: a setting is missing or not valid; the message says which, where, and what fixes it.
+        TimingError: the lease is too short for the heartbeat interval and the stop timeout.
     """
     if lock_name is None:
         raise SettingError("lock_name is not specified: start_master needs the name of the lock to compete for")
@@ -98,25 +112,29 @@ def _to_master_job(master_job: object) -> MasterJob:
         start, stop = master_job.get("start"), master_job.get("stop")
     else:
         start, stop = getattr(master_job, "start", None), getattr(master_job, "stop", None)
-    return MasterJob(start=start, stop=stop)  # type: ignore[arg-type]  # it says what is wrong with them
+    return MasterJob(start=start, stop=stop)  # type: ignore[arg-type]  # MasterJob checks them
 
 
 def current_runtime() -> Runtime:
-    """Everything that takes part in this process: what a controller shares with the library, if both are used."""
+    """Return the runtime of this process, which a controller shares with the library."""
     return _runtime
 
 
-# --- the switch, and what people read ---------------------------------------------------------------------
-
-
 def enable(lock_name: str, actor: str | None = None, *, database: str | None = None) -> bool:
-    """Take back what `disable` did; whatever else disables the lock still does. False if nothing was to do.
+    """Undo `disable`. The lock stays disabled as long as something else disables it, such as a manifest.
 
-    ``database`` may be left out where it is configured, or where this process takes part on just one.
+    Args:
+        lock_name: the name of the lock.
+        actor: who does this, for the history; default: ``user@host``.
+        database: the URL of the database; default: the one that this process's masters use, if it is just one,
+            else the one of the environment or the config file.
+
+    Returns:
+        Whether this changed anything.
 
     Raises:
-        SettingError: the lock name or actor is unfit, or no database is named.
-        StoreUnavailable: the database gave no answer.
+        SettingError: the lock name or the actor is not valid, or no database is configured.
+        StoreUnavailable: the database did not answer, so the outcome is unknown.
     """
     return _lock_admin(database).enable(lock_name, actor or default_actor())
 
@@ -129,57 +147,75 @@ def disable(
     until: datetime | None = None,
     database: str | None = None,
 ) -> bool:
-    """Have the master of the lock stop, and keep every instance from becoming master, until it is enabled.
+    """Stop the job of a lock on every instance, and keep it stopped until `enable`.
 
-    ``until`` (with a time zone) ends it by itself. False if it was disabled this way before: then the first reason
-    is kept. A lock that nobody used yet may be disabled in advance. Errors are those of `enable`.
+    The status and the history show the ``reason``, of at most 1,000 characters. With ``until``, a time with a time
+    zone, the disable ends by itself. A lock that was never used can be disabled in advance. Other arguments and
+    errors are those of `enable`.
+
+    Returns:
+        Whether this changed anything: False if it was disabled this way before. Then the first reason stays.
     """
     return _lock_admin(database).disable(lock_name, reason, actor or default_actor(), until=until)
 
 
 def step_down(lock_name: str, reason: str, actor: str | None = None, *, database: str | None = None) -> bool:
-    """Ask the lock's present master, wherever it is, to give its term to another; False if there is none."""
+    """Ask the master of a lock to hand over to another instance; return False if the lock has no master.
+
+    Arguments and errors are those of `disable`.
+    """
     return _lock_admin(database).step_down(lock_name, actor or default_actor(), reason)
 
 
 def status(lock_name: str | None = None, *, database: str | None = None) -> list[LockStatus]:
-    """Read who is master, or why nobody is, of one lock or of all."""
+    """Return the status of one lock, or of all: its master and term, or who disabled it and why.
+
+    The list is empty if the lock was never used. Other arguments and errors are those of `enable`.
+    """
     return _lock_admin(database).status(lock_name)
 
 
 def history(lock_name: str, limit: int = 100, *, database: str | None = None) -> list[HistoryEvent]:
-    """Read the lock's transitions, the newest first: at most ``limit`` and never more than 1,000."""
+    """Return what happened to a lock, newest first: at most ``limit`` events, and never more than 1,000.
+
+    Other arguments and errors are those of `enable`.
+    """
     return _lock_admin(database).history(lock_name, limit)
 
 
 def _lock_admin(database: str | None) -> LockAdmin:
-    return _find_database(database).lock_admin()
+    url, found = _find_database(database)
+    return found.lock_admin(on_write=partial(_runtime.notify_elector, url))
 
 
-def _find_database(database: str | None) -> Database:
-    running = _runtime.only_database()
+def _find_database(database: str | None) -> tuple[str, Database]:
+    running = _runtime.only_instance()
     if database is None and running is not None:
-        return running
-    return Database(resolve_settings({"database": database}, os.environ, None).database)
-
-
-# --- the control API ----------------------------------------------------------------------------------------
+        return running.url, running.database
+    url = resolve_settings({"database": database}, os.environ, None).database
+    return url, Database(url)
 
 
 def start_api(
     *, database: str | None = None, authenticator: "Authenticator | None" = None, **options: Any
 ) -> "ControlApi":
-    """Serve the control API from this process, on a thread of its own; returns at once.
+    """Serve the control API from this process, on a thread of its own. Returns at once.
 
-    ``options`` are those of the command line: ``host``, ``port`` (default: 3000 on this machine alone), ``auth``,
-    ``tokens``, ``tls_cert``, ``tls_key``, ``allowed_hosts``, ``probe_port``, ``probe_host``. What is not given
-    comes from the environment (``MASTERJOB_LISTEN_PORT``), the config file (``controlApi:``) or the defaults. A
-    port that cannot be had is told in the log, and tried again. End it with ``close()``.
+    Call it before `start_master`, so that the metrics count everything. If the port is in use, an error is logged
+    and binding is retried.
+
+    Args:
+        database: the URL of the database; default: as for `enable`.
+        authenticator: decides who may call, if ``auth`` is ``"kubernetes"``.
+        **options: as on the command line: ``host``, ``port`` (default: 3000 on 127.0.0.1; 0: any free port),
+            ``auth``, ``tokens``, ``tls_cert``, ``tls_key``, ``allowed_hosts``, ``probe_port``, ``probe_host``.
+            What is not given comes from the environment (``MASTERJOB_LISTEN_PORT``), the config file, or defaults.
+
+    Returns:
+        The API, with its ``port`` and ``close()``.
 
     Raises:
-        SettingError: an option is wrong, or certificates or tokens cannot be used.
-
-    Source: design section 6.5.
+        SettingError: an option, a certificate or the file of tokens is not valid.
     """
     api = _control_api(database, authenticator)
     api.start(_listen_config(options))
@@ -189,21 +225,27 @@ def start_api(
 def api_application(
     *, database: str | None = None, authenticator: "Authenticator | None" = None, **options: Any
 ) -> "Application":
-    """Return the control API as an aiohttp application, to be mounted in yours by ``add_subapp``.
+    """Return the control API as an aiohttp application, to mount in yours with ``add_subapp``.
 
-    ``options`` are those of `start_api`, of which ``auth``, ``tokens`` and ``allowed_hosts`` say who is let in;
-    where it listens, and TLS, are your application's.
+    Arguments and errors are those of `start_api`. Only ``auth``, ``tokens`` and ``allowed_hosts`` have an effect.
     """
     return _control_api(database, authenticator).application(_listen_config(options))
 
 
 def _control_api(database: str | None, authenticator: "Authenticator | None") -> "ControlApi":
-    from masterjob.app.control_api import ControlApi  # noqa: PLC0415 - who does not serve it need not wait for aiohttp
+    from masterjob.app.control_api import ControlApi  # noqa: PLC0415 - aiohttp is loaded only if needed
 
-    find_database = functools.cache(
-        lambda: _find_database(database)
-    )  # at the first call: a lock may start until then
-    return ControlApi(_runtime, LockAdmin(lambda: find_database().connect_admin()), authenticator=authenticator)
+    @functools.cache
+    def find_database() -> tuple[str, Database]:  # at the first call: a lock may be started until then
+        return _find_database(database)
+
+    def connect() -> BoundedConnection:
+        return find_database()[1].connect_admin()
+
+    def notify_elector(lock_name: str) -> None:
+        _runtime.notify_elector(find_database()[0], lock_name)
+
+    return ControlApi(_runtime, LockAdmin(connect, notify_elector), authenticator=authenticator)
 
 
 def _listen_config(options: Mapping[str, object]) -> ListenConfig:

@@ -1,14 +1,9 @@
-"""The operator: what the controller does for files, done for the MasterJobs of a Kubernetes cluster, in every pod.
+"""The operator: the controller on the MasterJobs of a Kubernetes cluster, in every pod.
 
-    kopf's watch, our own LIST -> the mirror -> the controller -> the switch, then the election
-    the election, the database -> the status writer           -> the status and Events
+    kopf's watch, our own LIST -> the informer -> the controller -> the switch, then the election
+    the election, the database -> the status writer              -> the status and Events
 
-A composition: the rooms kube, jobs and store meet here, and only here. Nothing is decided.
-
-The order of the end: nothing is followed or changed any more, jobs are stopped, locks released, and what the
-statuses say of that is written. Then the process may end.
-
-Source: design sections 6.2, 6.3.
+The packages kube, jobs and store meet only here.
 """
 
 import asyncio
@@ -39,12 +34,10 @@ from masterjob.resource.masterjob import Resource
 from masterjob.resource.problems import ProblemReason
 from masterjob.runtime.instance import running_loop
 from masterjob.runtime.runtime import Runtime
+from masterjob.runtime.shutdown import SOURCE_STOP_TIMEOUT, STATUS_FLUSH_TIMEOUT
 from masterjob.store.database import Database
 
 logger = logging.getLogger("masterjob")
-
-FLUSH_TIMEOUT = 3.0
-"""Seconds that the last statuses may take at the end."""
 
 _CONDITION_REASONS = {
     ProblemReason.CONFLICT: ConditionReason.CONFLICT,
@@ -54,13 +47,13 @@ _CONDITION_REASONS = {
 
 
 class Operator:
-    """One pod's part. Start it once; after `close` it is over.
+    """The operator in this process. `start_operator` returns it running.
 
-    ``settings_for`` gives the settings in effect for the options of a resource; ``jobs`` are those that may be
-    named.
+    ``settings_for`` returns the settings in effect for the options of a resource; ``jobs`` are those that
+    resources may name.
 
     Raises:
-        SettingError: no database is named, or none that can be used.
+        SettingError: no database is configured, or it is not supported.
     """
 
     def __init__(
@@ -74,7 +67,7 @@ class Operator:
         self._loop = running_loop()
         admin = Database(self._database_url).lock_admin(keep_open=10.0)  # one connection for a burst of statuses
         instance_name = os.environ.get("POD_NAME") or socket.gethostname()
-        self.status_writer = StatusWriter(
+        self._status_writer = StatusWriter(
             cluster.api,
             self._informer,
             admin.status_of,
@@ -82,77 +75,74 @@ class Operator:
             instance_name,
             on_outcome=runtime.publish_status_write,
         )
-        self.reflector = Reflector(cluster.api, cluster.scope, self._informer)
+        self._reflector = Reflector(cluster.api, cluster.scope, self._informer)
 
     def start(self) -> None:
-        """Begin to follow the cluster, and to take part."""
-        self._runtime.add_observer(self.status_writer.on_step, self._database_url)
+        """Start to follow the cluster, and to compete for its locks. Call it once."""
+        self._runtime.add_observer(self._status_writer.on_step, self._database_url)
         self._controller.start()
-        self.status_writer.start()
-        self.reflector.start()
-        self._runtime.add_shutdown_hook(self)
+        self._status_writer.start()
+        self._reflector.start()
+        self._runtime.add_shutdown_hook(self._stop_following, self._write_last_statuses)
 
     def resources_of(self, lock_name: str) -> list[ObservedResource]:
-        """Return the MasterJobs that name a lock, the one that has it first."""
+        """Return the MasterJobs that name a lock, its owner first."""
         return self._informer.by_lock(lock_name)
 
     def check_resources_listed(self) -> str | None:
-        """Say why the resources are not known yet; None once they are."""
-        return (
-            None if self.reflector.has_synced else self.reflector.list_error or "the resources were not listed yet"
-        )
+        """Return why the resources are not known yet, or None once they were listed."""
+        if self._reflector.has_synced:
+            return None
+        return self._reflector.list_error or "the resources were not listed yet"
 
     def check_database_reached(self) -> str | None:
-        """Say that the database was not reached yet; None once it was."""
+        """Return a sentence until the database was reached, then None."""
         return self._controller.check_database_reached()
 
     def close(self, why: str = "closed") -> bool:
-        """Follow nothing any more, stop every job of this process, release its locks, and tell so.
+        """Stop following the cluster, stop every job of this process, release its locks, write the last statuses.
 
         Returns:
-            whether everything has stopped.
+            Whether everything has stopped.
 
         Raises:
-            RuntimeError: called on the event loop that coroutine jobs need to stop; use `aclose`.
+            RuntimeError: called on the event loop that the jobs' coroutines run on; use `aclose` there.
         """
         if self._loop is not None and running_loop() is self._loop:
-            raise RuntimeError("close() would wait for the event loop that it stands on: await aclose()")
+            raise RuntimeError("close() would block the event loop that the jobs need to stop: await aclose()")
         return self._runtime.shutdown(why)
 
     async def aclose(self, why: str = "closed") -> bool:
         """Do what `close` does, from a coroutine."""
         return await asyncio.to_thread(self._runtime.shutdown, why)
 
-    def before_shutdown(self) -> None:
-        """Follow nothing any more: what the cluster says from now on is for others."""
-        self.reflector.stop(2.0)
+    def _stop_following(self) -> None:
+        self._reflector.stop(SOURCE_STOP_TIMEOUT)
         self._controller.close()
 
-    def after_shutdown(self) -> None:
-        """Write the last statuses."""
-        self.status_writer.close(FLUSH_TIMEOUT)
+    def _write_last_statuses(self) -> None:
+        self._status_writer.close(STATUS_FLUSH_TIMEOUT)
         self._cluster.api.close()
 
-    # --- what the mirror tells
+    # --- called by the informer
 
     def apply(self, source: str, resource: Resource) -> None:
-        """Have done what a resource says."""
+        """Add or update a resource."""
         self._controller.apply(source, resource)
 
     def remove(self, source: str) -> None:
-        """A resource is gone for good."""
+        """Remove a resource that was deleted."""
         self._controller.remove(source)
 
     def resync(self) -> None:
-        """Everything was listed: look at all of it again, and at what was left behind while nobody was there."""
+        """Reconcile everything after a full list, and remove switches whose resource was deleted unseen."""
         self._controller.resync()
         try:
             self._retract_orphaned_switches()
         except (StoreUnavailable, ApiUnavailable, ApiRefused, CrdNotInstalled) as error:
-            logger.debug("what deleted resources left behind is looked for later: %s", error)
+            logger.debug("the switches of deleted resources are removed later: %s", error)
 
     def _retract_orphaned_switches(self) -> None:
-        """Take back the switches of resources that were deleted while no pod was there to see it."""
         for (lock_name, source), stored in self._controller.stored_switches().items():
             if stored.cluster != self._cluster.name or not stored.namespace or not stored.name:
                 continue
@@ -162,17 +152,17 @@ class Operator:
             if body is None or body["metadata"]["uid"] != source:
                 self._controller.retract_switch(lock_name, source)
 
-    # --- what the status writer is told and asks
+    # --- called by the controller and the status writer
 
     def _on_object_changed(self, observed: ObservedResource) -> None:
         if observed.error is not None and observed.lock_name:
-            self.status_writer.enqueue(observed.lock_name)
+            self._status_writer.enqueue(observed.lock_name)
 
     def _on_reconciled(self, lock_name: str) -> None:
-        self.status_writer.enqueue(lock_name)
+        self._status_writer.enqueue(lock_name)
 
     def state_of(self, observed: ObservedResource) -> ControllerState:
-        """Return what is known of a resource."""
+        """Return what the controller knows of a resource, for its status."""
         settings = self._controller.settings_of(observed.lock_name or "")
         written_generation = self._controller.written_generation(observed.uid)
         return ControllerState(
@@ -180,7 +170,7 @@ class Operator:
         )
 
     def requeue(self, observed: ObservedResource) -> None:
-        """Have the switch of a resource written again, which the database does not have."""
+        """Write the switch of a resource again, which the database has lost."""
         self._controller.requeue(observed.uid)
 
     def _problem_of(self, observed: ObservedResource) -> StatusProblem | None:
@@ -203,16 +193,29 @@ def start_operator(  # noqa: PLR0913 - the arguments are the product's surface
     cluster: str | None = None,
     handle_signals: bool = True,
 ) -> Operator:
-    """Do in this process what `masterjob operator` does, beside the application's own code; returns at once.
+    """Run the Kubernetes operator in this process, beside the application's own code. Returns at once.
 
-    ``jobs`` are run in this process, under the names that MasterJobs may give; those of the config file and of
-    installed packages are there too. The rest is as on the command line. With ``handle_signals`` SIGTERM stops the
-    jobs and releases the locks before it ends the process. End it with ``close``.
+    Like the command ``masterjob operator``, it follows the MasterJobs of a cluster, competes for their locks, runs
+    their jobs and writes their status. Call it in every pod.
+
+    Args:
+        jobs: jobs of the application, by the names that MasterJobs give, beside those of the config file and of
+            installed packages. Coroutine functions run on the event loop that this is called in.
+        database: the URL of the database; required, here, in the environment or in the config file.
+        config: the path of the config file; default: ``MASTERJOB_CONFIG`` of the environment, or none.
+        namespaces: the namespaces to follow; default: the pod's own.
+        all_namespaces: follow all namespaces.
+        kubeconfig: the path of a kubeconfig; default: the pod's service account, else ``KUBECONFIG`` or
+            ``~/.kube/config``.
+        context: the context of the kubeconfig; default: its current one.
+        cluster: the name of the cluster in the database; default: a fingerprint of its certificate authority.
+        handle_signals: on SIGTERM, stop the jobs and release the locks, then end the process as before.
+
+    Returns:
+        The running operator; end it with ``close()``, or ``await aclose()``.
 
     Raises:
-        SettingError: a setting is missing or wrong, or there is no cluster to be found.
-
-    Source: design section 6.2.
+        SettingError: a setting is missing or not valid, or no cluster was found.
     """
     document = load_config_document(os.environ, config)
     runtime, loop = current_runtime(), running_loop()

@@ -1,4 +1,4 @@
-"""The options of the control API, and where it listens by them."""
+"""The options of the control API."""
 
 import os
 from dataclasses import dataclass, fields
@@ -15,39 +15,39 @@ from masterjob.web.config import CONTROL_API_SECTION, AuthMode, ListenConfig, re
 
 @dataclass(frozen=True, slots=True)
 class ApiOptions:
-    """The options as they were typed; None where one was not."""
+    """The options as given on the command line; None for those that were not."""
 
     host: Annotated[
-        str | None, option(metavar="ADDRESS", text="Where the control API listens; default: 127.0.0.1.")
+        str | None, option(metavar="ADDRESS", text="The address of the control API. Default: 127.0.0.1.")
     ] = None
-    port: Annotated[int | None, option(metavar="PORT", text="Its port; default: 3000; 0: any that is free.")] = (
-        None
-    )
-    no_api: Annotated[bool, typer.Option("--no-api", help="No control API.")] = False
+    port: Annotated[int | None, option(metavar="PORT", text="Its port; 0: any free one. Default: 3000.")] = None
+    no_api: Annotated[bool, typer.Option("--no-api", help="Do not serve the control API.")] = False
     auth: Annotated[
         AuthMode | None,
-        option(metavar=None, text="Who is let in; default: whoever is on this machine (loopback)."),
+        option(metavar=None, text="Who may call it. Default: this machine only (loopback)."),
     ] = None
-    tokens: Annotated[Path | None, option(metavar="FILE", text="The tokens for --auth token, YAML.")] = None
-    tls_cert: Annotated[Path | None, option(metavar="FILE", text="A certificate, PEM.")] = None
-    tls_key: Annotated[Path | None, option(metavar="FILE", text="Its key, PEM.")] = None
+    tokens: Annotated[Path | None, option(metavar="FILE", text="The YAML file of tokens, for --auth token.")] = (
+        None
+    )
+    tls_cert: Annotated[Path | None, option(metavar="FILE", text="A certificate in PEM format.")] = None
+    tls_key: Annotated[Path | None, option(metavar="FILE", text="Its private key in PEM format.")] = None
     allowed_hosts: Annotated[
         list[str] | None,
-        option("--allowed-host", metavar="NAME", text="A name under which browsers may call; may be repeated."),
+        option("--allowed-host", metavar="NAME", text="A host name that browsers may use; repeatable."),
     ] = None
     probe_port: Annotated[
         int | None,
-        option(metavar="PORT", text="Health and metrics alone, without a token; default: off."),
+        option(metavar="PORT", text="Another port, for health and metrics, without tokens. Default: off."),
     ] = None
     probe_host: Annotated[
-        str | None, option(metavar="ADDRESS", text="Where those listen; default: everywhere.")
+        str | None, option(metavar="ADDRESS", text="The address of the probe port. Default: all addresses.")
     ] = None
 
     def listen_config(self, document: Document | None) -> ListenConfig:
-        """Return where to listen, from these options, the environment and the config file.
+        """Return the settings of the control API, from these options, the environment and the config file.
 
         Raises:
-            SettingError: something of it is wrong; the message says where it was written.
+            SettingError: a setting is not valid; the message says where it was set.
         """
         given = {each.name: getattr(self, each.name) for each in fields(self)}
         given["allowed_hosts"] = self.allowed_hosts or None

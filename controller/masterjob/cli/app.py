@@ -1,4 +1,4 @@
-"""The commands by name, their exit codes, and how errors are said: in one sentence, without a traceback."""
+"""The commands by name, their exit codes, and how errors are printed: one sentence, no traceback."""
 
 import functools
 import sys
@@ -15,24 +15,24 @@ from masterjob.errors import MasterJobError, StoreUnavailable
 EXIT_REFUSED = 1
 EXIT_UNAVAILABLE = 3
 
-HELP = """Run a job on one of many instances at a time, elected through the database you already have.
+HELP = """Run a job on one of many instances at a time, elected through the SQL database you already have.
 
 \b
-  masterjob run manifests/ --config config.yaml     take part in the elections
-  masterjob operator --namespace reports            the same in a Kubernetes cluster
-  masterjob list                                    who is master of what
-  masterjob disable REPORT --reason "moving house"  stop a job everywhere, and say why
-  masterjob enable REPORT                           let it run again
+  masterjob run manifests/ --config config.yaml       run jobs of manifests
+  masterjob operator --namespace reports              run jobs in Kubernetes
+  masterjob list                                      show who is master
+  masterjob disable REPORT --reason "moving house"    stop a job everywhere
+  masterjob enable REPORT                             let it run again
 
-The database is named by --database, by MASTERJOB_DATABASE_URL, or in the config file
-(--config or MASTERJOB_CONFIG).
+The database is named by --database, by MASTERJOB_DATABASE_URL, or in the config file (--config or
+MASTERJOB_CONFIG).
 
-Exit codes: 0 done; 1 refused, wrong, or not there; 2 mistyped; 3 the database did not answer.
+Exit codes: 0 success; 1 refused, not valid or not found; 2 wrong usage; 3 the database did not answer.
 """
 
 
 def report_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Return the command with its expected errors said as sentences, each with its exit code."""
+    """Return the command; its expected errors are printed as one sentence and set the exit code."""
 
     @functools.wraps(command)
     def wrapper(**arguments: Any) -> None:
@@ -49,7 +49,7 @@ def report_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _print_error(message: str) -> None:
-    print(f"masterjob: {message}", file=sys.stderr)  # noqa: T201 - a terminal is who this is for
+    print(f"masterjob: {message}", file=sys.stderr)  # noqa: T201 - for the terminal
 
 
 def _print_version(requested: bool) -> None:
@@ -63,7 +63,7 @@ app = typer.Typer(
     help=HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # the examples in the help are full of brackets
+    rich_markup_mode=None,  # the examples in the help contain brackets
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -71,7 +71,7 @@ app = typer.Typer(
 @app.callback()
 def _root_command(
     _: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which version this is.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     pass
@@ -92,6 +92,6 @@ _add_command(app, "step-down", controls.STEP_DOWN_HELP, controls.step_down)
 _add_command(app, "validate", checks.VALIDATE_HELP, checks.validate)
 _add_command(app, "config", checks.CONFIG_HELP, checks.config)
 
-db = typer.Typer(help="The tables in the database.", no_args_is_help=True, rich_markup_mode=None)
+db = typer.Typer(help="Manage the tables in the database.", no_args_is_help=True, rich_markup_mode=None)
 _add_command(db, "upgrade", checks.UPGRADE_HELP, checks.upgrade)
 app.add_typer(db, name="db")

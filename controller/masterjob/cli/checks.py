@@ -1,4 +1,4 @@
-"""The commands that look at settings and manifests, and the one that makes the tables."""
+"""validate and config, which check manifests and settings; db upgrade, which creates the tables."""
 
 import os
 from collections.abc import Sequence
@@ -25,15 +25,20 @@ from masterjob.jobs.registry import load_jobs
 from masterjob.resource.files import list_manifests, parse_file
 from masterjob.resource.masterjob import Resource
 
-VALIDATE_HELP = """Check manifests, and the config file if one is registry, without running anything.
+VALIDATE_HELP = """Check manifests and the config file without running anything.
 
 \b
   masterjob validate manifests/
-  masterjob validate manifests/ --config config.yaml     (their jobs must be known there, too)
+  masterjob validate manifests/ --config config.yaml
 
-Exit code 1 where something is wrong. JSON: {valid, resources: [{name, lockName, job, enabled, where}], errors}.
+With a config file, the jobs that the manifests name must exist.
+
+Exit code 1 if anything is not valid.
+JSON: {valid, resources: [{name, lockName, job, enabled, where}], errors}.
 """
-CONFIG_HELP = """The settings in effect, and where each came from: option > environment > config file > default.
+CONFIG_HELP = """Show the settings in effect, and where each was set.
+
+An option comes before the environment, the environment before the config file, the config file before the default.
 
 \b
   masterjob config --config config.yaml
@@ -41,7 +46,9 @@ CONFIG_HELP = """The settings in effect, and where each came from: option > envi
 
 Passwords are masked. JSON: a list of {name, value, source}.
 """
-UPGRADE_HELP = """Create the tables, or bring them up to date. Every instance does it by itself when it starts.
+UPGRADE_HELP = """Create the tables, or upgrade them.
+
+Every instance does this when it starts; use the command if instances may not create tables.
 
 \b
   masterjob db upgrade --database postgresql://owner:password@host/name
@@ -51,7 +58,7 @@ UPGRADE_HELP = """Create the tables, or bring them up to date. Every instance do
 def validate(
     paths: PathsArgument, config: ConfigFileOption = None, output: OutputOption = OutputFormat.TABLE
 ) -> None:
-    """Check manifests."""
+    """Check manifests and the config file."""
     resources, errors = _read_manifests(paths, config_file_to_exclude(config))
     document = load_config_document(os.environ, config)
     if document is not None:
@@ -74,7 +81,7 @@ def validate(
 
 def _read_manifests(paths: Sequence[Path], exclude: Path | None) -> tuple[list[Resource], list[str]]:
     resources: dict[str, Resource] = {}
-    errors = [f"{path} is not there" for path in paths if not path.exists()]
+    errors = [f"{path}: no such file or directory" for path in paths if not path.exists()]
     for file in [file for path in paths for file in list_manifests(path, exclude)]:
         parsed = parse_file(file)
         errors += parsed.errors
@@ -84,7 +91,7 @@ def _read_manifests(paths: Sequence[Path], exclude: Path | None) -> tuple[list[R
                 errors.append(f"{resource.locate(())}: {resource.display_name} is already defined in {other}")
             resources.setdefault(source, resource)
     if not resources and not errors:
-        errors.append(f"there is no MasterJob in {', '.join(map(str, paths))}")
+        errors.append(f"no MasterJob found in {', '.join(map(str, paths))}")
     return list(resources.values()), errors
 
 
@@ -137,6 +144,6 @@ def config(database: DatabaseOptions, output: OutputOption = OutputFormat.TABLE)
 
 
 def upgrade(database: DatabaseOptions) -> None:
-    """Create the tables or bring them up to date."""
+    """Create or upgrade the tables."""
     prepared_database = database.prepare_database()
     typer.echo(f"the tables in {prepared_database.redacted_url} are up to date")

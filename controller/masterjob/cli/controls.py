@@ -1,11 +1,10 @@
-"""The commands that change something: the switch, and step-down."""
+"""enable, disable and step-down: the commands that change a lock."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 
-from masterjob.asjson import lock_json
 from masterjob.cli import render
 from masterjob.cli.locks import require_lock
 from masterjob.cli.options import (
@@ -14,44 +13,50 @@ from masterjob.cli.options import (
     LockNameArgument,
     OutputFormat,
     OutputOption,
-    actor_or_user,
     option,
 )
 from masterjob.election.timing import parse_duration
 from masterjob.errors import SettingError
-from masterjob.lock_status import explain_how_to_enable
+from masterjob.lock_status import explain_how_to_enable, lock_json
+from masterjob.runtime.identity import default_actor
 
-ENABLE_HELP = """Take a disable back. The job runs again as soon as nothing else disables its lock.
+ENABLE_HELP = """Undo a disable, so that the job of a lock can run again.
+
+The lock stays disabled as long as something else disables it, such as a manifest.
 
 \b
   masterjob enable REPORT
-  masterjob enable REPORT --source file:default/report   (only if that file is gone for good)
+  masterjob enable REPORT --source file:default/report
 
-Exit code 1 where something else still disables the lock: what, is said. JSON: {changed} and the lock.
+The second form is for a manifest that is gone for good.
+
+Exit code 1 if something else still disables the lock; the output says what.
+JSON: {changed} and the lock.
 """
-DISABLE_HELP = """Stop a lock's job on whichever instance is master, and keep it stopped.
+DISABLE_HELP = """Stop the job of a lock on every instance, and keep it stopped.
 
 \b
   masterjob disable REPORT --reason "moving the data"
   masterjob disable REPORT --reason "moving the data" --until 2h
-  masterjob disable REPORT --reason "moving the data" --until 2030-01-31T12:00:00Z
+  masterjob disable REPORT --reason "moving the data" \\
+    --until 2030-01-31T12:00:00Z
 
-A lock that nobody has used yet may be disabled in advance. Where it is disabled already the first reason is
-kept. JSON: {changed} and the lock.
+A lock that was never used can be disabled in advance. If the lock is already disabled, the first reason is kept.
+JSON: {changed} and the lock.
 """
-STEP_DOWN_HELP = """Ask the present master of a lock to give its term to another instance.
+STEP_DOWN_HELP = """Ask the master of a lock to hand over to another instance.
 
 \b
   masterjob step-down REPORT --reason "this machine is slow"
 
-Exit code 1 where nobody is master. JSON: {lockName, asked}.
+Exit code 1 if the lock has no master. JSON: {lockName, asked}.
 """
 
-ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; everybody sees it.")]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="The reason; everyone can see it.")]
 UntilOption = Annotated[
-    str | None, option("--until", metavar="TIME", text="When it ends by itself: 2h, or RFC 3339.")
+    str | None, option("--until", metavar="TIME", text="When the disable ends: 2h, or an RFC 3339 time.")
 ]
-SourceOption = Annotated[str, typer.Option("--source", help="Whose disable is taken back.")]
+SourceOption = Annotated[str, typer.Option("--source", help="The source of the disable to undo.")]
 
 
 def enable(
@@ -62,9 +67,9 @@ def enable(
     database: DatabaseOptions,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
-    """Take a disable back."""
+    """Undo a disable."""
     admin = database.lock_admin()
-    changed = admin.enable(lock_name, actor_or_user(actor), source)
+    changed = admin.enable(lock_name, actor or default_actor(), source)
     locks = admin.status(lock_name)
     still_disabled = bool(locks) and locks[0].disabled is not None
     if output is OutputFormat.JSON:
@@ -72,7 +77,7 @@ def enable(
     elif still_disabled:
         typer.echo(f"{lock_name} is still disabled: {render.explain(locks[0])}. {explain_how_to_enable(locks[0])}")
     elif not locks:
-        typer.echo(f"{lock_name} was not disabled: nobody has used it on this database yet")
+        typer.echo(f"{lock_name} was not disabled: it was never used on this database")
     else:
         typer.echo(f"{lock_name} is enabled" if changed else f"{lock_name} was not disabled")
     if still_disabled:
@@ -91,14 +96,14 @@ def disable(
     """Stop a lock's job."""
     ends_at = None if until is None else _parse_until(until)
     admin = database.lock_admin()
-    changed = admin.disable(lock_name, reason, actor_or_user(actor), until=ends_at)
+    changed = admin.disable(lock_name, reason, actor or default_actor(), until=ends_at)
     lock = require_lock(admin, lock_name)
     if output is OutputFormat.JSON:
         render.print_json({"changed": changed, **lock_json(lock)})
     elif changed:
         typer.echo(f"{lock_name} is disabled")
     else:
-        typer.echo(f"{lock_name} was disabled already; the first reason is kept: {render.explain(lock)}")
+        typer.echo(f"{lock_name} was already disabled; the first reason is kept: {render.explain(lock)}")
 
 
 def step_down(
@@ -109,8 +114,8 @@ def step_down(
     database: DatabaseOptions,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
-    """Ask the master to give its term up."""
-    requested = database.lock_admin().step_down(lock_name, actor_or_user(actor), reason)
+    """Ask the master to hand over."""
+    requested = database.lock_admin().step_down(lock_name, actor or default_actor(), reason)
     if output is OutputFormat.JSON:
         render.print_json({"lockName": lock_name, "asked": requested})
     elif requested:
@@ -122,16 +127,11 @@ def step_down(
 
 
 def _parse_until(text: str) -> datetime:
-    """Return the moment that is meant by a duration from now, or by RFC 3339.
-
-    Raises:
-        SettingError: it is neither.
-    """
     try:
         if text[-1:].isalpha() and text[-1] != "Z":
             return datetime.now(UTC) + timedelta(seconds=parse_duration(text))
         return datetime.fromisoformat(text)
     except (SettingError, ValueError, OverflowError):
         raise SettingError(
-            f"--until {text!r} is no time: write it like 2h, 1h30m or 2030-01-31T12:00:00Z"
+            f"--until {text!r} is not a valid time: write it like 2h, 1h30m or 2030-01-31T12:00:00Z"
         ) from None

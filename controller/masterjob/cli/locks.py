@@ -1,43 +1,44 @@
-"""The commands that only look: who is master of which lock, and what happened to it."""
+"""list, status and history: the commands that only read."""
 
 from typing import Annotated
 
 import typer
 
-from masterjob.asjson import event_json, lock_json
 from masterjob.cli import render
 from masterjob.cli.options import DatabaseOptions, LockNameArgument, OutputFormat, OutputOption
 from masterjob.errors import SettingError
-from masterjob.lock_status import LockStatus, explain_how_to_enable, format_timestamp
+from masterjob.lock_status import LockStatus, event_json, explain_how_to_enable, format_timestamp, lock_json
 from masterjob.store.admin import LockAdmin
 
-LIST_HELP = """Who is master of which lock, or why nobody is.
+LIST_HELP = """Show all locks: who is master, or why none is.
 
 \b
   masterjob list
-  masterjob list --output json | jq '.[] | select(.state != "Elected")'
+  masterjob list -o json | jq '.[] | select(.state != "Elected")'
 
-JSON: a list of locks as `masterjob status` shows them.
+JSON: a list of locks, each as in "masterjob status".
 """
-STATUS_HELP = """One lock in full: its master, its term, and who disabled it, why, until when.
+STATUS_HELP = """Show one lock: its master, its term, and who disabled it.
 
 \b
   masterjob status REPORT
   masterjob status REPORT --output json | jq -r .master.instance
 
-JSON: {lockName, state, enabled, term, master, disabled}; state is Elected, Vacant, Stopping or Disabled.
-Exit code 1 where nobody has used the lock yet.
+JSON: {lockName, state, enabled, term, master, disabled}; the state is Elected, Vacant, Stopping or Disabled.
+Exit code 1 if the lock was never used.
 """
-HISTORY_HELP = """What happened to a lock, the newest first: at most the last 1,000 transitions.
+HISTORY_HELP = """Show what happened to a lock, newest first.
 
 \b
   masterjob history REPORT --limit 5
 
+At most the last 1,000 events are shown.
+
 JSON: a list of {at, lockName, term, kind, instance, actor, reason, vacantForSeconds}.
-Exit code 1 where nobody has used the lock yet.
+Exit code 1 if the lock was never used.
 """
 
-LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many transitions at most.")]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="The maximum number of events.")]
 
 
 def list_all(database: DatabaseOptions, output: OutputOption = OutputFormat.TABLE) -> None:
@@ -121,12 +122,12 @@ def history(
 
 
 def require_lock(admin: LockAdmin, lock_name: str) -> LockStatus:
-    """Return a lock that somebody has used.
+    """Return the status of a lock.
 
     Raises:
-        SettingError: nobody has.
+        SettingError: the lock was never used.
     """
     locks = admin.status(lock_name)
     if not locks:
-        raise SettingError(f"no lock {lock_name} is known: nobody has used it on this database yet")
+        raise SettingError(f"lock {lock_name} not found: it was never used on this database")
     return locks[0]

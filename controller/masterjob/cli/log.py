@@ -1,4 +1,4 @@
-"""The log on standard error: a line of text for people, or a line of JSON for programs."""
+"""The log on standard error: lines of text for people, or lines of JSON for programs."""
 
 import json
 import logging
@@ -17,14 +17,14 @@ _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", 
 
 
 class LogFormat(StrEnum):
-    """How a line of the log looks."""
+    """The format of the log."""
 
     TEXT = "text"
     JSON = "json"
 
 
 class LogLevel(StrEnum):
-    """From which level on lines are written."""
+    """The lowest level that is logged."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -34,17 +34,13 @@ class LogLevel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LogOptions:
-    """What is logged, and how."""
+    """The options of the log."""
 
-    log_format: Annotated[LogFormat, typer.Option("--log-format", help="How a line of the log looks.")] = (
-        LogFormat.TEXT
-    )
-    log_level: Annotated[LogLevel, typer.Option("--log-level", help="From which level on lines are written.")] = (
-        LogLevel.INFO
-    )
+    log_format: Annotated[LogFormat, typer.Option("--log-format", help="The format of the log.")] = LogFormat.TEXT
+    log_level: Annotated[LogLevel, typer.Option("--log-level", help="The lowest level to log.")] = LogLevel.INFO
 
     def configure(self) -> None:
-        """Have everything that is logged written; of other packages warnings only."""
+        """Log to standard error; of other packages only warnings."""
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(JsonFormatter() if self.log_format is LogFormat.JSON else TextFormatter())
         logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
@@ -52,7 +48,7 @@ class LogOptions:
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level where it is no everyday line, and the sentence."""
+    """A line of text: time, level if it is not INFO, message."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -61,15 +57,15 @@ class TextFormatter(logging.Formatter):
 
 
 def _escape(text: str) -> str:
-    """Return it without what could make a line of its own, or colour a terminal: a reason may hold anything.
+    """Escape control characters: a reason from a user could contain a line break, or colour the terminal.
 
-    Lines of a traceback are indented, so that none of them looks like one of ours.
+    The lines of a traceback are indented, so that none looks like a line of the log.
     """
     return "".join(each if each.isprintable() else _ESCAPES.get(each) or repr(each)[1:-1] for each in text)
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: time, level, logger, message, and whatever else was given along."""
+    """An object on one line: time, level, logger, message, and the extra attributes of the record."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""

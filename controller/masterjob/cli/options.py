@@ -1,4 +1,4 @@
-"""The options that several commands share, alone or in groups, and the database that they name."""
+"""The options that several commands share, and the database that they name."""
 
 import functools
 import inspect
@@ -14,62 +14,61 @@ import typer
 from masterjob.config.redact import redact_url
 from masterjob.config.settings import EXECUTOR_SECTION, Setting, Settings, find_config_path, resolve_settings
 from masterjob.errors import SettingError, StoreUnavailable
-from masterjob.runtime.identity import default_actor
 from masterjob.store.admin import LockAdmin
 from masterjob.store.database import Database
 from masterjob.web.config import CONTROL_API_SECTION as API_SECTION
 
 
 class OutputFormat(StrEnum):
-    """For whom the answer is."""
+    """The format of the output."""
 
     TABLE = "table"
     JSON = "json"
 
 
 def option(*names: str, metavar: str | None, text: str) -> Any:
-    """Return an option that may be left out; where that means something, the text says what."""
+    """Return an optional option; ``text`` says what its absence means."""
     return typer.Option(*names, metavar=metavar, help=text, show_default=False)
 
 
 LockNameArgument = Annotated[str, typer.Argument(metavar="LOCK", help="The name of the lock.", show_default=False)]
 PathsArgument = Annotated[
     list[Path],
-    typer.Argument(metavar="PATH", help="Manifests, or folders that hold some.", show_default=False),
+    typer.Argument(metavar="PATH", help="Manifests, or folders of manifests.", show_default=False),
 ]
 ConfigFileOption = Annotated[
-    Path | None, option("--config", metavar="FILE", text="The config file, YAML or JSON.")
+    Path | None, option("--config", metavar="FILE", text="The config file, in YAML or JSON.")
 ]
 OutputOption = Annotated[
     OutputFormat, typer.Option("--output", "-o", help="A table for people, or JSON for programs.")
 ]
-ActorOption = Annotated[str | None, option("--actor", metavar="NAME", text="Who does this; default: user@host.")]
-
-
+ActorOption = Annotated[
+    str | None, option("--actor", metavar="NAME", text="Who does this, for the history. Default: user@host.")
+]
 CONFIG_SECTIONS = (EXECUTOR_SECTION, "jobs", API_SECTION)
-"""What a config file may have at its top, where it is for this program alone."""
+"""The sections that a config file may have if it is for this program alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseOptions:
-    """What was typed about the database; the environment and the config file may name it too."""
+    """The options that name the database; the environment and the config file may name it too."""
 
     url: Annotated[
         str | None,
-        option("--database", metavar="URL", text="The database, like postgresql://user:password@host/name."),
+        option("--database", metavar="URL", text="The database URL: postgresql://user:password@host/name."),
     ] = None
     config: ConfigFileOption = None
 
     def as_settings(self) -> dict[str, object]:
-        """Return it as settings, with the words for where they came from."""
+        """Return the given option as a setting, with its origin."""
         return {} if self.url is None else {"database": Setting(self.url, "option --database")}
 
     def prepare_database(self) -> Database:
-        """Return the database that is named, its tables up to date.
+        """Return the database, its tables up to date.
 
         Raises:
-            SettingError: none is named, or none that can be used.
-            StoreUnavailable: it does not answer; the message says which.
+            SettingError: no database is configured, or its URL is not valid.
+            StoreUnavailable: the database does not answer; the message names it.
         """
         settings = resolve_settings(self.as_settings(), os.environ, self.config)
         database = create_database(settings)
@@ -80,7 +79,7 @@ class DatabaseOptions:
         return database
 
     def lock_admin(self) -> LockAdmin:
-        """Return the people's side of the database; see `prepare_database`."""
+        """Return the admin interface of the database; see `prepare_database`."""
         return self.prepare_database().lock_admin()
 
 
@@ -88,7 +87,7 @@ def create_database(settings: Settings) -> Database:
     """Return the database of the settings.
 
     Raises:
-        SettingError: it cannot be used; the message says where it was written.
+        SettingError: the URL is not valid; the message says where it was set.
     """
     try:
         return Database(settings.database)
@@ -97,20 +96,15 @@ def create_database(settings: Settings) -> Database:
 
 
 def config_file_to_exclude(config: Path | None) -> Path | None:
-    """Return the config file, which may stand in a folder of manifests and is none of them."""
+    """Return the path of the config file, which is not a manifest even if it lies among them."""
     path = find_config_path(os.environ, config)
     return None if path is None else Path(path)
 
 
-def actor_or_user(actor: str | None) -> str:
-    """Return who does this."""
-    return actor or default_actor()
-
-
 def expand_option_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Return the command with each group of options, a dataclass, spread out into the options that are its fields.
+    """Return the command with each dataclass among its parameters replaced by one parameter for each field.
 
-    Typer makes an option of every parameter, and knows no groups.
+    Typer makes an option of every parameter, and has no groups of options.
     """
     parameters = inspect.signature(command).parameters
     groups: dict[str, Any] = {

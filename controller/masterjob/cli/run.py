@@ -1,13 +1,7 @@
-"""The standalone controller: manifests in files, followed; elections for their locks; until a signal comes.
-
-The order of the end: the files are followed no more, nothing is changed any more, the jobs are stopped, the locks
-released, and only then the control API closes: nobody's lock waits for a page. Then the process ends with 0.
-"""
+"""``masterjob run``: follow the MasterJobs of manifests until a signal arrives."""
 
 import logging
 import threading
-from collections.abc import Sequence
-from pathlib import Path
 
 from masterjob.app.library import current_runtime
 from masterjob.cli.api_options import ApiOptions
@@ -17,13 +11,17 @@ from masterjob.cli.options import DatabaseOptions, PathsArgument, config_file_to
 from masterjob.cli.signals import ShutdownSignals
 from masterjob.controller.controller import Controller
 from masterjob.resource.files import ManifestWatcher
+from masterjob.runtime.shutdown import SOURCE_STOP_TIMEOUT
 
 logger = logging.getLogger("masterjob")
 
-RUN_HELP = """Follow MasterJob manifests in files and folders, and take part in the election of their locks.
+RUN_HELP = """Follow MasterJob manifests in files; run their jobs.
+
+The process competes for the lock of each manifest, and runs its job while it is the master.
 
 \b
-  masterjob run manifests/ --database sqlite:///jobs.sqlite3 --config config.yaml
+  masterjob run manifests/ --database sqlite:///jobs.sqlite3 \\
+    --config config.yaml
 
 \b
 A manifest:
@@ -33,56 +31,58 @@ A manifest:
   spec: {lockName: REPORT, job: report}
 
 \b
-The config file, which says what the jobs are:
+The config file, which defines the jobs:
   jobs:
     report: {exec: {command: [sh, -c, "make report"]}}
 
-Edit a manifest while it runs: enabled: false stops the job everywhere (disabledReason says why), intervals change
-without losing the mastership, a manifest that is removed frees its lock. What is wrong is told with file, line and
-field, and stays as it was. SIGTERM or Ctrl-C stops the jobs, releases the locks and ends with 0.
+Manifests can be edited while this runs. "enabled: false" stops the job on every instance (disabledReason says
+why). New intervals apply without a new election. Removing a manifest releases its lock. An error is logged with
+its file, line and field, and the previous version stays in effect. SIGTERM or Ctrl-C stops the jobs, releases the
+locks and exits with code 0.
+
+The control API listens on http://127.0.0.1:3000, for this machine only. It serves /explorer, /metrics, /healthz
+and /readyz. To open it to other machines, require tokens:
 
 \b
-The control API listens on http://127.0.0.1:3000, for this machine alone; its explorer is at /explorer, and
-/metrics, /healthz and /readyz are there too. Where others shall reach it, say who may:
   masterjob run manifests/ --host 0.0.0.0 --auth token --tokens tokens.yaml
-In the environment these options are MASTERJOB_LISTEN_HOST and so on, in the config file controlApi: {host: …}.
+
+The options of the control API can also be set in the environment (MASTERJOB_LISTEN_HOST and so on) and in the
+config file (controlApi: {host: ...}).
 """
 
 
 def run(paths: PathsArgument, database: DatabaseOptions, log: LogOptions, api: ApiOptions) -> None:
-    """Run until a signal comes."""
+    """Run until a signal arrives."""
     bootstrap = Bootstrap(database, log, api)
-    controller = Controller(current_runtime(), bootstrap.settings_for, bootstrap.jobs)
+    runtime = current_runtime()
+    controller = Controller(runtime, bootstrap.settings_for, bootstrap.jobs)
     signals = ShutdownSignals()
     bootstrap.log_startup("masterjob", ", ".join(map(str, paths)))
-    _warn_about_missing(paths)
-    listed, stop = threading.Event(), threading.Event()
-    readiness_checks = [
-        lambda: None if listed.is_set() else "the manifests were not read yet",
-        controller.check_database_reached,
-    ]
-    control_api = bootstrap.start_control_api(readiness_checks)
-    controller.start()
-    watcher = ManifestWatcher(paths, controller, exclude=config_file_to_exclude(database.config))
-    watcher_thread = threading.Thread(
-        target=_watch_manifests, args=(watcher, listed, stop), name="masterjob files", daemon=True
-    )
-    watcher_thread.start()
-    reason = signals.wait()
-    stop.set()
-    watcher_thread.join(2.0)
-    controller.close()
-    current_runtime().shutdown(reason)
-    control_api.close()
-
-
-def _warn_about_missing(paths: Sequence[Path]) -> None:
     for path in paths:
         if not path.exists():
-            logger.warning("%s is not there yet: it is followed as soon as it is", path)
+            logger.warning("%s: no such file or directory; it is read as soon as it exists", path)
+    watcher = ManifestWatcher(paths, controller, exclude=config_file_to_exclude(database.config))
+    listed, stop = threading.Event(), threading.Event()
 
+    def watch() -> None:
+        watcher.scan()
+        listed.set()
+        watcher.watch(stop)
 
-def _watch_manifests(watcher: ManifestWatcher, listed: threading.Event, stop: threading.Event) -> None:
-    watcher.scan()
-    listed.set()
-    watcher.watch(stop)
+    watch_thread = threading.Thread(target=watch, name="masterjob-watch", daemon=True)
+
+    def stop_following() -> None:
+        stop.set()
+        watch_thread.join(SOURCE_STOP_TIMEOUT)
+        controller.close()
+
+    bootstrap.start_control_api(
+        [
+            lambda: None if listed.is_set() else "the manifests were not read yet",
+            controller.check_database_reached,
+        ]
+    )
+    controller.start()
+    watch_thread.start()
+    runtime.add_shutdown_hook(before=stop_following)
+    runtime.shutdown(signals.wait())

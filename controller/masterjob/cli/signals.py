@@ -1,4 +1,4 @@
-"""The signals that end a command which stays."""
+"""The signals that end ``run`` and ``operator``."""
 
 import logging
 import os
@@ -10,17 +10,16 @@ from masterjob.concurrency.clock import clock
 
 logger = logging.getLogger("masterjob")
 
-
 REPEAT_WINDOW = 1.0
-"""Seconds within which a second signal is taken for the first: Ctrl-C reaches a whole process group, `timeout` and
-others signal both the group and the process, and nobody can have changed their mind so soon."""
+"""Seconds within which a second signal counts as the first: Ctrl-C reaches a whole process group, and `timeout`
+and others signal both the group and the process."""
 
 
 class ShutdownSignals:
-    """SIGTERM and SIGINT, waited for; one that comes later than a moment ends the process as if we were not there.
+    """SIGTERM and SIGINT. The first one ends `wait`; another one after `REPEAT_WINDOW` ends the process at once.
 
-    The kernel may give a signal to any thread, and Python runs handlers in the main one alone, once it does
-    anything. So the main thread waits for the byte that Python writes in whichever thread it was.
+    The kernel may give a signal to any thread, and Python runs handlers in the main thread only, once that runs
+    Python code again. So the main thread waits for the byte that Python writes whichever thread took the signal.
     """
 
     _HANDLED = (signal.SIGTERM, signal.SIGINT)
@@ -33,18 +32,17 @@ class ShutdownSignals:
             signal.signal(each, lambda _number, _frame: None)
 
     def wait(self) -> str:
-        """Wait for the first one; return its name, as the reason for what follows."""
+        """Wait for the first signal, and return its name as the reason of the shutdown."""
         while (number := self._receiver.recv(1)[0]) not in self._HANDLED:
             pass
-        threading.Thread(target=self._exit_on_second_signal, name="masterjob signals", daemon=True).start()
+        threading.Thread(target=self._exit_on_second_signal, name="masterjob-signals", daemon=True).start()
         name = signal.Signals(number).name
         logger.info("%s: stopping the jobs and releasing the locks", name)
         return name
 
     def _exit_on_second_signal(self) -> None:
-        """End the process by a second signal; on a thread, while the first one is acted on."""
         received_at = clock()
         while (number := self._receiver.recv(1)[0]) not in self._HANDLED or clock() - received_at < REPEAT_WINDOW:
             pass
-        logger.warning("%s again: ending at once", signal.Signals(number).name)
+        logger.warning("%s again: exiting at once", signal.Signals(number).name)
         os._exit(128 + number)

@@ -1,13 +1,25 @@
-"""How what is wanted comes to be: resources in, elections out, the same for files and for Kubernetes.
+"""What resources declare, done: their switches in the database, and this process's part in the elections.
 
-    controller.py     is told what resources say, and works until it is so
-    ownership.py        who speaks for each lock; the oldest counts
-    switches.py       tells the database first
-    locks.py  then this process's part in the election
-    problems.py       what cannot be done is told once
-    workqueue.py      what fails is tried again, and holds up no other lock
+    controller.py  the queue of locks to reconcile, and the reconciliation of one
+    ownership.py   the owner of each lock: the oldest resource that names it
+    switches.py    the switch of each resource in the database
+    locks.py       the locks that this process competes for, with their jobs and settings
 
-What must not be here: where resources come from, SQL, what a job is.
+Files and the cluster are handled alike. What must not be here: where resources come from, SQL, what a job is.
 
-Source: design sections 3.2, 6.1 and 6.2.
+How a disable reaches the job, from a MasterJob in the cluster:
+
+    1. kube/informer/informer.py  takes in the change and calls `Operator.apply` (app/operator.py)
+    2. controller.py              `apply` queues the lock; `_reconcile` runs on a thread masterjob-controller
+    3. switches.py                `write` calls `LockAdmin.apply_switch` (store/admin.py), which commits the switch
+                                  and then calls `Runtime.notify_elector` (runtime/runtime.py)
+    4. election/runner.py         takes in `LocksChanged`; other processes get it from the database
+                                  (store/notifier.py), or find the switch with their next heartbeat
+    5. election/core/master.py    `on_change` reads the inventory; `check_inventory` finds the lock disabled and
+                                  ends the term with `StopJob`
+    6. election/runner.py         calls `SwappableJob.stop` (locks.py), and that the job's own `stop` (jobs/)
+    7. election/core/master.py    releases the lock when the job has stopped
+
+A file takes the same path from step 2, called by resource/files.py. A disable through the library, or through the
+control API of this process, takes it from `LockAdmin.disable` on, in step 3.
 """

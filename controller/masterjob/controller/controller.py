@@ -1,20 +1,17 @@
-"""The controller: has done what resources say, whether they were read from files or from Kubernetes.
+"""The controller: reconciles what resources declare with the database and this process's part in the elections.
 
-It is told what is wanted, `apply` and `remove`, and works towards that until it is so: the switch in the database
-first, then this process's part in the election. What fails is tried again and holds up no other lock; what cannot
-be done is told once, and the last good state stays.
+    the resources of a lock  ->  the oldest one owns it  ->  its switch is written  ->  its lock is opened
+    (ownership.py)               the others: Conflict        (switches.py)              (locks.py)
 
-    the resources of a lock  ->  the oldest one counts  ->  its switch is written  ->  the lock is declared
-    (ownership.py)                 the others: Conflict       (switches.py)              (locks.py)
-
-What must not be here: where resources come from, SQL, what a job is.
-
-Source: design sections 3.2, 6.1 and 6.2.
+It is level-triggered: `apply` and `remove` say what is declared now, and the controller works until the rest
+agrees. What fails is retried and holds up no other lock. What is not valid is reported once, and the last good
+state stays.
 """
 
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from masterjob.concurrency.workqueue import Workqueue
 from masterjob.config.settings import Settings
@@ -26,6 +23,7 @@ from masterjob.jobs.registry import JobSpec
 from masterjob.resource.masterjob import Resource
 from masterjob.resource.problems import ProblemLog, ProblemReason, ResourceProblem
 from masterjob.runtime.runtime import Runtime
+from masterjob.runtime.shutdown import CONTROLLER_STOP_TIMEOUT
 from masterjob.store.database import Database
 from masterjob.store.queries.declarations import StoredSwitch
 
@@ -33,18 +31,17 @@ logger = logging.getLogger("masterjob")
 
 _WORKER_COUNT = 4
 _DATABASE_KEY = ""
-"""In the queue, where no lock has that name: the database itself."""
+"""The key of the database itself in the queue; no lock has this name."""
 
 
 class Controller:
-    """Resources in, elections out. Every method returns at once and may be called from any thread.
+    """Reconciles resources. All methods are thread-safe; only `close` and `wait_idle` block.
 
-    ``settings_for`` gives the settings in effect for the options of a resource; ``jobs`` are those that may be
-    named.
-    ``on_reconciled`` is called with the name of a lock whenever what can be done for it at the moment was done.
+    ``settings_for`` returns the settings in effect for the options of a resource; ``jobs`` are those that
+    resources may name. ``on_reconciled`` is called with the name of a lock after each attempt to reconcile it.
 
     Raises:
-        SettingError: no database is named, or none that can be used.
+        SettingError: no database is configured, or it is not supported.
     """
 
     def __init__(
@@ -56,27 +53,28 @@ class Controller:
     ) -> None:
         self._on_reconciled = on_reconciled
         self._managed_locks = ManagedLocks(runtime, settings_for, jobs)
-        self._switch_writer = SwitchWriter(Database(settings_for({}).database))
+        url = settings_for({}).database
+        self._switch_writer = SwitchWriter(Database(url), partial(runtime.notify_elector, url))
         self._lock = threading.Lock()
         self._ownership = LockOwnership()
         self._written_generations: dict[str, int] = {}
-        """The generation of each source that the database has."""
+        """By source: the generation whose switch the database has."""
         self._problem_log = ProblemLog()
         self._database_reached = False
         self._queue = Workqueue()
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the threads."""
         self._queue.start(self._reconcile, _WORKER_COUNT)
         self._queue.add(_DATABASE_KEY)
 
-    def close(self, timeout: float = 2.0) -> None:
-        """Change nothing any more; jobs and locks stay as they are until the process gives them up."""
+    def close(self) -> None:
+        """Stop reconciling; jobs and locks stay as they are. Waits for what is under way, for a short time."""
         self._managed_locks.close()
-        self._queue.close(timeout)
+        self._queue.close(CONTROLLER_STOP_TIMEOUT)
 
     def apply(self, source: str, resource: Resource) -> None:
-        """Have done what the resource says. ``source`` names its switch: `file:NAMESPACE/NAME`, or a uid."""
+        """Add or update a resource. ``source`` names its switch: ``file:NAMESPACE/NAME``, or a uid."""
         with self._lock:
             if self._ownership.lock_of(source) not in (None, resource.lock_name):
                 self._remove_source(source)
@@ -85,13 +83,13 @@ class Controller:
             self._queue.add(resource.lock_name)
 
     def remove(self, source: str) -> None:
-        """The resource is gone for good: so are its switch and, with the last of them, our part in its lock."""
+        """Remove a resource and its switch; with the last resource of a lock, stop competing for the lock."""
         with self._lock:
             if self._ownership.lock_of(source) is not None:
                 self._remove_source(source)
 
     def resync(self) -> None:
-        """Look at everything again, also at switches that were written before: a slow net for what was lost."""
+        """Reconcile every lock again, switches included, in case a change was missed."""
         with self._lock:
             self._switch_writer.invalidate()
             lock_names = self._ownership.lock_names()
@@ -99,43 +97,44 @@ class Controller:
             self._queue.add(lock_name)
 
     def requeue(self, source: str) -> None:
-        """Have the switch of a resource written again: the database does not say what was written."""
+        """Write the switch of a resource again: the database has lost it."""
         with self._lock:
             if (lock_name := self._ownership.lock_of(source)) is not None:
                 self._switch_writer.invalidate(source)
                 self._queue.add(lock_name)
 
     def stored_switches(self) -> Mapping[tuple[str, str], StoredSwitch]:
-        """What the database has of the switches of resources, by lock and source; `StoreUnavailable` if nothing.
+        """Return the switches of resources in the database, by lock and source.
 
-        Of a source that does not speak any more, `retract_switch` removes it.
+        Raises:
+            StoreUnavailable: the database does not answer.
         """
         return self._switch_writer.stored_switches()
 
     def retract_switch(self, lock_name: str, source: str) -> None:
-        """Have the switch removed that a source left behind; it went while nobody was there to see it."""
+        """Remove the switch of a source that was deleted while no process was watching."""
         with self._lock:
             if self._ownership.mark_gone(lock_name, source):
                 self._queue.add(lock_name)
 
     def written_generation(self, source: str) -> int:
-        """Return which generation of a resource the database has; 0 for none."""
+        """Return the generation of a resource whose switch the database has, or 0."""
         return self._written_generations.get(source, 0)
 
     def settings_of(self, lock_name: str) -> Settings | None:
-        """Return what is in effect for a lock, if this process takes part in it."""
+        """Return the settings in effect for a lock, or None if this process does not compete for it."""
         return self._managed_locks.settings_of(lock_name)
 
     def check_database_reached(self) -> str | None:
-        """Say that the database was not reached yet; None once it was."""
+        """Return a sentence until the database was reached, then None."""
         return None if self._database_reached else "the database was not reached yet"
 
     def problem_of(self, source: str) -> ResourceProblem | None:
-        """What of the resource cannot be done; None where all is as it says."""
+        """Return what is wrong with a resource, or None."""
         return self._problem_log.get(source)
 
     def wait_idle(self, timeout: float) -> bool:
-        """Wait until everything that was told is done, as far as it can be; False if it is not."""
+        """Wait until nothing is left to reconcile; return False after ``timeout`` seconds."""
         return self._queue.wait_idle(timeout)
 
     def _remove_source(self, source: str) -> None:
@@ -143,10 +142,10 @@ class Controller:
         self._problem_log.forget(source)
         self._written_generations.pop(source, None)
 
-    # --- one lock; on one thread of the queue at a time
+    # --- on the threads of the queue, one at a time for each lock
 
     def _probe_database(self) -> bool:
-        """Find out whether the database is there and fit, also where there is no resource yet."""
+        """Return whether the database answers, so that readiness does not depend on a resource."""
         try:
             self._switch_writer.stored_switches()
         except StoreUnavailable as error:
@@ -171,9 +170,9 @@ class Controller:
             else:
                 self._managed_locks.withdraw(key, "its resource is gone")
             for source in retractions:
-                self._switch_writer.retract(key, source, "which is gone")
+                self._switch_writer.retract(key, source, "the resource is gone")
             for source, _ in claimants[1:]:
-                self._switch_writer.retract(key, source, "whose lock it is not")
+                self._switch_writer.retract(key, source, "the lock belongs to another resource")
         except StoreUnavailable as error:
             self._report_retry(key, claimants[0][0] if claimants else None, error)
             return False
@@ -186,16 +185,12 @@ class Controller:
         try:
             self._switch_writer.write(
                 source, resource
-            )  # before anything else: nobody may claim what was just disabled
+            )  # first: no instance may claim a lock that was just disabled
         except StoreUnavailable:
-            if (
-                not resource.enabled
-            ):  # the database has not heard of it yet, and might come back before we try again
+            if not resource.enabled:  # the election may reach the database again before the next attempt does
                 self._managed_locks.withdraw(resource.lock_name, "it is disabled")
             raise
-        self._written_generations[source] = (
-            resource.object_meta.generation if resource.object_meta is not None else 0
-        )
+        self._written_generations[source] = 0 if resource.object_meta is None else resource.object_meta.generation
         try:
             self._managed_locks.ensure(resource)
         except SettingError as error:
@@ -205,14 +200,14 @@ class Controller:
             self._problem_log.resolve(source)
 
     def _clear_retractions(self, lock_name: str, retracted: list[str]) -> None:
-        """Forget what is dealt with; whoever left meanwhile has put the lock into the queue again."""
+        """Forget the switches that were removed. A source that was removed meanwhile has queued the lock again."""
         with self._lock:
             delay = self._ownership.clear_retractions(lock_name, retracted)
         if delay is not None:
             self._queue.add(lock_name, delay=delay)
 
     def _report_retry(self, lock_name: str, source: str | None, error: StoreUnavailable) -> None:
-        message = f"the switch of {lock_name} cannot be written at the moment, it is tried again: {error}"
+        message = f"the switch of {lock_name} could not be written, retrying: {error}"
         if source is not None:
             self._problem_log.report(source, ResourceProblem(ProblemReason.UNAVAILABLE, message))
         else:

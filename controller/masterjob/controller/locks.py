@@ -1,9 +1,4 @@
-"""What part this process has in the election of each lock that resources name: opened, changed, withdrawn.
-
-Level-based: `ensure` may be told the same thing any number of times.
-
-Source: design sections 3.2 (move) and 5.
-"""
+"""The locks that this process competes for on behalf of resources: opened, updated, withdrawn."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -20,60 +15,59 @@ from masterjob.runtime.instance import Instance
 from masterjob.runtime.runtime import Runtime
 
 SettingsResolver = Callable[[Mapping[str, object]], Settings]
-"""Gives the settings in effect for the options of a resource, by argument name."""
+"""Returns the settings in effect for the options of a resource, by argument name."""
 
 _FIELD_BY_ARGUMENT = {argument: key for key, argument in OPTION_FIELDS.items()}
 
 
 class UnknownJob(SettingError):
-    """The job that a resource names is not one of this process's; another process may have it."""
+    """The job that a resource names does not exist in this process. Another process may have it."""
 
 
 class SwappableJob:
-    """The job of a lock: at each start the one that was put in last, while the one before is stopped as itself."""
+    """The job of a lock, replaceable while it runs: `start` takes the newest, `stop` ends the one that runs."""
 
     def __init__(self) -> None:
         self._next: Job | None = None
         self._running: Job | None = None
 
     def set_next(self, job: Job) -> None:
-        """Have the next term run this one."""
+        """Run this job from the next term on."""
         self._next = job
 
     def start(self, term: LiveTerm, report: Report) -> None:
-        """Start the newest."""
+        """Start the newest job."""
         self._running = self._next
         if self._running is not None:
             self._running.start(term, report)
 
     def set_stop_timeout(self, stop_timeout: float) -> None:
-        """Have a stop take so long at most, of the one that runs and of the one that is next."""
+        """Set the stop timeout, in seconds, of the running job and of the next one."""
         for job in (self._running, self._next):
             if job is not None:
                 job.set_stop_timeout(stop_timeout)
 
     def stop(self) -> None:
-        """Stop the one that was started."""
+        """Stop the job that was started."""
         if self._running is not None:
             self._running.stop()
 
 
 @dataclass(frozen=True, slots=True)
 class _ManagedLock:
-    """A lock that this process takes part in, and with what."""
+    """A lock that this process competes for, with the settings and the job in effect."""
 
     instance: Instance
     settings: Settings
     job: str
 
     def matches(self, resource: Resource, settings: Settings) -> bool:
-        """Whether this is what the resource wants."""
         current = (self.job, self.settings.timing, self.settings.lost_policy)
         return current == (resource.job, settings.timing, settings.lost_policy)
 
 
 class ManagedLocks:
-    """The locks that this process takes part in for a controller. Each lock is used by one thread at a time."""
+    """The locks that this process competes for on behalf of resources. Use each lock from one thread at a time."""
 
     def __init__(self, runtime: Runtime, settings_for: SettingsResolver, jobs: Mapping[str, JobSpec]) -> None:
         self._runtime = runtime
@@ -85,11 +79,11 @@ class ManagedLocks:
         self._swappable_jobs: dict[str, SwappableJob] = {}
 
     def ensure(self, resource: Resource) -> None:
-        """Compete for the resource's lock with its timing and its job.
+        """Compete for the lock of the resource, with its timing and its job. Calling it again changes nothing.
 
         Raises:
-            SettingError: its timing or job cannot be had. With a bad timing or job entry all stays as it was;
-                with a job that is not known (`UnknownJob`) this process does not compete for the lock.
+            SettingError: the timing or the job is not valid. After a bad timing or job entry, everything stays as
+                it was; after an unknown job (`UnknownJob`), this process does not compete for the lock.
         """
         settings = self._settings_for(declared_settings(resource))
         spec = self._jobs.get(resource.job)
@@ -103,23 +97,23 @@ class ManagedLocks:
             self._update(managed, resource, spec, settings)
 
     def close(self) -> None:
-        """Take part in nothing more from now on, whoever still asks for it; what is open stays."""
+        """Open no lock from now on; those that are open stay."""
         with self._lock:
             self._closed = True
 
     def settings_of(self, lock_name: str) -> Settings | None:
-        """Return what is in effect for a lock, if this process takes part in it."""
+        """Return the settings in effect for a lock, or None if this process does not compete for it."""
         managed = self._by_name.get(lock_name)
         return None if managed is None else managed.settings
 
     def withdraw(self, lock_name: str, reason: str) -> None:
-        """Take no part in the lock any more: its job is stopped, then the lock released; nobody waits for it."""
+        """Stop competing for the lock: its job is stopped, then the lock released. Returns at once."""
         managed = self._by_name.pop(lock_name, None)
         if managed is not None:
             managed.instance.withdraw(lock_name, reason)
 
     def _open_lock(self, resource: Resource, spec: JobSpec, settings: Settings) -> None:
-        # The runner stays for good: a lock may be opened again while its last term is still being stopped.
+        # The swappable job stays for good: a lock may be opened again while its last term still stops.
         job = self._swappable_jobs.setdefault(resource.lock_name, SwappableJob())
         job.set_next(spec.create_job(self._runtime.thread_pool, settings.timing.stop_timeout))
         with self._lock:
@@ -128,7 +122,7 @@ class ManagedLocks:
                 self._by_name[resource.lock_name] = _ManagedLock(instance, settings, resource.job)
 
     def _update(self, managed: _ManagedLock, resource: Resource, spec: JobSpec, settings: Settings) -> None:
-        """Have the new settings in effect, without losing the mastership; only another job needs another term."""
+        """Apply new settings to the running term; only another job needs another term."""
         lock_name = resource.lock_name
         self._swappable_jobs[lock_name].set_next(
             spec.create_job(self._runtime.thread_pool, settings.timing.stop_timeout)

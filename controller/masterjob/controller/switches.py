@@ -1,13 +1,11 @@
-"""The switches of resources in the database: written when they change, taken back when their resource is gone.
+"""The switch of each resource in the database: written when it changes, removed when its resource is gone.
 
-What was written is remembered, so that nothing is asked twice; `invalidate` has all of it looked at again.
-
-Source: design sections 3.1 and 6.2.
+What was written is remembered, so that nothing is written or read twice; `invalidate` forgets it.
 """
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from masterjob.concurrency.clock import clock
 from masterjob.resource.masterjob import Resource
@@ -24,38 +22,43 @@ _KEEP_OPEN = 10.0  # seconds: one connection serves a burst of changes
 
 
 class SwitchWriter:
-    """One switch for each source, in one database. Every method raises `StoreUnavailable` where that is silent."""
+    """Writes one switch for each source, in one database.
 
-    def __init__(self, database: Database) -> None:
-        self._admin = database.lock_admin(keep_open=_KEEP_OPEN)
+    ``notify_elector`` is called with the lock's name after each write. `write`, `retract` and `stored_switches`
+    raise `StoreUnavailable` if the database does not answer.
+    """
+
+    def __init__(self, database: Database, notify_elector: Callable[[str], None]) -> None:
+        self._admin = database.lock_admin(keep_open=_KEEP_OPEN, on_write=notify_elector)
         self._last_written: dict[str, tuple[str, SwitchSpec]] = {}
-        """What the database is known to have of each source, and of which lock."""
+        """By source: the lock and the switch that the database is known to have."""
         self._stored: dict[tuple[str, str], StoredSwitch] = {}
         self._stored_at = float("-inf")
         self._lock = threading.Lock()
 
     def write(self, source: str, resource: Resource) -> None:
-        """Have the switch say what the resource does; a reason left over while it is enabled says nothing."""
+        """Write the switch of a resource. If it is enabled, a reason left over in it is ignored."""
         lock_name, spec = resource.lock_name, _switch_spec(source, resource)
         if self._last_written.get(source) == (lock_name, spec):
             return
+        # The elector of this process learns of the switch at once: it stops the job if that runs here.
         if not self._is_redundant(lock_name, spec) and self._admin.apply_switch(lock_name, spec):
             self._stored_at = float("-inf")
             _log_switch(lock_name, spec)
         self._last_written[source] = lock_name, spec
 
-    def retract(self, lock_name: str, source: str, explanation: str) -> None:
-        """Remove the switch of a source that does not speak for this lock any more: no disable outlives it."""
+    def retract(self, lock_name: str, source: str, why: str) -> None:
+        """Remove the switch of a source that does not own this lock: no disable outlives its resource."""
         self._stored_at = float("-inf")
         stored = self.stored_switches().get((lock_name, source))
         if stored is not None and self._admin.remove_switch(lock_name, source, source):
             actor = f"MasterJob {stored.namespace}/{stored.name}" if stored.name else source
-            logger.info("%s is not disabled by %s any more, %s", lock_name, actor, explanation)
+            logger.info("%s is no longer disabled by %s: %s", lock_name, actor, why)
         if self._last_written.get(source, ("",))[0] == lock_name:
             del self._last_written[source]
 
     def invalidate(self, source: str | None = None) -> None:
-        """Trust nothing that was written before, or nothing of one source."""
+        """Forget what was written, of one source or of all."""
         if source is None:
             self._last_written.clear()
         else:
@@ -63,7 +66,7 @@ class SwitchWriter:
         self._stored_at = float("-inf")
 
     def stored_switches(self) -> Mapping[tuple[str, str], StoredSwitch]:
-        """Return what the database has, by lock and source; asked once a moment for all."""
+        """Return the switches in the database, by lock and source; read at most once a second."""
         with self._lock:
             if clock() - self._stored_at > _CACHE_TTL:
                 self._stored = {(each.lock_name, each.source): each for each in self._admin.list_switches()}
@@ -71,18 +74,14 @@ class SwitchWriter:
             return self._stored
 
     def _is_redundant(self, lock_name: str, spec: SwitchSpec) -> bool:
-        """Whether an enabled resource need not say so, as most need not: nothing else was ever said by it."""
+        """Return whether an enabled resource needs no switch. Most need none: they were never disabled."""
         stored = self.stored_switches().get((lock_name, spec.source))
         if not spec.enabled:
             return False
-        is_first_generation = (
-            spec.generation or 0
-        ) <= 1  # there is nothing older that an instance that lags could write
-        return (
-            is_first_generation
-            if stored is None
-            else stored.enabled and (stored.generation or 0) >= (spec.generation or 0)
-        )
+        generation = spec.generation or 0
+        if stored is None:
+            return generation <= 1  # no instance that lags can write an older generation
+        return stored.enabled and (stored.generation or 0) >= generation
 
 
 def _switch_spec(source: str, resource: Resource) -> SwitchSpec:
@@ -103,6 +102,6 @@ def _switch_spec(source: str, resource: Resource) -> SwitchSpec:
 
 def _log_switch(lock_name: str, spec: SwitchSpec) -> None:
     if spec.enabled:
-        logger.info("%s is not disabled by %s any more", lock_name, spec.actor)
+        logger.info("%s is no longer disabled by %s", lock_name, spec.actor)
     else:
         logger.info("%s is disabled by %s: %s", lock_name, spec.actor, spec.reason)

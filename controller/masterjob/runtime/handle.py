@@ -1,17 +1,22 @@
-"""A handle: the part of one instance in one lock, as a library user holds it."""
+"""`Master`: a lock that this process competes for, as the application sees it."""
 
 import asyncio
 import logging
 
 from masterjob.election.core.events import StepDown
 from masterjob.election.term import LiveTerm
-from masterjob.runtime.instance import SHUTDOWN_GRACE, Instance
+from masterjob.runtime.instance import Instance
+from masterjob.runtime.shutdown import RELEASE_TIMEOUT
 
 logger = logging.getLogger("masterjob")
 
 
 class Master:
-    """One instance's part in one lock. Made by `start_master`."""
+    """A lock that this process competes for. `start_master` returns it. All methods are thread-safe.
+
+    Attributes:
+        lock_name: the name of the lock.
+    """
 
     def __init__(self, instance: Instance, lock_name: str, stop_timeout: float) -> None:
         self._instance = instance
@@ -21,39 +26,45 @@ class Master:
 
     @property
     def instance(self) -> str:
-        """The id of this instance; new at every start of the process."""
+        """The id of this instance, new at every start of the process."""
         return self._instance.runner.identity.instance
 
     @property
     def is_master(self) -> bool:
-        """Whether this instance is master right now. Reads the clock: true only as long as it can be trusted."""
+        """Whether this instance is the master right now. Ask again before each step: the answer expires."""
         return self.term is not None
 
     @property
     def term(self) -> LiveTerm | None:
-        """The term that this instance serves, or None."""
+        """The current `Term` of this instance, or None if it is not the master."""
         return self._instance.runner.current_term(self.lock_name)
 
     @property
     def why(self) -> str:
-        """One sentence: what this instance does about the lock, and why."""
+        """One sentence on the state of the lock: who is the master, or why it has none. May ask the database."""
         return self._instance.explain(self.lock_name)
 
     def step_down(self, reason: str = "asked to") -> None:
-        """Stop the job, release the lock and sit out one heartbeat interval; nothing if not master."""
+        """Stop the job and release the lock, so that another instance takes over. Returns at once.
+
+        This instance does not compete for one heartbeat interval. If it is not the master, nothing happens.
+
+        Args:
+            reason: why; recorded in the history of the lock.
+        """
         self._instance.runner.submit(StepDown(self.lock_name, reason))
 
     def close(self) -> None:
-        """Stop the job if it runs here, release the lock and take part no more.
+        """Stop the job if it runs here, release the lock, and stop competing for it.
 
-        Waits for that, the stop timeout and a few seconds at most; where the job's ``stop`` takes longer, the
-        lock is kept until it returns. Called again, it goes on waiting.
+        Waits until that is done, at most the stop timeout and a few seconds. If the job's ``stop`` takes longer, a
+        warning is logged and the lock is kept until ``stop`` returns. Call it again to wait longer.
 
         Raises:
-            RuntimeError: called on the event loop that the job's coroutines need to stop; use `aclose`.
+            RuntimeError: called on the event loop that the job's coroutines run on; use `aclose` there.
         """
         if self._instance.is_on_job_loop():
-            raise RuntimeError("close() would wait for the event loop that it stands on: await aclose()")
+            raise RuntimeError("close() would block the event loop that the job needs to stop: await aclose()")
         self._close()
 
     async def aclose(self) -> None:
@@ -61,7 +72,7 @@ class Master:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
-        if not self._instance.close(self._open_lock, self._stop_timeout + SHUTDOWN_GRACE):
+        if not self._instance.close(self._open_lock, self._stop_timeout + RELEASE_TIMEOUT):
             logger.warning("%s is not closed yet: %s", self.lock_name, self.why)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Who an instance is, and who does things from this process."""
+"""The identity of an instance, and the default actor."""
 
 import getpass
 import os
@@ -9,13 +9,13 @@ from uuid import uuid4
 from masterjob.election.values import Identity
 
 _MAX_HOST_LENGTH = 200
-"""Characters of a host's or pod's name in an instance's id, which has 255 at most."""
+"""Characters of the name of a host or pod in the id of an instance, which may have 255."""
 
 
 def current_identity(environ: Mapping[str, str]) -> Identity:
-    """Return who this instance is; in a pod the environment says where, as its manifest has it set.
+    """Return a new identity for an instance of this process.
 
-    Source: design section 6, the downward API.
+    In a pod, the manifest passes the names of the pod and its node in the environment (the downward API).
     """
     pod = environ.get("POD_NAME", "")
     return Identity(
@@ -29,7 +29,7 @@ def current_identity(environ: Mapping[str, str]) -> Identity:
 
 
 def default_actor() -> str:
-    """Return who does things from here where nobody says so: user@host."""
+    """Return the actor of changes that name none: user@host."""
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (OSError, KeyError):

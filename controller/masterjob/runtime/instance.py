@@ -1,4 +1,4 @@
-"""An instance: the part of this process in the election on one database."""
+"""One instance: the locks that this process competes for on one database."""
 
 import asyncio
 import os
@@ -16,13 +16,10 @@ from masterjob.lock_status import LockStatus
 from masterjob.runtime.identity import current_identity
 from masterjob.store.database import Database
 
-SHUTDOWN_GRACE = 5.0
-"""Seconds beside the stop timeout that an end may take: for the release, and a database that is slow."""
-
 
 @dataclass(eq=False, slots=True)
 class OpenLock:
-    """The part of an instance in one lock, from its opening to the end of its closing."""
+    """A lock of an instance, from its opening until it is closed."""
 
     lock_name: str
     loop: asyncio.AbstractEventLoop | None
@@ -30,7 +27,7 @@ class OpenLock:
 
 
 class Instance:
-    """The part of this process in the election on one database."""
+    """The locks that this process competes for on one database, and the election runner that does so."""
 
     def __init__(self, url: str, on_shutdown: Callable[["Instance"], None], observers: list[Observer]) -> None:
         self.url = url
@@ -44,7 +41,7 @@ class Instance:
         self._shutting_down = False
 
     def open_lock(self, name: str, job: Job, settings: Settings) -> bool:
-        """Take part in the election for this lock; False if this instance is leaving, so that it takes another."""
+        """Compete for a lock; return False if this instance is shutting down: the caller needs a new one."""
         open_lock = OpenLock(name, running_loop())
         with self._lock:
             if self._shutting_down or self.runner.is_closed:
@@ -53,33 +50,33 @@ class Instance:
                 raise SettingError(f"lock {name} was already started in this process: close that one first")
             self._open_locks[name] = open_lock
             self.runner.set_job(name, job)
-            self.update_settings(name, settings)  # under the lock: told after a Leave, it would outlast it
+            self.update_settings(name, settings)  # under the lock: a Declare after the Shutdown would outlast it
         return True
 
     def _is_open(self, name: str) -> bool:
-        """Whether the lock is taken part in; who has closed it may have given up waiting for the end."""
+        """Return whether the lock is in use. A close that timed out counts as done once the lock is released."""
         open_lock = self._open_locks.get(name)
         return open_lock is not None and not (open_lock.closing and self.runner.wait_withdrawn(name, 0.0))
 
     def get_open_lock(self, name: str) -> OpenLock:
-        """Return the part in a lock that was just opened, to be closed some day."""
+        """Return the lock that was opened last under this name."""
         return self._open_locks[name]
 
     def update_settings(self, name: str, settings: Settings) -> None:
-        """Have these settings in effect for a lock that was opened; a master stays master."""
+        """Apply new settings to an open lock; a master stays master."""
         self.max_stop_timeout = max(self.max_stop_timeout, settings.timing.stop_timeout)
         self.runner.submit(Declare(name, settings.timing, settings.lost_policy, settings.init_delay))
 
     def withdraw(self, name: str, reason: str) -> None:
-        """Have the lock stopped and released, without waiting; it may be opened again, with the same job."""
+        """Stop the job and release the lock, without waiting. The lock may be opened again with the same job."""
         with self._lock:
             self._open_locks.pop(name, None)
         self.runner.submit(Withdraw(name, reason))
 
     def close(self, open_lock: OpenLock, timeout: float) -> bool:
-        """Stop and release a lock, and leave for good with the last one; False if that is not done by then.
+        """Stop and release a lock, and shut down with the last one; return False after ``timeout`` seconds.
 
-        It may be called again, to go on waiting.
+        The caller may call it again to wait longer.
         """
         with self._lock:
             if self._open_locks.get(open_lock.lock_name) is not open_lock:
@@ -96,21 +93,21 @@ class Instance:
         return self.shutdown("closed", timeout) if is_last else True
 
     def shutdown(self, reason: str, timeout: float) -> bool:
-        """Stop and release everything, and take no more part; False if that is not done by then."""
+        """Stop and release everything, for good; return False if ``timeout`` seconds were not enough."""
         with self._lock:
             self._shutting_down = True
         self._on_shutdown(self)
         return self.runner.shutdown(reason, timeout)
 
     def is_on_job_loop(self) -> bool:
-        """Whether the caller stands on an event loop that a job may need to stop."""
+        """Return whether the caller runs on an event loop that a job may need to stop."""
         current_loop = running_loop()
         return current_loop is not None and any(
             open_lock.loop is current_loop for open_lock in list(self._open_locks.values())
         )
 
     def explain(self, name: str) -> str:
-        """What the elector says; what it cannot know about somebody else's lock, the database does."""
+        """Return one sentence on the lock: from the elector, or from the database while this instance waits."""
         explanation = self.runner.explain(name)
         if not self.runner.is_waiting(name):
             return explanation
@@ -130,7 +127,7 @@ def _explain_status(lock: LockStatus) -> str:
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that the caller stands on, if any."""
+    """Return the event loop that the caller runs on, or None."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

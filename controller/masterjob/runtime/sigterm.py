@@ -1,13 +1,13 @@
-"""SIGTERM: everything ends in order first, and then it does what it did before us.
+"""SIGTERM in an application: shut down first, then do what the signal did before.
 
-Python runs a handler in the main thread alone, once that runs Python again. But the kernel gives a signal to any
-thread: to another one where the main thread blocks it, as the C library does while it starts a thread. Then
-nothing wakes a main thread up that waits in C, and jobs would go on. So a thread of ours is told in two ways: by
-a byte that Python writes into a pipe at once, in whichever thread took the signal, and by the handler when that
-runs.
+Python runs a signal handler in the main thread only, and only once that thread runs Python code again. If the
+main thread blocks the signal, as the C library does while it starts a thread, the kernel gives it to another
+thread. Then a main thread that waits in C code is not woken up, and the jobs would go on. So a thread of this
+module learns of the signal in two ways: by the byte that Python writes into a pipe at once, whichever thread took
+the signal, and from the handler when that runs.
 
-Python writes into one pipe only. Where an event loop has its own, or takes it later, ours is not used: that one
-wakes up the loop, and so the handler runs.
+Python writes to one pipe only, its wake-up file descriptor. If an event loop has set its own, or sets it later,
+ours is not used: the other one wakes up the loop, and so the handler runs.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ from collections.abc import Callable
 from types import FrameType
 
 _HANDLER_RAN = b"\0"
-"""What the handler writes into the pipe. All else in there is the number of a signal, and none is 0."""
+"""The byte that the handler writes into the pipe. Every other byte is the number of a signal, and none is 0."""
 
 
 class SigtermHandler:
-    """What this process does about SIGTERM: ``shutdown`` is called, on a thread of its own, and says why."""
+    """Calls ``shutdown`` with the reason when SIGTERM arrives, on a thread of its own."""
 
     def __init__(self, shutdown: Callable[[str], object]) -> None:
         self._shutdown = shutdown
@@ -31,23 +31,21 @@ class SigtermHandler:
         self._restore_default: Callable[[], bool] = _restored_by_handler
 
     def install(self) -> None:
-        """Handle it from now on; only the main thread can set that up, and an ignored signal stays ignored."""
+        """Install the handler. Works in the main thread only; an ignored signal stays ignored."""
         if self._pipe is not None or threading.current_thread() is not threading.main_thread():
             return
         previous_handler = signal.getsignal(signal.SIGTERM)
         if previous_handler in (signal.SIG_IGN, None):
             return
-        self._restore_default = _make_default_restorer()  # now: at the end nothing may be missing
-        self._previous_handler, self._pipe = (
-            previous_handler,
-            os.pipe(),
-        )  # before anything else, for a thread that forks just now
+        self._restore_default = _make_default_restorer()  # now: an import may fail during the shutdown
+        # Both before anything else: another thread may fork at this moment.
+        self._previous_handler, self._pipe = previous_handler, os.pipe()
         _install_wakeup_fd(*self._pipe)
-        threading.Thread(target=self._listen, args=self._pipe[:1], name="masterjob signals", daemon=True).start()
+        threading.Thread(target=self._listen, args=self._pipe[:1], name="masterjob-signals", daemon=True).start()
         signal.signal(signal.SIGTERM, self._on_sigterm)
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
-        # Only what may interrupt anything: setting a handler, and a write that never waits.
+        # This may interrupt any code, so it only sets a handler and writes without waiting.
         if callable(self._previous_handler):
             self._notify()
             self._previous_handler(number, frame)
@@ -57,9 +55,9 @@ class SigtermHandler:
 
     def _notify(self) -> None:
         if self._pipe is not None:
-            with contextlib.suppress(BlockingIOError):  # full, so somebody is about to read it anyway
+            with contextlib.suppress(BlockingIOError):  # full: the thread is about to read it anyway
                 os.write(self._pipe[1], _HANDLER_RAN)
-        elif not callable(self._previous_handler):  # in a forked child, by a handler that came after ours
+        elif not callable(self._previous_handler):  # in a forked child, called by a handler that was set later
             os.kill(os.getpid(), signal.SIGTERM)
 
     def _listen(self, reader: int) -> None:
@@ -70,10 +68,10 @@ class SigtermHandler:
                 self._shut_down(terminates)
             elif signal.SIGTERM in received and signal.getsignal(signal.SIGTERM) == self._on_sigterm:
                 self._shut_down(terminates and self._restore_default())
-            # else it is another signal, or a handler that came after ours has the last word
+            # Otherwise it is another signal, or a handler that was set later decides.
 
     def _shut_down(self, terminates: bool) -> None:
-        """Close; then end as the signal would have ended us, if it would. Both ways may lead here, to no harm."""
+        """Shut down, then end the process if the signal would have. May run twice, which does no harm."""
         try:
             self._shutdown("SIGTERM")
         finally:
@@ -81,7 +79,7 @@ class SigtermHandler:
                 os.kill(os.getpid(), signal.SIGTERM)
 
     def after_fork_in_child(self) -> None:
-        """Have it do what it did before us in a forked child, which has not our thread, and its parent's pipe."""
+        """Restore the previous handler in a forked child, which has its parent's pipe and not our thread."""
         if self._pipe is None:
             return
         pipe, self._pipe = self._pipe, None
@@ -96,21 +94,21 @@ class SigtermHandler:
 
 
 def _install_wakeup_fd(reader: int, writer: int) -> None:
-    """Have Python write the number of each signal into this pipe, unless it does so for somebody else."""
+    """Make Python write the number of each signal into this pipe, unless another one was set before."""
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)
     previous_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    if previous_fd not in (-1, reader, writer):  # one that was closed may have lent its number to ours
-        with contextlib.suppress(OSError, ValueError):  # it was closed; or nothing came meanwhile
+    if previous_fd not in (-1, reader, writer):  # a closed one may have had the number of ours
+        with contextlib.suppress(OSError, ValueError):  # it was closed, or no signal arrived meanwhile
             signal.set_wakeup_fd(previous_fd)
             os.write(previous_fd, os.read(reader, 512))
     os.set_blocking(reader, True)
 
 
 def _make_default_restorer() -> Callable[[], bool]:
-    """Return what has SIGTERM end this process again, from any thread; `signal.signal` wants the main one."""
+    """Return a function that makes SIGTERM end this process again; `signal.signal` needs the main thread."""
     try:
-        import ctypes  # noqa: PLC0415 - a Python may be built without
+        import ctypes  # noqa: PLC0415 - Python may be built without it
 
         set_handler = ctypes.CDLL(None).signal
     except (ImportError, AttributeError, OSError):
@@ -125,20 +123,20 @@ def _make_default_restorer() -> Callable[[], bool]:
 
 
 def _restored_by_handler() -> bool:
-    """Leave it to the handler, which says so when it has run."""
+    """Leave it to the handler, which reports when it has run."""
     return False
 
 
 class SigtermBlock:
-    """Holds it back while a thread forks, or it could meet a handler in the child that nobody listens to."""
+    """Blocks SIGTERM while a thread forks: in the child it could reach our handler before that is removed."""
 
     def __init__(self) -> None:
         self._thread_local = threading.local()
 
     def block(self) -> None:
-        """Hold it back from this thread."""
+        """Block it in this thread."""
         self._thread_local.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
     def unblock(self) -> None:
-        """Let it come, if it came before."""
+        """Restore the signal mask of this thread."""
         signal.pthread_sigmask(signal.SIG_SETMASK, self._thread_local.mask)

@@ -25,11 +25,16 @@ class LockAdmin:
     """The operations on locks, for any thread. ``connect`` returns the connection for one call.
 
     Every method raises `StoreUnavailable` if the database does not answer within a few seconds, and
-    `SettingError` if an argument is not valid.
+    `SettingError` if an argument is not valid. ``on_write`` is called with the lock's name after each write; it
+    must not block.
     """
 
-    def __init__(self, connect: Callable[[], AbstractContextManager[BoundedConnection]]) -> None:
-        self._connect = connect
+    def __init__(
+        self,
+        connect: Callable[[], AbstractContextManager[BoundedConnection]],
+        on_write: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._connect, self._on_write = connect, on_write
 
     def disable(
         self,
@@ -52,7 +57,9 @@ class LockAdmin:
         )
         name = valid_name(lock_name)
         with self._connect() as db:
-            return switches.disable(db, name, request)
+            changed = switches.disable(db, name, request)
+        self._on_write(name)
+        return changed
 
     def enable(self, lock_name: str, actor: str, source: str = "api") -> bool:
         """Remove this source's disable; the lock is enabled once no source disables it.
@@ -63,7 +70,9 @@ class LockAdmin:
         name, actor = valid_name(lock_name), _checked_text("actor", actor, 200)
         source = _checked_text("source", source, 400)
         with self._connect() as db:
-            return switches.enable(db, name, actor, source)
+            changed = switches.enable(db, name, actor, source)
+        self._on_write(name)
+        return changed
 
     def apply_switch(self, lock_name: str, spec: SwitchSpec) -> bool:
         """Apply the switch that a resource declares; return whether that changed what people see."""
@@ -71,13 +80,17 @@ class LockAdmin:
         reason = None if spec.reason is None else _checked_text("reason", spec.reason, 1000)
         spec = replace(spec, reason=reason, actor=_checked_text("actor", spec.actor[:200], 200))
         with self._connect() as db:
-            return declarations.apply_switch(db, name, spec)
+            changed = declarations.apply_switch(db, name, spec)
+        self._on_write(name)
+        return changed
 
     def remove_switch(self, lock_name: str, source: str, actor: str) -> bool:
         """Remove the switch of a resource that is gone; return whether it had disabled the lock."""
         name = valid_name(lock_name)
         with self._connect() as db:
-            return declarations.remove_switch(db, name, source, actor[:200])
+            changed = declarations.remove_switch(db, name, source, actor[:200])
+        self._on_write(name)
+        return changed
 
     def list_switches(self) -> list[StoredSwitch]:
         """Return the switches of resources that the database has."""
@@ -90,7 +103,9 @@ class LockAdmin:
         reason = _checked_text("reason", reason, 1000) if reason else ""
         with self._connect() as db:
             rows = db.fetch_all(_CURRENT_TERM, lock_name=name)
-            return bool(rows) and LockQueries(db).request_step_down(Term(name, rows[0].term), actor, reason)
+            requested = bool(rows) and LockQueries(db).request_step_down(Term(name, rows[0].term), actor, reason)
+        self._on_write(name)
+        return requested
 
     def status(self, lock_name: str | None = None) -> list[LockStatus]:
         """Return all locks, or only ``lock_name``: an empty list if it was never used."""

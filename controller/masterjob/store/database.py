@@ -1,6 +1,7 @@
 """The database that a URL names: the entry point of this room."""
 
 import threading
+from collections.abc import Callable
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -91,15 +92,16 @@ class Database:
         """Return a notifier, not started yet, that calls ``on_change`` in its own thread."""
         return Notifier(lambda: self._new_connection(_ADMIN_TIMEOUT), on_change)
 
-    def lock_admin(self, keep_open: float = 0.0) -> LockAdmin:
+    def lock_admin(self, keep_open: float = 0.0, on_write: Callable[[str], None] = lambda _: None) -> LockAdmin:
         """Return the operations of people and resources on locks. The first call prepares the tables.
 
         ``keep_open``: seconds for which one connection to a server stays open for the next calls. A file is closed
         after each call in any case, so that its write-ahead log is not left behind at the end of the process.
+        ``on_write`` is called with the lock's name after each write.
         """
         if keep_open and self._dialect.is_remote:
-            return LockAdmin(ConnectionPool(self.connect_admin, keep_open).connection)
-        return LockAdmin(self.connect_admin)
+            return LockAdmin(ConnectionPool(self.connect_admin, keep_open).connection, on_write)
+        return LockAdmin(self.connect_admin, on_write)
 
     def connect_admin(self) -> BoundedConnection:
         """Return a connection for one call of a `LockAdmin`, after preparing the tables."""
