@@ -106,13 +106,14 @@ TIMINGS = StatusTimings(
 class StatusWriterHarness:
     server: FakeServer = field(default_factory=FakeServer)
     database: FakeDatabase = field(default_factory=FakeDatabase)
+    timings: StatusTimings = TIMINGS
 
     def __post_init__(self) -> None:
         self.requeued: list[str] = []
         self.outcomes: Counter[str] = Counter()
         server: Any = self.server  # stands in for the API client and for the informer
         self.writer = StatusWriter(
-            server, server, self.database.read, self, "pod-a", on_outcome=self.count_outcome, timings=TIMINGS
+            server, server, self.database.read, self, "pod-a", on_outcome=self.count_outcome, timings=self.timings
         )
 
     def count_outcome(self, outcome: str) -> None:
@@ -202,6 +203,15 @@ def test_a_failed_write_is_retried_once_the_api_server_is_back(
     harness.elect()
     wait_until(lambda: harness.ready_reason() == "Elected" and harness.server.event_reasons() == ["Elected"])
     assert harness.outcomes["unavailable"] == 3
+
+
+def test_a_status_refused_after_an_outage_is_retried_as_soon_as_without_one() -> None:
+    harness = StatusWriterHarness(timings=replace(TIMINGS, remote_change_delay=(0.1, 0.1)))
+    harness.server.failures = [*[ApiUnavailable("refused")] * 6, ApiRefused(403, "not ready yet")]
+    harness.writer.start()
+    harness.elect()
+    wait_until(lambda: harness.ready_reason() == "Elected")
+    harness.writer.close(5.0)
 
 
 def test_a_refused_status_is_logged_once_and_written_once_allowed(
