@@ -16,10 +16,11 @@ from masterjob.kube.status.conditions import (
     find_condition,
 )
 from masterjob.kube.status.event_recorder import events_for_status
-from masterjob.kube.status.inputs import StatusInputs, StatusProblem
+from masterjob.kube.status.inputs import StatusInputs
 from masterjob.kube.status.job_tracker import JobPhase, JobState
 from masterjob.lock_status import DisabledStatus, LockStatus, MasterStatus
 from masterjob.resource.masterjob import ObjectMeta, Resource
+from masterjob.resource.problems import ProblemReason, ResourceProblem
 
 THEN = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 NOW = datetime(2026, 1, 1, 13, 0, tzinfo=UTC)
@@ -203,7 +204,7 @@ def test_each_new_master_is_one_transition() -> None:
 
 def test_a_conflict_is_stalled_and_reports_nothing_of_the_others_lock() -> None:
     inputs = StatusInputs(
-        observed(), lock(MASTER), problem=StatusProblem(ConditionReason.CONFLICT, "lock JOB belongs to ns/first")
+        observed(), lock(MASTER), problem=ResourceProblem(ProblemReason.CONFLICT, "lock JOB belongs to ns/first")
     )
     status = build_status(inputs, NOW)
     assert status_and_reason(inputs, ConditionType.READY) == ("False", "Conflict")
@@ -215,14 +216,14 @@ def test_a_conflict_is_stalled_and_reports_nothing_of_the_others_lock() -> None:
 
 
 def test_an_invalid_resource_has_its_reason_while_its_job_runs_on() -> None:
-    inputs = replace(ELECTED, problem=StatusProblem(ConditionReason.INVALID, "leaseDuration 1s is too short"))
+    inputs = replace(ELECTED, problem=ResourceProblem(ProblemReason.INVALID, "leaseDuration 1s is too short"))
     assert status_and_reason(inputs, ConditionType.READY) == ("False", "Invalid")
     assert status_and_reason(inputs, ConditionType.STALLED) == ("True", "Invalid")
     assert status_and_reason(inputs, ConditionType.JOB_RUNNING) == ("True", "Running")
 
 
 def test_a_job_that_this_pod_does_not_know_counts_only_if_there_is_no_master() -> None:
-    problem = StatusProblem(ConditionReason.UNKNOWN_JOB, "no job 'x' is known here")
+    problem = ResourceProblem(ProblemReason.UNKNOWN_JOB, "no job 'x' is known here")
     assert status_and_reason(replace(VACANT, problem=problem), ConditionType.READY) == ("False", "UnknownJob")
     assert status_and_reason(StatusInputs(observed(), lock(MASTER), problem=problem), ConditionType.READY) == (
         "True",
@@ -318,7 +319,7 @@ def test_a_job_whose_start_failed_elsewhere_is_not_unknown() -> None:
         StatusInputs(observed(), lock(), job_state=JobState(5, JobPhase.FAILED, "start failed: no route")), NOW
     )
     here = StatusInputs(
-        observed(failed), lock(), problem=StatusProblem(ConditionReason.UNKNOWN_JOB, "no job 'x' is known here")
+        observed(failed), lock(), problem=ResourceProblem(ProblemReason.UNKNOWN_JOB, "no job 'x' is known here")
     )
     assert status_and_reason(here, ConditionType.READY) == ("False", "Vacant")
     assert status_and_reason(here, ConditionType.STALLED) == ("absent", "absent")

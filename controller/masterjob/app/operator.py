@@ -26,24 +26,16 @@ from masterjob.kube.cluster import Cluster, resolve_cluster
 from masterjob.kube.informer.informer import Informer
 from masterjob.kube.informer.object import ObservedResource
 from masterjob.kube.informer.reflector import Reflector
-from masterjob.kube.status.conditions import ConditionReason
-from masterjob.kube.status.inputs import StatusProblem
 from masterjob.kube.status.reconciler import ControllerState
 from masterjob.kube.status.writer import StatusWriter
 from masterjob.resource.masterjob import Resource
-from masterjob.resource.problems import ProblemReason
+from masterjob.resource.problems import ProblemReason, ResourceProblem
 from masterjob.runtime.instance import running_loop
 from masterjob.runtime.runtime import Runtime
 from masterjob.runtime.shutdown import SOURCE_STOP_TIMEOUT, STATUS_FLUSH_TIMEOUT
 from masterjob.store.database import Database
 
 logger = logging.getLogger("masterjob")
-
-_CONDITION_REASONS = {
-    ProblemReason.CONFLICT: ConditionReason.CONFLICT,
-    ProblemReason.INVALID: ConditionReason.INVALID,
-    ProblemReason.UNKNOWN_JOB: ConditionReason.UNKNOWN_JOB,
-}
 
 
 class Operator:
@@ -173,12 +165,12 @@ class Operator:
         """Write the switch of a resource again, which the database has lost."""
         self._controller.requeue(observed.uid)
 
-    def _problem_of(self, observed: ObservedResource) -> StatusProblem | None:
+    def _problem_of(self, observed: ObservedResource) -> ResourceProblem | None:
         if observed.error is not None:
-            return StatusProblem(ConditionReason.INVALID, observed.error)
+            return ResourceProblem(ProblemReason.INVALID, observed.error)
         problem = self._controller.problem_of(observed.uid)
-        reason = None if problem is None else _CONDITION_REASONS.get(problem.reason)
-        return None if problem is None or reason is None else StatusProblem(reason, problem.message)
+        # whether the database answers is determined when the status is written
+        return None if problem is None or problem.reason is ProblemReason.UNAVAILABLE else problem
 
 
 def start_operator(  # noqa: PLR0913 - the arguments are the product's surface

@@ -26,9 +26,10 @@ from masterjob.lock_status import (
     explain_how_to_enable,
     format_timestamp,
 )
+from masterjob.resource.problems import ProblemReason
 
 _STALLED_REASONS = (ConditionReason.CONFLICT, ConditionReason.INVALID, ConditionReason.UNKNOWN_JOB)
-_SPEC_DEFECT_REASONS = (ConditionReason.CONFLICT, ConditionReason.INVALID)
+_SPEC_DEFECT_REASONS = (ProblemReason.CONFLICT, ProblemReason.INVALID)
 """Problems of the resource itself, reported whatever the state of the election."""
 
 _ready = partial(Condition, ConditionType.READY)
@@ -108,7 +109,7 @@ def evaluate_conditions(inputs: StatusInputs) -> Iterator[Condition]:
 def _evaluate_ready(inputs: StatusInputs) -> Condition:
     problem, lock = inputs.problem, inputs.lock
     if problem is not None and problem.reason in _SPEC_DEFECT_REASONS:
-        return _ready("False", problem.reason, problem.message)
+        return _ready("False", ConditionReason(problem.reason), problem.message)
     if inputs.is_disable_pending:
         return _disable_pending(ConditionType.READY, ConditionReason.STOPPING)
     if lock is None:
@@ -127,7 +128,7 @@ def _evaluate_ready_from_lock(lock: LockStatus, inputs: StatusInputs) -> Conditi
             return _ready("True", ConditionReason.ELECTED, f"{_master_name(lock)} is master")
     problem = inputs.problem  # if a start has failed, other pods know the job
     is_known_elsewhere = _evaluate_job_running(inputs).reason is ConditionReason.START_FAILED
-    if problem is not None and problem.reason is ConditionReason.UNKNOWN_JOB and not is_known_elsewhere:
+    if problem is not None and problem.reason is ProblemReason.UNKNOWN_JOB and not is_known_elsewhere:
         return _ready("False", ConditionReason.UNKNOWN_JOB, problem.message)
     return _ready("False", ConditionReason.VACANT, _vacant_message(inputs, lock))
 
@@ -222,7 +223,7 @@ def _without_lock_status(condition_type: ConditionType, inputs: StatusInputs) ->
     if condition_type is ConditionType.ENABLED:
         return condition("True", ConditionReason.ENABLED, "nothing disables it")
     if inputs.problem is not None and condition_type is ConditionType.READY:
-        return condition("False", inputs.problem.reason, inputs.problem.message)
+        return condition("False", ConditionReason(inputs.problem.reason), inputs.problem.message)
     return condition("False", ConditionReason.VACANT, "no pod has competed for the lock yet")
 
 

@@ -6,20 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from masterjob.kube.informer.object import ObservedResource
-from masterjob.kube.status.conditions import ConditionReason
 from masterjob.kube.status.job_tracker import JobState
 from masterjob.lock_status import LockStatus, MasterStatus
+from masterjob.resource.problems import ProblemReason, ResourceProblem
 
 _MASTER_WRITE_GRACE = timedelta(seconds=5)
 """How long after an election only the master writes the status."""
-
-
-@dataclass(frozen=True, slots=True)
-class StatusProblem:
-    """Why a resource cannot be applied."""
-
-    reason: ConditionReason
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +22,7 @@ class StatusInputs:
     lock: LockStatus | None = None
     database_error: str | None = None
     """Why the database could not be read; ``lock`` is None then."""
-    problem: StatusProblem | None = None
+    problem: ResourceProblem | None = None
     job_state: JobState | None = None
     timing: Mapping[str, str | int] | None = None
     """The timing in effect for this instance."""
@@ -45,7 +37,7 @@ class StatusInputs:
     @property
     def owns_lock(self) -> bool:
         """Whether this resource owns the lock that it names, rather than an older one."""
-        return self.problem is None or self.problem.reason is not ConditionReason.CONFLICT
+        return self.problem is None or self.problem.reason is not ProblemReason.CONFLICT
 
     @property
     def master(self) -> MasterStatus | None:

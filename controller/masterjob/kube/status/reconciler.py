@@ -14,9 +14,10 @@ from masterjob.kube.informer.object import ObservedResource
 from masterjob.kube.status import event_recorder
 from masterjob.kube.status.build import build_status
 from masterjob.kube.status.event_recorder import EventRecorder
-from masterjob.kube.status.inputs import StatusInputs, StatusProblem
+from masterjob.kube.status.inputs import StatusInputs
 from masterjob.kube.status.job_tracker import JobTracker
 from masterjob.lock_status import LockStatus
+from masterjob.resource.problems import ResourceProblem
 
 logger = logging.getLogger("masterjob")
 
@@ -36,7 +37,7 @@ terms, in a failover or because it is another database, and a disabled lock woul
 class ControllerState:
     """What the controller knows of a resource; ``applied_generation`` is the newest that the database has."""
 
-    problem: StatusProblem | None
+    problem: ResourceProblem | None
     timing: Mapping[str, str | int] | None
     applied_generation: int
 
