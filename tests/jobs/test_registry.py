@@ -108,7 +108,7 @@ HTTP = {"start": "http://h"}
         ({"exec": {"comand": ["x"]}}, "it.exec.comand (line 3) is not known: did you mean command?"),
         ({"exec": {"command": "make report"}}, "it.exec.command (line 3) must be a list such as [sh, -c, "),
         ({"exec": {"command": []}}, "it.exec.command (line 3) must be a list"),
-        ({"exec": {"command": ["x"] * 257}}, "it.exec.command (line 3) has 257 items: at most 256 are allowed"),
+        ({"exec": {"command": ["x"] * 257}}, "it.exec.command (line 3) has 257 items; at most 256 are allowed"),
         (
             {"exec": {"command": ["x", 5]}},
             "it.exec.command.1 (line 4) must be text, not a number: put it in quotes",
@@ -117,7 +117,7 @@ HTTP = {"start": "http://h"}
         ({"exec": {"command": ["a\0b"]}}, "it.exec.command.0 (line 4) has a character that is not text"),
         (
             {"exec": {"command": ["x" * 32_769]}},
-            "it.exec.command.0 (line 4) has 32769 characters: at most 32768 are",
+            "it.exec.command.0 (line 4) has 32769 characters; at most 32768 are",
         ),
         ({"exec": EXEC | {"environment": ["A=B"]}}, "it.exec.environment (line 3) must hold names and values"),
         ({"exec": EXEC | {"environment": {"A": 1}}}, "it.exec.environment.A (line 4) must be text"),
@@ -133,7 +133,7 @@ HTTP = {"start": "http://h"}
         ({"exec": EXEC | {"environment": {"MASTERJOB_TERM": "1"}}}, "MASTERJOB_TERM (line 4) cannot be set"),
         (
             {"exec": EXEC | {"environment": dict.fromkeys(map(str, range(257)), "")}},
-            "has 257 entries: at most 256 are",
+            "has 257 entries; at most 256 are",
         ),
         ({"exec": EXEC | {"directory": 5}}, "it.exec.directory (line 3) must be text"),
         ({"python": {}}, "it.python.entry (line 3) is missing"),
@@ -147,7 +147,7 @@ HTTP = {"start": "http://h"}
         ({"http": {"start": "http://h/a\r\nb"}}, "it.http.start (line 3) must be a URL"),
         (
             {"http": {"start": "http://h/" + "x" * 2048}},
-            "it.http.start (line 3) has 2057 characters: at most 2048 are",
+            "it.http.start (line 3) has 2057 characters; at most 2048 are",
         ),
         ({"http": {"start": "http://h#f"}}, "it.http.start (line 3) has a fragment"),
         ({"http": {"start": "http://u:s3cret@h"}}, "it.http.start (line 3) has a user or password"),
@@ -196,7 +196,7 @@ def test_a_job_s_name_follows_the_rules_of_a_lock_s(name: str) -> None:
 
 
 def test_the_number_of_jobs_is_limited() -> None:
-    with pytest.raises(SettingError, match="has 10001 entries: at most 10000 are allowed"):
+    with pytest.raises(SettingError, match="has 10001 entries; at most 10000 are allowed"):
         parse_jobs({str(number): {"exec": EXEC} for number in range(10_001)}, locate)
 
 

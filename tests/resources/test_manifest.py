@@ -63,7 +63,7 @@ def test_every_field_of_a_manifest_is_read() -> None:
         ({"lockNam": "x"}, "spec.lockNam is not known: did you mean lockName?"),
         ({"enabled": "no"}, "spec.enabled must be true or false, not 'no'"),
         ({"disabledReason": True}, "spec.disabledReason must be text, not a boolean"),
-        ({"disabledReason": "x" * 1001}, "spec.disabledReason has 1001 characters: at most 1000 are allowed"),
+        ({"disabledReason": "x" * 1001}, "spec.disabledReason has 1001 characters; at most 1000 are allowed"),
         ({"job": " "}, "spec.job must name one of the jobs"),
         (
             {"heartbeatInterval": 8000},

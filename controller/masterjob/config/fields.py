@@ -88,7 +88,7 @@ class Field:
         """Return all fields of a mapping; ``expected`` describes the names that a user chooses."""
         mapping = self._mapping(expected)
         if len(mapping) > limit:
-            raise self.error(f"has {len(mapping)} entries: at most {limit} are allowed")
+            raise self.error(f"has {len(mapping)} entries; at most {limit} are allowed")
         return {str(name): self._child(str(name), value) for name, value in mapping.items()}
 
     def items(self, limit: int, example: str) -> "list[Field]":
@@ -96,7 +96,7 @@ class Field:
         if not isinstance(self.value, list | tuple):
             raise self.error(f"must be a list such as {example}")
         if len(self.value) > limit:
-            raise self.error(f"has {len(self.value)} items: at most {limit} are allowed")
+            raise self.error(f"has {len(self.value)} items; at most {limit} are allowed")
         return [self._child(str(index), value) for index, value in enumerate(self.value)]
 
     def _mapping(self, expected: str = "") -> Mapping[str, object]:
@@ -134,7 +134,7 @@ def text(max_length: int = MAX_TEXT_LENGTH, *rules: TextRule) -> Callable[[Field
             hint = ": put it in quotes" if isinstance(value, int | float) else ""
             raise field.error(f"must be text, not {_type_name(value)}{hint}")
         if len(value) > max_length:
-            raise field.error(f"has {len(value)} characters: at most {max_length} are allowed")
+            raise field.error(f"has {len(value)} characters; at most {max_length} are allowed")
         for rule in rules:
             if not re.fullmatch(rule.pattern, value):
                 raise field.error(rule.problem)
