@@ -20,11 +20,11 @@ from typing import Any, Self
 from bench.figures import Figure
 from bench.world import Databases
 from masterjob import MasterJob, start_api, start_master
-from masterjob.app.library import current_runtime
 from masterjob.election.core.actions import Abandon
 from masterjob.election.core.commands import Renew
 from masterjob.election.core.events import Failure, Reply
 from masterjob.election.observers import Step
+from masterjob.runtime.runtime import current_runtime
 
 RATE = 1_000
 SECONDS = 10

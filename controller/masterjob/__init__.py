@@ -32,16 +32,8 @@ The packages, from top to bottom; each may import only what is below it:
 
 from typing import Any
 
-from masterjob.app.library import (
-    api_application,
-    disable,
-    enable,
-    history,
-    start_api,
-    start_master,
-    status,
-    step_down,
-)
+from masterjob.app.admin import disable, enable, history, status, step_down
+from masterjob.app.library import api_application, start_api, start_master
 from masterjob.election.term import LiveTerm as Term
 from masterjob.errors import (
     MasterJobError,

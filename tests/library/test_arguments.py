@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from masterjob import Master, MasterJob, SettingError, TimingError, enable, start_master
-from masterjob.app.library import _runtime
 from masterjob.runtime import handle
+from masterjob.runtime.runtime import current_runtime
 from tests.library.conftest import WAIT_TIMEOUT, wait_until
 
 JOB = MasterJob(start=print)
@@ -46,7 +46,7 @@ def test_a_missing_or_bad_argument_is_refused_at_the_call(
     arguments = {"database": f"sqlite:///{tmp_path}/db", **arguments}
     with pytest.raises(SettingError, match=message):
         start_master(**arguments)
-    assert not _runtime._instances, "a refused call leaves nothing running"
+    assert not current_runtime()._instances, "a refused call leaves nothing running"
 
 
 def test_an_unsafe_timing_is_refused_with_a_lease_that_is_long_enough(tmp_path: Path) -> None:
@@ -113,4 +113,4 @@ def test_a_lock_whose_stop_outlasts_its_close_can_be_started_again_once_stop_has
     first.close()
     assert started.acquire(timeout=WAIT_TIMEOUT), "the first handle has not closed the second"
     second.close()
-    assert not _runtime._instances
+    assert not current_runtime()._instances

@@ -18,8 +18,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 import masterjob
-from masterjob.app.library import current_runtime
 from masterjob.errors import SettingError
+from masterjob.runtime.runtime import current_runtime
 from masterjob.web.config import AuthMode
 from tests.cli.conftest import RunProcess, Terminal, manifest, run, terminal  # noqa: F401 - fixtures
 from tests.library.conftest import wait_until

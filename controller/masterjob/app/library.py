@@ -1,30 +1,24 @@
-"""The public functions: start a master, switch and read locks, serve the control API.
+"""The public functions that start something: a master, the control API; those for locks are in admin.py.
 
 They resolve the settings and hand over to this process's `Runtime`, or to the database.
 """
 
-import functools
 import os
 from collections.abc import Mapping
 from dataclasses import fields
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from masterjob.app.admin import lazy_lock_admin
 from masterjob.config.documents import raise_if_unknown
 from masterjob.config.settings import config_section, load_config_document, resolve_settings
 from masterjob.election.values import validate_lock_name
 from masterjob.errors import SettingError
 from masterjob.jobs.python.job import CallableSpec, MasterJob
-from masterjob.lock_status import HistoryEvent, LockStatus
 from masterjob.runtime.handle import Master
-from masterjob.runtime.identity import default_actor
 from masterjob.runtime.instance import running_loop
-from masterjob.runtime.runtime import Runtime
-from masterjob.store.admin import LockAdmin
-from masterjob.store.connection.connection import BoundedConnection
-from masterjob.store.database import Database
+from masterjob.runtime.runtime import current_runtime
 from masterjob.web.config import CONTROL_API_SECTION, ListenConfig, resolve_listen_config
 
 if TYPE_CHECKING:
@@ -34,8 +28,6 @@ if TYPE_CHECKING:
     from masterjob.web.interfaces import Authenticator
 
 Duration = str | float | timedelta
-
-_runtime = Runtime()
 
 
 def start_master(  # noqa: PLR0913 - the arguments are the product's surface
@@ -96,11 +88,12 @@ def start_master(  # noqa: PLR0913 - the arguments are the product's surface
         "lost_policy": lost_policy,
     }
     settings = resolve_settings(options, os.environ, config)
-    lock_job = CallableSpec(job, running_loop()).create_job(_runtime.thread_pool, settings.timing.stop_timeout)
-    instance = _runtime.open_lock(name, lock_job, settings)
+    runtime, timeout = current_runtime(), settings.timing.stop_timeout
+    lock_job = CallableSpec(job, running_loop()).create_job(runtime.thread_pool, timeout)
+    instance = runtime.open_lock(name, lock_job, settings)
     if handle_signals:
-        _runtime.install_sigterm_handler()
-    return Master(instance, name, settings.timing.stop_timeout)
+        runtime.install_sigterm_handler()
+    return Master(instance, name, timeout)
 
 
 def _to_master_job(master_job: object) -> MasterJob:
@@ -113,87 +106,6 @@ def _to_master_job(master_job: object) -> MasterJob:
     else:
         start, stop = getattr(master_job, "start", None), getattr(master_job, "stop", None)
     return MasterJob(start=start, stop=stop)  # type: ignore[arg-type]  # MasterJob checks them
-
-
-def current_runtime() -> Runtime:
-    """Return the runtime of this process, which a controller shares with the library."""
-    return _runtime
-
-
-def enable(lock_name: str, actor: str | None = None, *, database: str | None = None) -> bool:
-    """Undo `disable`. The lock stays disabled as long as something else disables it, such as a manifest.
-
-    Args:
-        lock_name: the name of the lock.
-        actor: who does this, for the history; default: ``user@host``.
-        database: the URL of the database; default: the one that this process's masters use, if it is just one,
-            else the one of the environment or the config file.
-
-    Returns:
-        Whether this changed anything.
-
-    Raises:
-        SettingError: the lock name or the actor is not valid, or no database is configured.
-        StoreUnavailable: the database did not answer, so the outcome is unknown.
-    """
-    return _lock_admin(database).enable(lock_name, actor or default_actor())
-
-
-def disable(
-    lock_name: str,
-    reason: str,
-    actor: str | None = None,
-    *,
-    until: datetime | None = None,
-    database: str | None = None,
-) -> bool:
-    """Stop the job of a lock on every instance, and keep it stopped until `enable`.
-
-    The status and the history show the ``reason``, of at most 1,000 characters. With ``until``, a time with a time
-    zone, the disable ends by itself. A lock that was never used can be disabled in advance. Other arguments and
-    errors are those of `enable`.
-
-    Returns:
-        Whether this changed anything: False if it was disabled this way before. Then the first reason stays.
-    """
-    return _lock_admin(database).disable(lock_name, reason, actor or default_actor(), until=until)
-
-
-def step_down(lock_name: str, reason: str, actor: str | None = None, *, database: str | None = None) -> bool:
-    """Ask the master of a lock to hand over to another instance; return False if the lock has no master.
-
-    Arguments and errors are those of `disable`.
-    """
-    return _lock_admin(database).step_down(lock_name, actor or default_actor(), reason)
-
-
-def status(lock_name: str | None = None, *, database: str | None = None) -> list[LockStatus]:
-    """Return the status of one lock, or of all: its master and term, or who disabled it and why.
-
-    The list is empty if the lock was never used. Other arguments and errors are those of `enable`.
-    """
-    return _lock_admin(database).status(lock_name)
-
-
-def history(lock_name: str, limit: int = 100, *, database: str | None = None) -> list[HistoryEvent]:
-    """Return what happened to a lock, newest first: at most ``limit`` events, and never more than 1,000.
-
-    Other arguments and errors are those of `enable`.
-    """
-    return _lock_admin(database).history(lock_name, limit)
-
-
-def _lock_admin(database: str | None) -> LockAdmin:
-    url, found = _find_database(database)
-    return found.lock_admin(on_write=partial(_runtime.notify_elector, url))
-
-
-def _find_database(database: str | None) -> tuple[str, Database]:
-    running = _runtime.only_instance()
-    if database is None and running is not None:
-        return running.url, running.database
-    url = resolve_settings({"database": database}, os.environ, None).database
-    return url, Database(url)
 
 
 def start_api(
@@ -235,17 +147,7 @@ def api_application(
 def _control_api(database: str | None, authenticator: "Authenticator | None") -> "ControlApi":
     from masterjob.app.control_api import ControlApi  # noqa: PLC0415 - aiohttp is loaded only if needed
 
-    @functools.cache
-    def find_database() -> tuple[str, Database]:  # at the first call: a lock may be started until then
-        return _find_database(database)
-
-    def connect() -> BoundedConnection:
-        return find_database()[1].connect_admin()
-
-    def notify_elector(lock_name: str) -> None:
-        _runtime.notify_elector(find_database()[0], lock_name)
-
-    return ControlApi(_runtime, LockAdmin(connect, notify_elector), authenticator=authenticator)
+    return ControlApi(current_runtime(), lazy_lock_admin(database), authenticator=authenticator)
 
 
 def _listen_config(options: Mapping[str, object]) -> ListenConfig:

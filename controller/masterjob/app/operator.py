@@ -13,7 +13,6 @@ import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from masterjob.app.library import current_runtime
 from masterjob.config.settings import Settings, load_config_document, resolve_settings
 from masterjob.controller.controller import Controller
 from masterjob.controller.locks import SettingsResolver
@@ -31,7 +30,7 @@ from masterjob.kube.status.writer import StatusWriter
 from masterjob.resource.masterjob import Resource
 from masterjob.resource.problems import ProblemReason, ResourceProblem
 from masterjob.runtime.instance import running_loop
-from masterjob.runtime.runtime import Runtime
+from masterjob.runtime.runtime import Runtime, current_runtime
 from masterjob.runtime.shutdown import SOURCE_STOP_TIMEOUT, STATUS_FLUSH_TIMEOUT
 from masterjob.store.database import Database
 

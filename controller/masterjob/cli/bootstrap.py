@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from masterjob.app.library import current_runtime
 from masterjob.cli.api_options import ApiOptions
 from masterjob.cli.log import LogOptions
 from masterjob.cli.options import CONFIG_SECTIONS, DatabaseOptions, create_database
@@ -15,6 +14,7 @@ from masterjob.config.documents import describe_unknown_names
 from masterjob.config.redact import redact_url
 from masterjob.config.settings import Settings, load_config_document, resolve_settings
 from masterjob.jobs.registry import known_jobs
+from masterjob.runtime.runtime import current_runtime
 from masterjob.web.interfaces import Authenticator, ReadinessCheck
 
 logger = logging.getLogger("masterjob")

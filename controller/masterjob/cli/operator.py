@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from masterjob.app.library import current_runtime
 from masterjob.cli.api_options import ApiOptions
 from masterjob.cli.bootstrap import Bootstrap
 from masterjob.cli.log import LogOptions
 from masterjob.cli.options import DatabaseOptions, option
 from masterjob.cli.signals import ShutdownSignals
+from masterjob.runtime.runtime import current_runtime
 
 OPERATOR_HELP = """Follow the MasterJobs of a Kubernetes cluster; run their jobs.
 

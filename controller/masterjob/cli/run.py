@@ -3,7 +3,6 @@
 import logging
 import threading
 
-from masterjob.app.library import current_runtime
 from masterjob.cli.api_options import ApiOptions
 from masterjob.cli.bootstrap import Bootstrap
 from masterjob.cli.log import LogOptions
@@ -11,6 +10,7 @@ from masterjob.cli.options import DatabaseOptions, PathsArgument, config_file_to
 from masterjob.cli.signals import ShutdownSignals
 from masterjob.controller.controller import Controller
 from masterjob.resource.files import ManifestWatcher
+from masterjob.runtime.runtime import current_runtime
 from masterjob.runtime.shutdown import SOURCE_STOP_TIMEOUT
 
 logger = logging.getLogger("masterjob")

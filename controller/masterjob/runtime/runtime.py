@@ -141,3 +141,11 @@ class Runtime:
         if not all(stopped):
             logger.warning("not everything has stopped; its locks stay taken until their leases end")
         return all(stopped)
+
+
+_runtime = Runtime()
+
+
+def current_runtime() -> Runtime:
+    """Return the runtime of this process, which the library and a controller share."""
+    return _runtime
