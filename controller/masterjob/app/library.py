@@ -119,16 +119,15 @@ def current_runtime() -> Runtime:
 
 
 def enable(lock_name: str, actor: str | None = None, *, database: str | None = None) -> bool:
-    """Undo `disable`. The lock stays disabled as long as something else disables it, such as a manifest.
+    """Undo `disable`, and return whether that changed anything.
+
+    The lock stays disabled as long as something else disables it, such as a manifest.
 
     Args:
         lock_name: the name of the lock.
         actor: who does this, for the history; default: ``user@host``.
         database: the URL of the database; default: the one that this process's masters use, if it is just one,
             else the one of the environment or the config file.
-
-    Returns:
-        Whether this changed anything.
 
     Raises:
         SettingError: the lock name or the actor is not valid, or no database is configured.
@@ -148,11 +147,8 @@ def disable(
     """Stop the job of a lock on every instance, and keep it stopped until `enable`.
 
     The status and the history show the ``reason``, of at most 1,000 characters. With ``until``, a time with a time
-    zone, the disable ends by itself. A lock that was never used can be disabled in advance. Other arguments and
-    errors are those of `enable`.
-
-    Returns:
-        Whether this changed anything: False if it was disabled this way before. Then the first reason stays.
+    zone, the disable ends by itself. A lock that was never used can be disabled in advance. Returns False if the
+    lock was disabled this way before; then the first reason stays. The rest is as for `enable`.
     """
     return _lock_admin(database).disable(lock_name, reason, actor or default_actor(), until=until)
 
@@ -194,7 +190,7 @@ def _lock_admin(database: str | None) -> LockAdmin:
 def start_api(
     *, database: str | None = None, authenticator: "Authenticator | None" = None, **options: Any
 ) -> "ControlApi":
-    """Serve the control API from this process, on a thread of its own. Returns at once.
+    """Serve the control API on a thread of this process; return it, with its ``port`` and ``close()``.
 
     Call it before `start_master`, so that the metrics count everything. If the port is in use, an error is logged
     and binding is retried.
@@ -205,9 +201,6 @@ def start_api(
         **options: as on the command line: ``host``, ``port`` (default: 3000 on 127.0.0.1; 0: any free port),
             ``auth``, ``tokens``, ``tls_cert``, ``tls_key``, ``allowed_hosts``, ``probe_port``, ``probe_host``.
             What is not given comes from the environment (``MASTERJOB_LISTEN_PORT``), the config file, or defaults.
-
-    Returns:
-        The API, with its ``port`` and ``close()``.
 
     Raises:
         SettingError: an option, a certificate or the file of tokens is not valid.
