@@ -1,7 +1,4 @@
-"""The public functions: start a master, switch and read locks, serve the control API.
-
-They resolve the settings and hand over to this process's `Runtime`, or to the database.
-"""
+"""The public functions: they resolve the settings and call this process's `Runtime`, or the database."""
 
 import os
 from collections.abc import Mapping
