@@ -15,16 +15,15 @@ from masterjob.store.database import Database
 
 
 def enable(lock_name: str, actor: str | None = None, *, database: str | None = None) -> bool:
-    """Undo `disable`. The lock stays disabled as long as something else disables it, such as a manifest.
+    """Undo `disable`, and return whether that changed anything.
+
+    The lock stays disabled as long as something else disables it, such as a manifest.
 
     Args:
         lock_name: the name of the lock.
         actor: who does this, for the history; default: ``user@host``.
         database: the URL of the database; default: the one that this process's masters use, if it is just one,
             else the one of the environment or the config file.
-
-    Returns:
-        Whether this changed anything.
 
     Raises:
         SettingError: the lock name or the actor is not valid, or no database is configured.
@@ -44,11 +43,8 @@ def disable(
     """Stop the job of a lock on every instance, and keep it stopped until `enable`.
 
     The status and the history show the ``reason``, of at most 1,000 characters. With ``until``, a time with a time
-    zone, the disable ends by itself. A lock that was never used can be disabled in advance. Other arguments and
-    errors are those of `enable`.
-
-    Returns:
-        Whether this changed anything: False if it was disabled this way before. Then the first reason stays.
+    zone, the disable ends by itself. A lock that was never used can be disabled in advance. Returns False if the
+    lock was disabled this way before; then the first reason stays. The rest is as for `enable`.
     """
     return _lock_admin(database).disable(lock_name, reason, actor or default_actor(), until=until)
 

@@ -37,15 +37,15 @@ class ControlApi:
             return [instance.runner for instance in runtime.instances()]
 
         database_check = DatabaseReadiness()
-        metrics = Metrics(runners)
+        self.metrics = Metrics(runners)
         self._authenticator = authenticator
         self._components = ApplicationComponents(
-            lock_admin, Health(runners, [*readiness_checks, database_check]), metrics
+            lock_admin, Health(runners, [*readiness_checks, database_check]), self.metrics
         )
         self._server: Server | None = None
-        runtime.add_observer(metrics.on_step)
+        runtime.add_observer(self.metrics.on_step)
         runtime.add_observer(database_check.on_step)
-        runtime.add_status_write_observer(metrics.count_status_write)
+        runtime.add_status_write_observer(self.metrics.count_status_write)
 
     @property
     def port(self) -> int | None:

@@ -111,7 +111,7 @@ def _to_master_job(master_job: object) -> MasterJob:
 def start_api(
     *, database: str | None = None, authenticator: "Authenticator | None" = None, **options: Any
 ) -> "ControlApi":
-    """Serve the control API from this process, on a thread of its own. Returns at once.
+    """Serve the control API on a thread of this process; return it, with its ``port`` and ``close()``.
 
     Call it before `start_master`, so that the metrics count everything. If the port is in use, an error is logged
     and binding is retried.
@@ -122,9 +122,6 @@ def start_api(
         **options: as on the command line: ``host``, ``port`` (default: 3000 on 127.0.0.1; 0: any free port),
             ``auth``, ``tokens``, ``tls_cert``, ``tls_key``, ``allowed_hosts``, ``probe_port``, ``probe_host``.
             What is not given comes from the environment (``MASTERJOB_LISTEN_PORT``), the config file, or defaults.
-
-    Returns:
-        The API, with its ``port`` and ``close()``.
 
     Raises:
         SettingError: an option, a certificate or the file of tokens is not valid.
