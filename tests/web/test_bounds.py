@@ -377,6 +377,38 @@ def test_too_many_different_pending_keys_are_refused(monkeypatch: pytest.MonkeyP
     assert (answered, type(refused)) == ([0, 1], ServerBusy)
 
 
+def test_a_key_is_not_read_once_no_request_waits_for_it() -> None:
+    """After a flood of slow reads, later requests must not wait for answers that no client gets."""
+    read_keys: list[str] = []
+    batch_started, proceed = threading.Event(), threading.Event()
+
+    def read_batch(keys: list[str]) -> dict[str, str]:
+        read_keys.extend(keys)
+        batch_started.set()
+        assert proceed.wait(TEST_TIMEOUT)
+        return {key: key for key in keys}
+
+    async def scenario() -> None:
+        pool = CallPool("test")
+        single_flight = SingleFlight(pool, read_batch, batch_size=1)
+        first = asyncio.ensure_future(single_flight.fetch("first"))
+        await asyncio.to_thread(batch_started.wait, TEST_TIMEOUT)
+        pool.timeout = 0.05
+        with pytest.raises(ServerBusy, match="no answer within"):
+            await single_flight.fetch("timed out")
+        pool.timeout = TEST_TIMEOUT
+        cancelled, patient = (asyncio.ensure_future(single_flight.fetch("shared")) for _ in range(2))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        proceed.set()
+        assert [await first, await patient] == ["first", "shared"]
+        pool.close()
+
+    asyncio.run(scenario())
+    assert read_keys == ["first", "shared"]
+
+
 def test_a_call_that_takes_too_long_is_abandoned_and_its_thread_is_reused() -> None:
     async def scenario() -> str:
         pool, proceed = CallPool("test", threads=1, timeout=0.05), threading.Event()

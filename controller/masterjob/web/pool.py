@@ -9,6 +9,7 @@ import asyncio
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Generic, TypeVar, cast
 
@@ -110,10 +111,10 @@ class SingleFlight(Generic[K, V]):
     """Shares reads: all who request the same key before its read begins get the same result.
 
     A request that comes while its key is being read gets the result of the next read, so no result is older than
-    its request. ``read_batch`` reads up to ``batch_size`` keys at once on a thread of ``pool``; a value may be an
-    exception, which is then raised. At most ``concurrency`` batches run at a time. A batch is followed by a pause
-    of ``pause_factor`` times its length, so that readers use only a part of this process's time: the heartbeats
-    run in it too.
+    its request. A key is not read if all its requests have given up before. ``read_batch`` reads up to
+    ``batch_size`` keys at once on a thread of ``pool``; a value may be an exception, which is then raised. At most
+    ``concurrency`` batches run at a time. A batch is followed by a pause of ``pause_factor`` times its length, so
+    that readers use only a part of this process's time: the heartbeats run in it too.
     """
 
     def __init__(
@@ -131,6 +132,7 @@ class SingleFlight(Generic[K, V]):
         self._concurrency = concurrency
         self._pause_factor = pause_factor
         self._pending: dict[K, asyncio.Future[V]] = {}
+        self._waiters: Counter[asyncio.Future[V]] = Counter()
         self._running: set[K] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -147,11 +149,21 @@ class SingleFlight(Generic[K, V]):
             future = self._pending[key] = asyncio.get_running_loop().create_future()
             if len(self._tasks) < self._concurrency:
                 self._tasks.add(asyncio.create_task(self._run_batches()))
+        self._waiters[future] += 1
         try:
             async with asyncio.timeout(self._pool.timeout):
                 return await asyncio.shield(future)  # a client that disconnects must not cancel it for the others
         except TimeoutError:
             raise ServerBusy(f"no answer within {self._pool.timeout:g} s") from None
+        finally:
+            self._remove_waiter(key, future)
+
+    def _remove_waiter(self, key: K, future: "asyncio.Future[V]") -> None:
+        self._waiters[future] -= 1
+        if not self._waiters[future]:
+            del self._waiters[future]
+            if self._pending.get(key) is future:
+                del self._pending[key]  # all have given up: reading it would only delay the others
 
     async def _run_batches(self) -> None:
         try:
