@@ -96,6 +96,12 @@ def test_the_config_file_beats_the_default_and_is_named_with_the_key(config_fold
     assert origin == f"config file {config} line 2: masterJobExecutor.heartbeatInterval"
 
 
+def test_white_space_around_a_number_in_quotes_does_not_matter(config_folder: ConfigFolder) -> None:
+    config = config_folder.write('masterJobExecutor: {maxHeartbeatRetryCount: " 5 ", stopTimeout: " 1s "}')
+    timing = resolve_settings({}, DATABASE_ENVIRON, config).timing
+    assert (timing.max_heartbeat_retry_count, timing.stop_timeout) == (5, 1.0)
+
+
 def test_every_parameter_is_decided_by_itself(config_folder: ConfigFolder) -> None:
     config = config_folder.write("masterJobExecutor: {heartbeatInterval: 4s, stopTimeout: 1s, initDelay: 7s}")
     environ = DATABASE_ENVIRON | {"MASTER_JOB_STOP_TIMEOUT": "3s", "INIT_DELAY": "8s"}

@@ -30,6 +30,11 @@ def test_it_may_be_off(value: object) -> None:
     assert resolve_listen_config({}, {}, {"port": value}).port is None
 
 
+def test_white_space_around_a_port_in_quotes_does_not_matter() -> None:
+    config = resolve_listen_config({"probe_port": "9000 "}, {}, {"port": " 3001"})
+    assert (config.port, config.probe_port) == (3001, 9000)
+
+
 @pytest.mark.parametrize("value", [70000, -1, "x", True, 3.5, ""])
 def test_an_invalid_port_is_an_error_that_names_its_origin(value: object) -> None:
     with pytest.raises(SettingError, match=r"controlApi\.port must be a port from 0 to 65535 or off, not "):

@@ -206,6 +206,15 @@ def whole_number(
     return parse
 
 
+def stripped(parse: Callable[[Field], T]) -> Callable[[Field], T]:
+    """Return a parser that ignores white space around a text."""
+
+    def parse_stripped(field: Field) -> T:
+        return parse(replace(field, value=field.value.strip()) if isinstance(field.value, str) else field)
+
+    return parse_stripped
+
+
 def duration(
     minimum: float = 0.0, maximum: float = MAX_DURATION, *, milliseconds: bool = False
 ) -> Callable[[Field], float]:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from masterjob.config.documents import Document, raise_if_unknown, read_document
-from masterjob.config.fields import Field, duration, one_of, whole_number
+from masterjob.config.fields import Field, duration, one_of, stripped, whole_number
 from masterjob.config.redact import redact_url
 from masterjob.election.timing import Timing, format_duration
 from masterjob.election.values import LostPolicy
@@ -127,12 +127,13 @@ _LEASE_KEYS = ("leaseDuration", "tolerance", "masterJobTolerance")
 _LEASE_VARIABLES = ("MASTER_JOB_LEASE_DURATION", "MASTER_JOB_TOLERANCE")
 _RETRY_VARIABLES = ("MASTER_JOB_MAX_HEARTBEAT_RETRY_COUNT",)
 _DURATION = duration(milliseconds=True)
+_COUNT = stripped(whole_number())
 
 _PARAMETERS = (
     Parameter("init_delay", ("initDelay",), ("INIT_DELAY", "MASTER_JOB_EXEC_INIT_DELAY"), _DURATION),
     Parameter("check_master_interval", ("checkMasterInterval",), ("CHECK_MASTER_INTERVAL",), _DURATION),
     Parameter("heartbeat_interval", ("heartbeatInterval",), ("MASTER_JOB_HEARTBEAT_INTERVAL",), _DURATION),
-    Parameter("max_heartbeat_retry_count", ("maxHeartbeatRetryCount",), _RETRY_VARIABLES, whole_number()),
+    Parameter("max_heartbeat_retry_count", ("maxHeartbeatRetryCount",), _RETRY_VARIABLES, _COUNT),
     Parameter("lease_duration", _LEASE_KEYS, _LEASE_VARIABLES, _DURATION),
     Parameter("stop_timeout", ("stopTimeout",), ("MASTER_JOB_STOP_TIMEOUT",), _DURATION),
     Parameter("lost_policy", ("lostPolicy",), ("MASTER_JOB_LOST_POLICY",), one_of(LostPolicy)),

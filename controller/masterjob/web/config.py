@@ -15,6 +15,7 @@ from masterjob.config.fields import (
     Field,
     format_value,
     one_of,
+    stripped,
     text,
     whole_number,
 )
@@ -119,7 +120,7 @@ def _parse_port(field: Field) -> int | None:
     if field.value is False or (isinstance(field.value, str) and field.value.lower() in ("off", "none", "false")):
         return None
     try:
-        return whole_number(0, 65535)(field)
+        return stripped(whole_number(0, 65535))(field)
     except SettingError:
         raise field.error(f"must be a port from 0 to 65535 or off, not {format_value(field.value)}") from None
 
