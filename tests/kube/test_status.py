@@ -214,6 +214,29 @@ def test_a_status_refused_after_an_outage_is_retried_as_soon_as_without_one() ->
     harness.writer.close(5.0)
 
 
+@dataclass
+class HalfBrokenServer(FakeServer):
+    """It refuses the status of JOB, and never answers for that of BROKEN."""
+
+    def patch_status(
+        self, namespace: str, name: str, resource_version: str, status: Mapping[str, Any]
+    ) -> Mapping[str, Any] | None:
+        raise ApiUnavailable("a webhook failed") if name == "broken" else ApiRefused(403, "forbidden")
+
+    def by_lock(self, name: str) -> list[ObservedResource]:
+        broken = replace(self.current, name="broken", lock_name="BROKEN", uid="uid-broken")
+        return [broken] if name == "BROKEN" else super().by_lock(name)
+
+
+def test_an_object_without_an_answer_does_not_hurry_the_retries_of_a_refused_one() -> None:
+    writer = StatusWriterHarness(server=HalfBrokenServer()).writer  # not started: its batches are made here
+    for failures in (1, 2, 3):
+        writer._reconcile_all(["JOB"])
+        with pytest.raises(ApiUnavailable):
+            writer._reconcile_all(["BROKEN"])
+        assert writer._object_failures == {("ns", "job"): failures}
+
+
 def test_a_refused_status_is_logged_once_and_written_once_allowed(
     harness: StatusWriterHarness, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -188,7 +188,8 @@ class StatusWriter:
             error = self._reconcile_one(each, locks.get(each.lock_name or ""), database_error)
             consecutive_failures = consecutive_failures + 1 if error is not None else 0
             if error is not None and consecutive_failures >= min(_MAX_CONSECUTIVE_FAILURES, len(observed)):
-                self._object_failures.clear()  # the API server is down, which is not due to these objects
+                for one in observed:  # the API server is down, which is not due to these objects
+                    self._object_failures.pop((one.namespace, one.name), None)
                 raise error
 
     def _read_lock_statuses(self, lock_names: list[str]) -> tuple[Mapping[str, LockStatus], str | None]:
