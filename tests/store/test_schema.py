@@ -2,8 +2,10 @@
 
 import logging
 import multiprocessing
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
@@ -119,6 +121,21 @@ def test_a_database_object_prepares_once_and_again_only_after_an_error(
     assert admin.status() == []
     database.prepare()
     assert outcomes == []
+
+
+def test_a_call_does_not_wait_long_for_a_thread_that_waits_for_a_silent_database(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        database = Database(f"postgresql://u:p@127.0.0.1:{silent.getsockname()[1]}/db")
+        elector = threading.Thread(target=lambda: pytest.raises(StoreUnavailable, database.prepare))
+        elector.start()
+        with silent.accept()[0]:
+            monkeypatch.setattr("masterjob.store.database._ADMIN_TIMEOUT", 0.1)
+            with pytest.raises(StoreUnavailable, match="waiting for the database"):
+                database.lock_admin().status()
+            assert elector.is_alive()
+        elector.join()
 
 
 def test_a_store_without_tables_is_unavailable(empty_backend: SqlBackend) -> None:

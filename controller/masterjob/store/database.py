@@ -115,7 +115,7 @@ class Database:
         if self._prepared:
             return
         if not self._prepare_lock.acquire(timeout=wait_timeout):
-            raise StoreUnavailable("the tables are still being created or upgraded by another thread")
+            raise StoreUnavailable("another thread is still waiting for the database, or creating its tables")
         try:
             if not self._prepared:
                 with self._new_connection(_MIGRATION_TIMEOUT, connect_timeout) as db:
