@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import pytest
 from alembic.config import Config
@@ -136,6 +137,35 @@ def test_a_call_does_not_wait_long_for_a_thread_that_waits_for_a_silent_database
                 database.lock_admin().status()
             assert elector.is_alive()
         elector.join()
+
+
+FORKS_DURING_UPGRADE = """
+import os, sys, threading
+from masterjob.store import database, schema
+
+database._ADMIN_TIMEOUT = 0.1
+upgrade, started, go_on = schema.upgrade, threading.Event(), threading.Event()
+
+def slow_upgrade(db):
+    started.set()
+    go_on.wait()
+
+db = database.Database(sys.argv[1])
+schema.upgrade = slow_upgrade
+thread = threading.Thread(target=db.prepare)
+thread.start()
+started.wait()
+if (child := os.fork()) == 0:
+    schema.upgrade = upgrade
+    os._exit(0 if db.lock_admin().status() == [] else 1)
+go_on.set()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_child_that_was_forked_while_the_tables_were_created_is_not_locked_out(tmp_path: Path) -> None:
+    arguments = [sys.executable, "-c", FORKS_DURING_UPGRADE, f"sqlite:///{tmp_path / 'masterjob.db'}"]
+    assert subprocess.run(arguments, timeout=60, check=False).returncode == 0
 
 
 def test_a_store_without_tables_is_unavailable(empty_backend: SqlBackend) -> None:
