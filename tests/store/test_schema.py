@@ -129,7 +129,12 @@ def test_a_call_does_not_wait_long_for_a_thread_that_waits_for_a_silent_database
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         database = Database(f"postgresql://u:p@127.0.0.1:{silent.getsockname()[1]}/db")
-        elector = threading.Thread(target=lambda: pytest.raises(StoreUnavailable, database.prepare))
+
+        def prepare_without_success() -> None:
+            with pytest.raises(StoreUnavailable):
+                database.prepare()
+
+        elector = threading.Thread(target=prepare_without_success)
         elector.start()
         with silent.accept()[0]:
             monkeypatch.setattr("masterjob.store.database._ADMIN_TIMEOUT", 0.1)
