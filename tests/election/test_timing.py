@@ -43,6 +43,8 @@ def test_a_duration_is_text_with_units_or_milliseconds(value: object, seconds: f
         [],
         "s",
         10**400,
+        -(10**400),
+        float("nan"),
         "1" + " " * 70 + "x",
     ],
 )

@@ -2,10 +2,13 @@
 
 import logging
 import multiprocessing
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import pytest
 from alembic.config import Config
@@ -119,6 +122,55 @@ def test_a_database_object_prepares_once_and_again_only_after_an_error(
     assert admin.status() == []
     database.prepare()
     assert outcomes == []
+
+
+def test_a_call_does_not_wait_long_for_a_thread_that_waits_for_a_silent_database(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        database = Database(f"postgresql://u:p@127.0.0.1:{silent.getsockname()[1]}/db")
+
+        def prepare_without_success() -> None:
+            with pytest.raises(StoreUnavailable):
+                database.prepare()
+
+        elector = threading.Thread(target=prepare_without_success)
+        elector.start()
+        with silent.accept()[0]:
+            monkeypatch.setattr("masterjob.store.database._ADMIN_TIMEOUT", 0.1)
+            with pytest.raises(StoreUnavailable, match="waiting for the database"):
+                database.lock_admin().status()
+            assert elector.is_alive()
+        elector.join()
+
+
+FORKS_DURING_UPGRADE = """
+import os, sys, threading
+from masterjob.store import database, schema
+
+database._ADMIN_TIMEOUT = 0.1
+upgrade, started, go_on = schema.upgrade, threading.Event(), threading.Event()
+
+def slow_upgrade(db):
+    started.set()
+    go_on.wait()
+
+db = database.Database(sys.argv[1])
+schema.upgrade = slow_upgrade
+thread = threading.Thread(target=db.prepare)
+thread.start()
+started.wait()
+if (child := os.fork()) == 0:
+    schema.upgrade = upgrade
+    os._exit(0 if db.lock_admin().status() == [] else 1)
+go_on.set()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_child_that_was_forked_while_the_tables_were_created_is_not_locked_out(tmp_path: Path) -> None:
+    arguments = [sys.executable, "-c", FORKS_DURING_UPGRADE, f"sqlite:///{tmp_path / 'masterjob.db'}"]
+    assert subprocess.run(arguments, timeout=60, check=False).returncode == 0
 
 
 def test_a_store_without_tables_is_unavailable(empty_backend: SqlBackend) -> None:

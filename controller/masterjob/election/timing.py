@@ -39,7 +39,7 @@ def parse_duration(value: object) -> float:
         case str():
             seconds = _parse_text(value.strip())
         case int() | float() if not isinstance(value, bool):
-            seconds = min(value, 2000 * _MAX_DURATION) / 1000  # an int may be too large for a float
+            seconds = max(-1, min(value, 2000 * _MAX_DURATION)) / 1000  # an int may be too large for a float
         case _:
             raise SettingError(f"{value!r} is not a duration: {_FORMAT_HINT}")
     if not 0 <= seconds <= _MAX_DURATION:

@@ -1,5 +1,6 @@
 """The database that a URL names: the entry point of this room."""
 
+import os
 import threading
 from collections.abc import Callable
 
@@ -71,6 +72,7 @@ class Database:
         self.fence = check_term
         self._prepared = False
         self._prepare_lock = threading.Lock()
+        self._pid = os.getpid()
 
     def prepare(self) -> None:
         """Create or upgrade the tables if this object has not done so yet. Many instances may do this at once.
@@ -114,8 +116,11 @@ class Database:
     def _prepare(self, wait_timeout: float, connect_timeout: float) -> None:
         if self._prepared:
             return
+        if self._pid != os.getpid():  # a forked child, which has no thread that would release its copy of the lock
+            self._prepare_lock = threading.Lock()
+            self._pid = os.getpid()
         if not self._prepare_lock.acquire(timeout=wait_timeout):
-            raise StoreUnavailable("the tables are still being created or upgraded by another thread")
+            raise StoreUnavailable("another thread is still waiting for the database, or creating its tables")
         try:
             if not self._prepared:
                 with self._new_connection(_MIGRATION_TIMEOUT, connect_timeout) as db:
