@@ -10,7 +10,7 @@ import pytest
 
 from masterjob.kube.api.errors import ApiUnavailable
 from masterjob.kube.informer.informer import Informer
-from masterjob.kube.informer.object import ObservedResource
+from masterjob.kube.informer.observed_resource import ObservedResource
 from masterjob.resource.masterjob import ObjectMeta, Resource
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from masterjob.concurrency.clock import clock
 from masterjob.resource.masterjob import Resource
 from masterjob.store.database import Database
-from masterjob.store.queries.declarations import StoredSwitch, SwitchSpec
+from masterjob.store.queries.declared_switches import StoredSwitch, SwitchSpec
 
 logger = logging.getLogger("masterjob")
 

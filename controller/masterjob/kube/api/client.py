@@ -219,7 +219,7 @@ class KubeApi:
         return response.get("status") or {}
 
     def _request(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Make a request, and translate its errors."""
+        """Send a request, and translate its errors."""
         try:
             with self._in_flight.track():
                 response = call(*args, _request_timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), **kwargs)

@@ -61,7 +61,7 @@ class AllowAllAuthorizer:
 
     async def authenticate(self, request: web.Request) -> Actor:
         """Return an actor named after the client's address."""
-        return Actor(_connection_address(request, "peername") or "somebody")
+        return Actor(_connection_address(request, "peername") or "unknown")
 
     async def authorize(self, actor: Actor, verb: Verb, lock_name: str | None) -> None:
         """Allow everything."""

@@ -64,7 +64,7 @@ class HookCall:
         self._attempt = HookAttempt()
 
     def cancel(self) -> None:
-        """Break off the current attempt. Nothing more is sent."""
+        """Cancel the current attempt. Nothing more is sent."""
         self._cancelled.set()
         self._attempt.cancel()
 
