@@ -17,7 +17,7 @@ How a disable reaches the job, from a MasterJob in the cluster:
                                   (store/notifier.py), or find the switch with their next heartbeat
     5. election/core/master.py    `on_change` reads the inventory; `check_inventory` finds the lock disabled and
                                   ends the term with `StopJob`
-    6. election/runner.py         calls `SwappableJob.stop` (managed_locks.py), and that the job's `stop` (jobs/)
+    6. election/job_runs.py       calls `SwappableJob.stop` (managed_locks.py), and that the job's `stop` (jobs/)
     7. election/core/master.py    releases the lock when the job has stopped
 
 A file takes the same path from step 2, called by resource/files.py. A disable through the library, or through the
