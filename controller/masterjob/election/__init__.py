@@ -5,7 +5,7 @@ how long it can rely on that.
 
 An *instance* is one running process. It keeps one *session* in the database for each timing that its locks have,
 and renews it every heartbeat interval. Holding a lock means that the lock's row refers to such a session. One
-period of holding is a *term*; its number only ever grows, which makes it a fencing token.
+period of holding is a *term*; its number only grows, which makes it a fencing token.
 
 For each lock an instance is in one of two states::
 

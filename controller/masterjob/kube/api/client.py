@@ -1,7 +1,7 @@
 """Requests to the API server, each with a timeout and typed errors.
 
 Failed requests are not retried here; that is for the caller. A request without an answer raises `ApiUnavailable`,
-and may have been executed all the same.
+and may have been executed nevertheless.
 """
 
 from collections.abc import Callable, Mapping, Sequence
