@@ -56,7 +56,7 @@ class ShutdownSignals:
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Let a signal interrupt the body with KeyboardInterrupt."""
+        """Interrupt the body with KeyboardInterrupt when a signal arrives."""
         try:
             self._is_interruptible = True
             self._interrupt_if_requested()

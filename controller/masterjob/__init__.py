@@ -16,11 +16,11 @@ The packages, from top to bottom; each may import only what is below it:
 
     cli/            the command line
     app/            composition roots: the library, the operator, the control API
-    controller/     what resources declare, done: their switches, and this process's part in the elections
+    controller/     reconciles the database and this process's part in the elections with the resources
     runtime/        this process: its instances, the handles to their locks, and its shutdown
     store/          the database: SQL on PostgreSQL, MariaDB, MySQL and SQLite
     jobs/           what the master runs: commands, HTTP hooks, Python functions
-    kube/           the cluster: MasterJobs in, statuses and Events out
+    kube/           the cluster: reads its MasterJobs, writes their statuses and Events
     web/            the control API, probes and metrics
     resource/       a MasterJob, as a manifest declares it
     config/         settings, and the files they are read from

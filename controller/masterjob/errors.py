@@ -4,7 +4,7 @@ MasterJobError
 ├── InvalidValue             a value is not valid (also a ValueError)
 │   └── SettingError         a setting or an argument is missing or not valid
 │       ├── TimingError      the lease is too short for the heartbeats and the stop
-│       └── UnknownJob       a resource names a job that this process does not have (controller/locks.py)
+│       └── UnknownJob       a resource names a job that this process does not have (controller/managed_locks.py)
 ├── StoreUnavailable         the database did not answer: the outcome is unknown
 │   └── ConstraintViolation  a constraint was violated: nothing was written         (store/connection/)
 ├── TermLost                 the term is over: what it protects must not happen

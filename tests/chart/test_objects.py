@@ -28,7 +28,7 @@ MATRIX: dict[str, Values] = {
     "all namespaces": {**SERVER, "watch": {"all": True}, "cluster": "blue"},
     "no api": {"api": {"enabled": False}},
     "tokens and tls": {"api": {"auth": "token", "tokensSecret": "tokens", "tlsSecret": "tls", "host": "::"}},
-    "everybody": {"api": {"auth": "none", "allowedHosts": ["jobs.example.org"]}, "service": {"type": "NodePort"}},
+    "open": {"api": {"auth": "none", "allowedHosts": ["jobs.example.org"]}, "service": {"type": "NodePort"}},
     "monitored": {"metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}}},
     "no definition, no roles, no account": {
         "crds": {"enabled": False},

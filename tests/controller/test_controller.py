@@ -10,7 +10,7 @@ from masterjob.controller import ownership
 from masterjob.errors import StoreUnavailable
 from masterjob.resource.masterjob import ObjectMeta, Resource
 from masterjob.store.admin import LockAdmin
-from masterjob.store.queries.declarations import SwitchSpec
+from masterjob.store.queries.declared_switches import SwitchSpec
 from tests.controller.conftest import WAIT_TIMEOUT, ControllerHarness
 from tests.library.conftest import silent_notifier, wait_until  # noqa: F401 - a fixture
 

@@ -55,7 +55,7 @@ def test_the_roles_of_the_cluster_decide_who_may_use_the_api(cluster: Cluster) -
             return pool.request("GET" if body is None else "POST", url + path, headers=headers, json=body).status
 
         assert request_status("/api/MasterLocks") == 401
-        assert request_status("/api/MasterLocks", "nobody") == 401
+        assert request_status("/api/MasterLocks", "unknown-token") == 401
         assert request_status("/api/MasterLocks/BETA", tokens["reader"]) == 200
         assert request_status("/api/MasterControls/disable", tokens["reader"], disable) == 403
         assert request_status("/api/MasterControls/disable", tokens["switch"], disable) == 200

@@ -29,10 +29,10 @@ def test_a_lock_that_the_database_gave_to_another_instance_is_stopped_within_a_h
 def test_a_lock_that_is_held_but_not_run_is_released_and_not_adopted() -> None:
     harness = ElectorHarness()
     harness.become_master("a")
-    harness.store.ensure_locks(["stray"])
-    harness.store.claim("me/1", ["stray"])
+    harness.store.ensure_locks(["unexpected"])
+    harness.store.claim("me/1", ["unexpected"])
     harness.advance(1.0)
-    assert harness.database.tables.locks["stray"].holder is None
+    assert harness.database.tables.locks["unexpected"].holder is None
     assert [start.term.lock_name for start in harness.actions_of(StartJob)] == ["a"]
 
 
@@ -53,8 +53,8 @@ def test_the_inventory_is_checked_against_what_was_expected_when_it_was_sent() -
 def test_what_was_read_before_a_claim_says_nothing_about_it() -> None:
     harness = ElectorHarness()
     harness.become_master("a")
-    harness.store.ensure_locks(["stray"])
-    harness.store.claim("me/1", ["stray"])
+    harness.store.ensure_locks(["unexpected"])
+    harness.store.claim("me/1", ["unexpected"])
     harness.advance(1.0, except_for=ReadHeldTerms)
     (list_held_terms,) = harness.pending(ReadHeldTerms)
     rows = list_held_terms.execute(harness.store)
@@ -80,7 +80,7 @@ def test_a_disabled_lock_is_stopped_with_the_next_heartbeat() -> None:
 def test_a_term_that_was_requested_to_step_down_does_and_has_a_cooldown() -> None:
     harness = ElectorHarness()
     term = harness.become_master("a")
-    harness.store.request_step_down(term, "somebody", "why not")
+    harness.store.request_step_down(term, "ann", "why not")
     harness.advance(1.0)
     harness.submit(JobStopped(term))
     harness.answer_all()
@@ -155,7 +155,7 @@ def test_a_change_makes_a_candidate_list_vacancies_at_once() -> None:
 def test_a_change_of_other_locks_causes_no_query() -> None:
     harness = ElectorHarness()
     harness.become_master("a")
-    assert not harness.submit(LocksChanged(frozenset({"somebody else's"})))
+    assert not harness.submit(LocksChanged(frozenset({"another lock"})))
 
 
 def test_changes_while_the_inventory_is_read_cause_one_more_read() -> None:

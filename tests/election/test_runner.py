@@ -298,7 +298,7 @@ def test_the_watchdog_stops_the_job_even_if_the_electors_thread_is_blocked(
 def failed_heartbeat(runner: ElectionRunner):  # type: ignore[no-untyped-def]
     """Return an event that makes the elector's thread log something: the failure of an unknown heartbeat."""
     renew = Renew(
-        clock(), HeartbeatConnection("nowhere", 1.0), "nobody", runner.identity.instance, Inventory(0, 0)
+        clock(), HeartbeatConnection("heartbeat", 1.0), "unknown", runner.identity.instance, Inventory(0, 0)
     )
     return Failure(renew, "made up")
 

@@ -12,8 +12,8 @@ from masterjob.concurrency.backoff import Backoff
 from masterjob.concurrency.clock import clock
 from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.election.ports import Job
-from masterjob.jobs.http import hooks as hooks_module
-from masterjob.jobs.http.hooks import Hooks
+from masterjob.jobs.http import call as call_module
+from masterjob.jobs.http.call import Hooks
 from masterjob.jobs.http.request import BODY_LIMIT
 from masterjob.jobs.http.spec import HttpSpec
 from masterjob.jobs.registry import parse_jobs
@@ -33,7 +33,7 @@ def service() -> Iterator[FakeService]:
 
 @pytest.fixture(autouse=True)
 def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hooks_module, "BACKOFF", Backoff(0.001, 2.0))
+    monkeypatch.setattr(call_module, "BACKOFF", Backoff(0.001, 2.0))
 
 
 def make_hooks(service: FakeService) -> Hooks:
@@ -151,7 +151,7 @@ def test_a_start_that_is_answered_a_byte_at_a_time_is_cancelled(
     service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service.hang("start")
-    monkeypatch.setattr(hooks_module, "BACKOFF", Backoff(0.001, 0.3 - WAIT_TIMEOUT))
+    monkeypatch.setattr(call_module, "BACKOFF", Backoff(0.001, 0.3 - WAIT_TIMEOUT))
     assert "the call was cancelled" in start_error(replace(make_hooks(service), retries=0))
 
 
@@ -168,7 +168,7 @@ def test_a_stop_does_not_wait_for_a_start_that_hangs(service: FakeService) -> No
 def test_a_start_that_is_tried_again_ends_with_the_stop(
     service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hooks_module, "BACKOFF", Backoff(30.0, 30.0))
+    monkeypatch.setattr(call_module, "BACKOFF", Backoff(30.0, 30.0))
     service.answers = [(503, b"", {}), (204, b"", {})]
     job, report = start_job(make_hooks(service))
     service.wait_for("start")

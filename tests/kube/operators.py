@@ -409,7 +409,7 @@ class MasterJobHandle:
         return next((status for status in statuses if all(each.is_met_by(status) for each in expected)), None)
 
     def allow_stop(self) -> None:
-        """Let the slow job return from its stop."""
+        """Make the slow job return from its stop."""
         (self.fleet.folder / f"{self.lock_name}.may-stop").touch()
 
     def wait_past_status(self, *conditions: str) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from masterjob.kube.informer.object import ObservedResource
+from masterjob.kube.informer.observed_resource import ObservedResource
 from masterjob.kube.status.build import build_status
 from masterjob.kube.status.conditions import (
     ALLOWED_REASONS,

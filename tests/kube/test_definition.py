@@ -107,7 +107,8 @@ def test_two_people_can_each_apply_their_own_part(cluster: ControlPlane, namespa
 # --- refused specs
 
 DURATION_HINT = "written like 500ms, 30s or 1m30s"
-LOCK_NAME_MESSAGE = "lockName must not be empty, have white space around it, or control characters in it"
+LEASE_RULE = "it must hold two heartbeats, the stop and 2% of itself"
+LOCK_NAME_MESSAGE = "lockName must not be empty, begin or end with whitespace, or contain control characters"
 
 REFUSED = [
     ({"lockName": None}, "spec.lockName: Required value"),
@@ -147,19 +148,19 @@ REFUSED = [
     ({"lostPolicy": "pray"}, 'spec.lostPolicy: Unsupported value: "pray": supported values: "stop", "exit"'),
     (
         {"heartbeatInterval": "8s", "leaseDuration": "18s", "stopTimeout": "2s"},
-        "18s is too short: it must hold two heartbeats of 8s, the stop of 2s and 2% of itself; 18368ms would do",
+        f"18s is too short for heartbeatInterval 8s and stopTimeout 2s: {LEASE_RULE}; use at least 18368ms",
     ),
     (
         {"heartbeatInterval": "5s", "leaseDuration": "10s"},
-        "it must hold two heartbeats of 5s, the stop of 0s or more and 2% of itself; 10205ms would do",
+        f"for heartbeatInterval 5s and stopTimeout 0s or more: {LEASE_RULE}; use at least 10205ms",
     ),
     (
         {"leaseDuration": "2s", "stopTimeout": "2s"},
-        "it must hold two heartbeats of 100ms or more, the stop of 2s and 2% of itself; 2245ms would do",
+        f"for heartbeatInterval 100ms or more and stopTimeout 2s: {LEASE_RULE}; use at least 2245ms",
     ),
     (
         {"leaseDuration": "204ms"},
-        "it must hold two heartbeats of 100ms or more, the stop of 0s or more and 2% of itself; 205ms would do",
+        f"for heartbeatInterval 100ms or more and stopTimeout 0s or more: {LEASE_RULE}; use at least 205ms",
     ),
 ]
 

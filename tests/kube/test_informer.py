@@ -10,7 +10,7 @@ import pytest
 
 from masterjob.kube.api.errors import ApiUnavailable
 from masterjob.kube.informer.informer import Informer
-from masterjob.kube.informer.object import ObservedResource
+from masterjob.kube.informer.observed_resource import ObservedResource
 from masterjob.resource.masterjob import ObjectMeta, Resource
 
 
@@ -183,7 +183,7 @@ def test_a_late_event_does_not_bring_back_a_deleted_object(harness: InformerHarn
 
 def test_an_object_with_a_finalizer_exists_until_it_is_deleted(harness: InformerHarness) -> None:
     body = masterjob_body(version=2)
-    body["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["somebody"]}
+    body["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.org/other"]}
     harness.informer.handle_event("MODIFIED", body)
     assert list(harness.current) == ["uid-a"]
     harness.informer.handle_event("DELETED", body)

@@ -9,7 +9,7 @@ from masterjob.kube.api.client import KubeApi
 from masterjob.kube.api.config import load_config
 from masterjob.kube.api.errors import ApiUnavailable
 from masterjob.kube.cluster import Cluster
-from masterjob.kube.informer.object import ObservedResource
+from masterjob.kube.informer.observed_resource import ObservedResource
 from masterjob.kube.informer.relist import WatchScope
 from masterjob.web.interfaces import Verb
 from tests.envtest.control_plane import ControlPlane

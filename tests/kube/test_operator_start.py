@@ -38,8 +38,8 @@ def faulty_postgresql() -> Iterator[FaultyPostgreSQL]:
         server.start()
     except Unavailable as error:
         if os.environ.get("MASTERJOB_REQUIRE_DATABASES") == "1":
-            pytest.fail(f"PostgreSQL cannot be had here: {error}", pytrace=False)
-        pytest.skip(f"PostgreSQL cannot be had here: {error}")
+            pytest.fail(f"PostgreSQL is not available here: {error}", pytrace=False)
+        pytest.skip(f"PostgreSQL is not available here: {error}")
     yield server
     server.stop()
 
@@ -59,7 +59,7 @@ def test_changes_and_deletions_while_no_operator_ran_are_found_at_the_start(make
     disabled.wait("Ready False Vacant", "Elected False Vacant", "JobRunning False NotElected")
 
     deleted.delete()
-    disabled.patch(enabled=False, disabledReason="while nobody was there")
+    disabled.patch(enabled=False, disabledReason="while no operator ran")
     enabled.patch(enabled=True)
     assert not operators.run_cli_json("status", deleted.lock_name)["enabled"]
 
@@ -69,7 +69,7 @@ def test_changes_and_deletions_while_no_operator_ran_are_found_at_the_start(make
     )
     assert operators.query(f"SELECT 1 FROM master_control WHERE lock_name = '{deleted.lock_name}'") == []
     disabled.wait("Ready True Disabled", "Enabled False DisabledBySpec", "Elected False Disabled")
-    assert disabled.status["disabled"]["reason"] == "while nobody was there"
+    assert disabled.status["disabled"]["reason"] == "while no operator ran"
     assert disabled.start_count == 1
     enabled.wait("Ready True Elected", "JobRunning True Running")
 

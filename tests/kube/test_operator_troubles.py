@@ -68,10 +68,10 @@ def test_of_two_resources_with_one_lock_the_older_counts_and_the_newer_has_no_ef
 
 
 def test_an_unknown_job_is_reported_until_it_is_replaced(job: MasterJobHandle) -> None:
-    job.apply(job="nobody-knows")
+    job.apply(job="unknown-job")
     job.wait("Ready False UnknownJob", "Stalled True UnknownJob", "Elected False Vacant", "Enabled True Enabled")
     job.wait("JobRunning False NotElected")
-    assert "no job 'nobody-knows' is known here (known: journal" in job.message("Ready")
+    assert "no job 'unknown-job' is known here (known: journal" in job.message("Ready")
     job.patch(job="journal")
     job.wait("Ready True Elected", "JobRunning True Running", "Stalled absent")
     job.wait_running_in(job.master)

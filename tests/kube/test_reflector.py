@@ -12,7 +12,7 @@ from masterjob.kube.api import config
 from masterjob.kube.api.client import KubeApi
 from masterjob.kube.informer import kopf_watch
 from masterjob.kube.informer.informer import Informer
-from masterjob.kube.informer.object import ObservedResource
+from masterjob.kube.informer.observed_resource import ObservedResource
 from masterjob.kube.informer.reflector import Reflector
 from masterjob.kube.informer.relist import CRD_NOT_INSTALLED, InformerTimings, WatchScope
 from masterjob.resource.masterjob import Resource

@@ -15,7 +15,7 @@ from masterjob.election.observers import Step
 from masterjob.election.values import HistoryEntry, Term, TransitionKind
 from masterjob.errors import StoreUnavailable
 from masterjob.kube.api.errors import ApiConflict, ApiRefused, ApiUnavailable
-from masterjob.kube.informer.object import ObservedResource
+from masterjob.kube.informer.observed_resource import ObservedResource
 from masterjob.kube.status import reconciler
 from masterjob.kube.status.reconciler import ControllerState
 from masterjob.kube.status.writer import StatusTimings, StatusWriter

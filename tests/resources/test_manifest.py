@@ -59,7 +59,7 @@ def test_every_field_of_a_manifest_is_read() -> None:
     [
         ({"lockName": None}, "spec.lockName is missing"),
         ({"lockName": 7}, "spec.lockName must be text, not a number: put it in quotes"),
-        ({"lockName": " x"}, "spec.lockName must not be empty, have white space around it"),
+        ({"lockName": " x"}, "spec.lockName must not be empty, begin or end with whitespace"),
         ({"lockNam": "x"}, "spec.lockNam is not known: did you mean lockName?"),
         ({"enabled": "no"}, "spec.enabled must be true or false, not 'no'"),
         ({"disabledReason": True}, "spec.disabledReason must be text, not a boolean"),

@@ -1,6 +1,6 @@
 """The shutdown of a process, and the identity of an instance."""
 
-from masterjob.runtime.identity import current_identity
+from masterjob.runtime.identity import new_identity
 from masterjob.runtime.runtime import Runtime
 
 
@@ -43,7 +43,7 @@ def test_what_started_last_shuts_down_first() -> None:
 
 
 def test_an_instance_in_a_pod_is_named_by_it_and_says_where_it_is() -> None:
-    found = current_identity(
+    found = new_identity(
         {"POD_NAME": "web-1", "POD_IP": "10.0.0.1", "POD_UID": "u", "NODE_NAME": "n", "CONTAINER_NAME": "c"}
     )
     assert found.instance.startswith("web-1-")
@@ -57,4 +57,4 @@ def test_an_instance_in_a_pod_is_named_by_it_and_says_where_it_is() -> None:
 
 
 def test_the_longest_name_of_a_pod_fits() -> None:
-    assert len(current_identity({"POD_NAME": "x" * 253}).instance) <= 255
+    assert len(new_identity({"POD_NAME": "x" * 253}).instance) <= 255

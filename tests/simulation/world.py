@@ -473,7 +473,7 @@ class World:
             for instance in self.live_instances():
                 self.submit(instance, StepDown(name, "asked on the spot"))
         elif (row := self.database.tables.locks.get(name)) is not None:
-            self.store.request_step_down(Term(name, row.term), "somebody", "why not")
+            self.store.request_step_down(Term(name, row.term), "ann", "why not")
 
     def _retime(self) -> None:
         name = self.rng.choice(LOCKS)

@@ -172,7 +172,7 @@ def test_a_disable_survives_the_loss_of_the_locks_row(sql_backend: SqlBackend) -
         ({"until": datetime(2030, 1, 1)}, "no time zone"),  # noqa: DTZ001 - the very point
         ({"until": datetime(2020, 1, 1, tzinfo=UTC)}, "must be in the future"),
         ({"until": datetime(9999, 12, 31, tzinfo=UTC)}, "too far away"),
-        ({"lock_name": " job"}, "white space"),
+        ({"lock_name": " job"}, "whitespace"),
     ],
 )
 def test_an_invalid_disable_is_refused(

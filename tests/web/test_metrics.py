@@ -51,7 +51,7 @@ from masterjob.web.metrics.series import OTHER_LABEL, BoundedLabels
 from tests.web.conftest import LOCK_NAME, ServeApi, fake_runner
 
 TERM = Term(LOCK_NAME, 7)
-RENEW = Renew(10.0, HeartbeatConnection("lane", 1.0), "session", "me", Inventory(0, 0))
+RENEW = Renew(10.0, HeartbeatConnection("heartbeat", 1.0), "session", "me", Inventory(0, 0))
 LIST_VACANCIES = ListVacancies(10.0, ignore_fair_share=False)
 
 
@@ -124,7 +124,7 @@ def test_a_heartbeats_latency_is_from_its_decision_to_its_answer(metrics: Metric
 
 def test_a_heartbeat_without_success_counts_once(metrics: Metrics) -> None:
     observe_step(metrics, Failure(RENEW, "refused"))
-    abandoned = Renew(11.0, HeartbeatConnection("lane", 1.0), "session", "me", Inventory(0, 0))
+    abandoned = Renew(11.0, HeartbeatConnection("heartbeat", 1.0), "session", "me", Inventory(0, 0))
     observe_step(metrics, Tick(), Abandon(abandoned))
     observe_step(metrics, Failure(abandoned, "aborted"))
     assert sample_value(metrics, "masterjob_heartbeat_failures_total", reason="error") == 1

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from masterjob.kube.api.client import UserInfo
 from masterjob.kube.cluster import Cluster
-from masterjob.kube.informer.object import ObservedResource
+from masterjob.kube.informer.observed_resource import ObservedResource
 from masterjob.web.interfaces import Actor, Verb
 
 _RBAC_PERMISSIONS = {Verb.READ: ("get", ""), Verb.SWITCH: ("update", "control")}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from masterjob.config.settings import Settings, load_config_document, resolve_settings
 from masterjob.controller.controller import Controller
-from masterjob.controller.locks import SettingsResolver
+from masterjob.controller.managed_locks import SettingsResolver
 from masterjob.election.timing import format_duration
 from masterjob.errors import StoreUnavailable
 from masterjob.jobs.python.job import CallableSpec, MasterJob
@@ -23,7 +23,7 @@ from masterjob.jobs.registry import JobSpec, known_jobs
 from masterjob.kube.api.errors import ApiRefused, ApiUnavailable, CrdNotInstalled
 from masterjob.kube.cluster import Cluster, resolve_cluster
 from masterjob.kube.informer.informer import Informer
-from masterjob.kube.informer.object import ObservedResource
+from masterjob.kube.informer.observed_resource import ObservedResource
 from masterjob.kube.informer.reflector import Reflector
 from masterjob.kube.status.reconciler import ControllerState
 from masterjob.kube.status.writer import StatusWriter

@@ -19,7 +19,7 @@ from masterjob.cli.options import (
 )
 from masterjob.config.documents import Document, describe_unknown_names
 from masterjob.config.settings import load_config_document, resolve_settings
-from masterjob.controller.locks import declared_settings
+from masterjob.controller.managed_locks import declared_settings
 from masterjob.errors import SettingError
 from masterjob.jobs.registry import load_jobs
 from masterjob.resource.files import list_manifests, parse_file

@@ -149,7 +149,7 @@ def lock_name(field: Field) -> str:
     try:
         return validate_lock_name(name)
     except InvalidValue:
-        problem = "must not be empty, have white space around it, or control characters in it"
+        problem = "must not be empty, begin or end with whitespace, or contain control characters"
         raise field.error(problem) from None
 
 

@@ -1,7 +1,7 @@
 """Settings: option > environment > config file > default, for each parameter by itself, with its origin.
 
-Only the composition root reads settings; the other rooms get values. Every error is one sentence that says what is
-wrong and where it was written. The password of the database is in `Settings.database` and nowhere else.
+Only the composition root reads settings; the other packages get values. Every error is one sentence that says what
+is wrong and where it was written. The password of the database is in `Settings.database` and nowhere else.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -1,9 +1,9 @@
-"""What resources declare, done: their switches in the database, and this process's part in the elections.
+"""The controller: reconciles the database and this process's part in the elections with the resources.
 
-    controller.py  the queue of locks to reconcile, and the reconciliation of one
-    ownership.py   the owner of each lock: the oldest resource that names it
-    switches.py    the switch of each resource in the database
-    locks.py       the locks that this process competes for, with their jobs and settings
+    controller.py     the queue of locks to reconcile, and the reconciliation of one
+    ownership.py      the owner of each lock: the oldest resource that names it
+    switches.py       the switch of each resource in the database
+    managed_locks.py  the locks that this process competes for, with their jobs and settings
 
 Files and the cluster are handled alike. What must not be here: where resources come from, SQL, what a job is.
 
@@ -17,7 +17,7 @@ How a disable reaches the job, from a MasterJob in the cluster:
                                   (store/notifier.py), or find the switch with their next heartbeat
     5. election/core/master.py    `on_change` reads the inventory; `check_inventory` finds the lock disabled and
                                   ends the term with `StopJob`
-    6. election/runner.py         calls `SwappableJob.stop` (locks.py), and that the job's own `stop` (jobs/)
+    6. election/job_runs.py       calls `SwappableJob.stop` (managed_locks.py), and that the job's `stop` (jobs/)
     7. election/core/master.py    releases the lock when the job has stopped
 
 A file takes the same path from step 2, called by resource/files.py. A disable through the library, or through the

@@ -1,7 +1,7 @@
 """The controller: reconciles what resources declare with the database and this process's part in the elections.
 
     the resources of a lock  ->  the oldest one owns it  ->  its switch is written  ->  its lock is opened
-    (ownership.py)               the others: Conflict        (switches.py)              (locks.py)
+    (ownership.py)               the others: Conflict        (switches.py)              (managed_locks.py)
 
 It is level-triggered: `apply` and `remove` say what is declared now, and the controller works until the rest
 agrees. What fails is retried and holds up no other lock. What is not valid is reported once, and the last good
@@ -15,7 +15,7 @@ from functools import partial
 
 from masterjob.concurrency.workqueue import Workqueue
 from masterjob.config.settings import Settings
-from masterjob.controller.locks import ManagedLocks, SettingsResolver, UnknownJob
+from masterjob.controller.managed_locks import ManagedLocks, SettingsResolver, UnknownJob
 from masterjob.controller.ownership import LockOwnership
 from masterjob.controller.switches import SwitchWriter
 from masterjob.errors import SettingError, StoreUnavailable
@@ -25,7 +25,7 @@ from masterjob.resource.problems import ProblemLog, ProblemReason, ResourceProbl
 from masterjob.runtime.runtime import Runtime
 from masterjob.runtime.shutdown import CONTROLLER_STOP_TIMEOUT
 from masterjob.store.database import Database
-from masterjob.store.queries.declarations import StoredSwitch
+from masterjob.store.queries.declared_switches import StoredSwitch
 
 logger = logging.getLogger("masterjob")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from masterjob.concurrency.clock import clock
 from masterjob.resource.masterjob import Resource
 from masterjob.store.database import Database
-from masterjob.store.queries.declarations import StoredSwitch, SwitchSpec
+from masterjob.store.queries.declared_switches import StoredSwitch, SwitchSpec
 
 logger = logging.getLogger("masterjob")
 
@@ -47,13 +47,13 @@ class SwitchWriter:
             _log_switch(lock_name, spec)
         self._last_written[source] = lock_name, spec
 
-    def retract(self, lock_name: str, source: str, why: str) -> None:
+    def retract(self, lock_name: str, source: str, reason: str) -> None:
         """Remove the switch of a source that does not own this lock: no disable outlives its resource."""
         self._stored_at = float("-inf")
         stored = self.stored_switches().get((lock_name, source))
         if stored is not None and self._admin.remove_switch(lock_name, source, source):
             actor = f"MasterJob {stored.namespace}/{stored.name}" if stored.name else source
-            logger.info("%s is no longer disabled by %s: %s", lock_name, actor, why)
+            logger.info("%s is no longer disabled by %s: %s", lock_name, actor, reason)
         if self._last_written.get(source, ("",))[0] == lock_name:
             del self._last_written[source]
 

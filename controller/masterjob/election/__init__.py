@@ -1,11 +1,11 @@
-"""Leader election through a SQL database: which instance is master of a lock, and for how long it can believe so.
+"""Leader election through a SQL database: which instance is master of a lock, and for how long it may act as one.
 
 Many instances want a lock. The database decides which of them holds it, and each instance decides on its own clock
 how long it can rely on that.
 
 An *instance* is one running process. It keeps one *session* in the database for each timing that its locks have,
 and renews it every heartbeat interval. Holding a lock means that the lock's row refers to such a session. One
-period of holding is a *term*; its number only ever grows, which makes it a fencing token.
+period of holding is a *term*; its number only grows, which makes it a fencing token.
 
 For each lock an instance is in one of two states::
 
@@ -33,7 +33,7 @@ What happens on failures:
 - **A heartbeat fails.** It is retried on a fresh connection while the trust lasts, up to a number of times. When
   the retries or the trust are used up, the job is stopped without asking the database.
 - **A call gets no answer.** It may have been executed or not. It is retried, or the next inventory shows: with
-  every heartbeat the instance compares what the database says it holds with what it believes. It adopts nothing,
+  every heartbeat the instance compares what the database records for it with what it expects. It adopts nothing,
   releases what it does not run, and stops what it does not hold.
 - **A master dies.** A candidate evicts its session after the lease has passed without a heartbeat. It watches the
   heartbeat's counter on its own clock, so a clock that jumps evicts no session.

@@ -128,12 +128,12 @@ class Timing:
 
     @property
     def margin(self) -> float:
-        """How many seconds before the end of its lease a master stops trusting it."""
+        """The seconds before the end of its lease at which a master stops trusting it."""
         return self.stop_timeout + CLOCK_DRIFT * self.lease_duration
 
     @property
     def trust_duration(self) -> float:
-        """How many seconds a renewal is trusted, counted from when it was sent."""
+        """The seconds for which a renewal is trusted, counted from when it was sent."""
         return self.lease_duration - self.margin
 
     @property

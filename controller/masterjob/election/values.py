@@ -19,7 +19,7 @@ def validate_lock_name(text: object) -> str:
 
     Raises:
         SettingError: it is not a string, is empty, has more than 200 characters, contains control characters, or
-            begins or ends with white space (which some databases ignore in comparisons).
+            begins or ends with whitespace (which some databases ignore in comparisons).
 
     """
     if not isinstance(text, str) or not text:
@@ -28,7 +28,7 @@ def validate_lock_name(text: object) -> str:
         raise SettingError(f"lockName has {len(text)} characters; at most {MAX_LOCK_NAME_LENGTH} are allowed")
     if not _LOCK_NAME_PATTERN.fullmatch(text):
         raise SettingError(
-            f"lockName {text!r} must not contain control characters or begin or end with white space"
+            f"lockName {text!r} must not contain control characters or begin or end with whitespace"
         )
     return text
 

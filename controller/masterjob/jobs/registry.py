@@ -114,7 +114,7 @@ def _parse_name(name: str, field: Field) -> str:
         return validate_lock_name(name)  # a MasterJob that names no job runs the one with its lock's name
     except SettingError:
         raise field.error(
-            "is not a valid job name: use 1 to 200 characters without white space around them"
+            "is not a valid job name: use 1 to 200 characters, the first and the last not whitespace"
         ) from None
 
 

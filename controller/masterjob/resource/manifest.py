@@ -78,5 +78,5 @@ def _parse_duration(field: Field) -> str:
     duration()(field)
     written = str(field.value)
     if written != written.strip():
-        raise field.error("must not have white space around it")
+        raise field.error("must not begin or end with whitespace")
     return written

@@ -12,7 +12,7 @@ _MAX_HOST_LENGTH = 200
 """Characters of the name of a host or pod in the id of an instance, which may have 255."""
 
 
-def current_identity(environ: Mapping[str, str]) -> Identity:
+def new_identity(environ: Mapping[str, str]) -> Identity:
     """Return a new identity for an instance of this process.
 
     In a pod, the manifest passes the names of the pod and its node in the environment (the downward API).

@@ -13,7 +13,7 @@ from masterjob.election.ports import Job
 from masterjob.election.runner import ElectionRunner
 from masterjob.errors import SettingError, StoreUnavailable
 from masterjob.lock_status import LockStatus
-from masterjob.runtime.identity import current_identity
+from masterjob.runtime.identity import new_identity
 from masterjob.store.database import Database
 
 
@@ -32,7 +32,7 @@ class Instance:
     def __init__(self, url: str, on_shutdown: Callable[["Instance"], None], observers: list[Observer]) -> None:
         self.url = url
         self.database = Database(url)
-        self.runner = ElectionRunner(current_identity(os.environ), self.database, self.database.fence, observers)
+        self.runner = ElectionRunner(new_identity(os.environ), self.database, self.database.fence, observers)
         self.max_stop_timeout = 0.0
         self.observers = observers
         self._on_shutdown = on_shutdown

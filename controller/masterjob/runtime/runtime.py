@@ -13,7 +13,7 @@ from masterjob.election.core.events import LocksChanged
 from masterjob.election.observers import Observer
 from masterjob.election.ports import Job
 from masterjob.runtime.instance import Instance
-from masterjob.runtime.shutdown import RELEASE_TIMEOUT, Hook, ShutdownSequence
+from masterjob.runtime.shutdown import RELEASE_TIMEOUT, ShutdownHook, ShutdownSequence
 from masterjob.runtime.sigterm import SigtermBlock, SigtermHandler
 
 logger = logging.getLogger("masterjob")
@@ -122,7 +122,7 @@ class Runtime:
             ]
             self._shutting_down.append(instance)
 
-    def add_shutdown_hook(self, before: Hook | None = None, after: Hook | None = None) -> None:
+    def add_shutdown_hook(self, before: ShutdownHook | None = None, after: ShutdownHook | None = None) -> None:
         """Call ``before`` before the jobs stop, and ``after`` when the locks are released; see shutdown.py."""
         self._shutdown_sequence.add(before, after)
 

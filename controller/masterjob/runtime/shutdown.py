@@ -35,7 +35,7 @@ Helm chart gives a pod 15 s on top of it (`masterjob.grace` in charts/masterjob/
 everything but an API client that keeps its request open. Change that number with these.
 """
 
-Hook = Callable[[], object]
+ShutdownHook = Callable[[], object]
 
 
 class ShutdownSequence:
@@ -43,10 +43,10 @@ class ShutdownSequence:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._before: list[Hook] = []
-        self._after: list[Hook] = []
+        self._before: list[ShutdownHook] = []
+        self._after: list[ShutdownHook] = []
 
-    def add(self, before: Hook | None, after: Hook | None) -> None:
+    def add(self, before: ShutdownHook | None, after: ShutdownHook | None) -> None:
         """Register a hook for the first step, for the last, or both."""
         with self._lock:
             self._before += [] if before is None else [before]
@@ -63,7 +63,7 @@ class ShutdownSequence:
         return all_stopped
 
 
-def _run_hooks(hooks: list[Hook]) -> None:
+def _run_hooks(hooks: list[ShutdownHook]) -> None:
     for hook in reversed(hooks):
         try:
             hook()

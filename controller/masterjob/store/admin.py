@@ -10,8 +10,8 @@ from masterjob.election.values import validate_lock_name as valid_name
 from masterjob.errors import SettingError
 from masterjob.lock_status import HistoryEvent, LockStatus
 from masterjob.store.connection.connection import BoundedConnection
-from masterjob.store.queries import declarations, history, status, switches
-from masterjob.store.queries.declarations import StoredSwitch, SwitchSpec
+from masterjob.store.queries import declared_switches, history, status, switches
+from masterjob.store.queries.declared_switches import StoredSwitch, SwitchSpec
 from masterjob.store.queries.history import sanitize_text
 from masterjob.store.queries.locks import LockQueries
 
@@ -80,7 +80,7 @@ class LockAdmin:
         reason = None if spec.reason is None else _checked_text("reason", spec.reason, 1000)
         spec = replace(spec, reason=reason, actor=_checked_text("actor", spec.actor[:200], 200))
         with self._connect() as db:
-            changed = declarations.apply_switch(db, name, spec)
+            changed = declared_switches.apply_switch(db, name, spec)
         self._on_write(name)
         return changed
 
@@ -88,14 +88,14 @@ class LockAdmin:
         """Remove the switch of a resource that is gone; return whether it had disabled the lock."""
         name = valid_name(lock_name)
         with self._connect() as db:
-            changed = declarations.remove_switch(db, name, source, actor[:200])
+            changed = declared_switches.remove_switch(db, name, source, actor[:200])
         self._on_write(name)
         return changed
 
     def list_switches(self) -> list[StoredSwitch]:
         """Return the switches of resources that the database has."""
         with self._connect() as db:
-            return declarations.list_switches(db)
+            return declared_switches.list_switches(db)
 
     def step_down(self, lock_name: str, actor: str, reason: str) -> bool:
         """Ask the current master to give up its term; return False if there is no master."""
@@ -111,18 +111,18 @@ class LockAdmin:
         """Return all locks, or only ``lock_name``: an empty list if it was never used."""
         names = None if lock_name is None else [valid_name(lock_name)]
         with self._connect() as db:
-            return status.read(db, names)
+            return status.read_statuses(db, names)
 
     def status_of(self, lock_names: Iterable[str]) -> dict[str, LockStatus]:
         """Return those of these locks that were ever used."""
         with self._connect() as db:
-            return {lock.lock_name: lock for lock in status.read(db, list(lock_names))}
+            return {lock.lock_name: lock for lock in status.read_statuses(db, list(lock_names))}
 
     def history(self, lock_name: str, limit: int = 100) -> list[HistoryEvent]:
         """Return the lock's transitions, newest first, at most 1,000."""
         name = valid_name(lock_name)
         with self._connect() as db:
-            return history.read(db, name, limit)
+            return history.read_events(db, name, limit)
 
 
 def _checked_text(field_name: str, text: object, limit: int) -> str:

@@ -1,4 +1,4 @@
-"""The database that a URL names: the entry point of this room."""
+"""The database that a URL names: the entry point of this package."""
 
 import os
 import threading

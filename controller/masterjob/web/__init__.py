@@ -1,4 +1,4 @@
-"""The HTTP room: control API, explorer, metrics and health. aiohttp is used only here.
+"""The HTTP server: control API, explorer, metrics and health. aiohttp is used only here.
 
     app.py          the application: its middlewares in order, its routes; mountable in another aiohttp application
     middleware.py   what every request passes: errors and headers, filter, authentication
@@ -16,7 +16,7 @@ A slow or silent database delays the calls that need it, and nothing else: not h
 election. Nothing here can block the election.
 
 What must not be here: SQL, settings of the election, decisions about mastership, Kubernetes. The composition root
-passes in what this room needs of them. Importing the package does not import aiohttp; its modules do.
+passes in what this package needs of them. Importing the package does not import aiohttp; its modules do.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Where the control API listens and who is let in: each value from option, environment, config file or default."""
+"""Where the control API listens and who may call it: each value from option, environment, config file or default."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -31,7 +31,7 @@ MAX_ALLOWED_HOSTS = 10_000
 
 
 class AuthMode(StrEnum):
-    """Who is let in.
+    """Who may call.
 
     ``loopback``: everyone on this machine, without a token; no one else. ``token``: the tokens of a file.
     ``kubernetes``: the users of the cluster, by its own rules. ``none``: everyone.
@@ -45,10 +45,10 @@ class AuthMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ListenConfig:
-    """Where the control API and the probes listen, and who is let in. Port 0 is any free port; None is off.
+    """Where the control API and the probes listen, and who may call. Port 0 is any free port; None is off.
 
     Raises:
-        SettingError: the values contradict each other, or would let everyone in without ``auth none``.
+        SettingError: the values contradict each other, or would allow every client without ``auth none``.
     """
 
     host: str = DEFAULT_HOST

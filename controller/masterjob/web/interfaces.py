@@ -1,4 +1,4 @@
-"""What the composition root passes to this room: protocols of rooms that it must not import, and values."""
+"""What the composition root passes to this package: protocols of packages that it must not import, and values."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -6,7 +6,7 @@ tests: so one core can try hundreds of thousands of faults per minute.
     elector.py     passes each event to one of these five parts, after the clock has been considered
     heartbeat.py   keeps one session alive for each timing: opens, renews, retries, notices the end of trust
     candidate.py   state one: waits for a vacancy, takes a fair share, claims
-    master.py      state two: runs the job, stops it, releases; compares belief and database
+    master.py      state two: runs the job, stops it, releases; compares what it holds with the database
     evictor.py     watches the sessions of other instances and evicts the dead ones
     retiming.py    moves a lock whose timing has changed to the session of the new timing
     state.py       what the parts share: locks, sessions, commands in flight and how each continues

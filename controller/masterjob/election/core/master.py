@@ -103,7 +103,7 @@ class MasterRole:
             self._read_inventory()
 
     def check_inventory(self, expected: Inventory, actual: Inventory) -> None:
-        """Obey the stop requests; if the database holds other terms for us than expected, read them in full."""
+        """Apply the stop requests; if the database holds other terms for us than expected, read them in full."""
         state = self._state
         for request in actual.stop_requests:
             if lock := state.held_lock(request.term):

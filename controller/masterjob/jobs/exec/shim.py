@@ -114,7 +114,7 @@ class Shim:
             self.trust_ends_at = LONG_AGO
 
     def watch_children(self) -> None:
-        """Let SIGCHLD wake the poll, and ignore signals that would end the shim: only the controller ends it."""
+        """Make SIGCHLD end the poll, and ignore signals that would end the shim: only the controller ends it."""
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(signum, signal.SIG_IGN)
         self.wakeup_fd, wakeup_write_fd = os.pipe()

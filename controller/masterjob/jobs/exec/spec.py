@@ -63,5 +63,5 @@ def _parse_environment(field: Field) -> Mapping[str, str]:
         if not _VARIABLE.fullmatch(name):
             raise variable.error("is not a valid variable name: use letters, digits and _")
         if name in RESERVED_VARIABLES:
-            raise variable.error("cannot be set: it tells the command its term")
+            raise variable.error("cannot be set: masterjob sets it to the term of the command")
     return {name: _argument(variable) for name, variable in variables.items()}

@@ -7,8 +7,6 @@ from collections.abc import Callable
 
 logger = logging.getLogger("masterjob.jobs.exec")
 
-NEVER = float("inf")
-
 
 class TrustFeed:
     """A thread that sends all shims of this process the end of the trust, several times a second.
@@ -41,7 +39,9 @@ class TrustFeed:
         while True:
             with self._subscribers_changed:
                 subscribers = self._subscribers_changed.wait_for(lambda: list(self._subscribers))
-            shortest_trust = min((left for left in map(_send_or_log, subscribers) if left > 0), default=NEVER)
+            shortest_trust = min(
+                (left for left in map(_send_or_log, subscribers) if left > 0), default=float("inf")
+            )
             with self._subscribers_changed:
                 # There is at least one heartbeat interval to send a new end, and it is at most half the trust.
                 self._subscribers_changed.wait(min(0.25, max(0.02, shortest_trust / 8)))

@@ -2,7 +2,7 @@
 
     spec.py     the hooks as the config file names them
     headers.py  their headers
-    hooks.py    what the service receives; one call with its retries
+    call.py     what the service receives; one call with its retries
     request.py  one POST that another thread can cancel
     run.py      one run: the start call, then the stop call
 

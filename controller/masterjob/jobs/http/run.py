@@ -7,7 +7,7 @@ from masterjob.concurrency.clock import clock
 from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.election.ports import Report
 from masterjob.election.term import LiveTerm
-from masterjob.jobs.http.hooks import HookCall, Hooks
+from masterjob.jobs.http.call import HookCall, Hooks
 from masterjob.jobs.http.request import HookFailed
 from masterjob.jobs.run import Run
 

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.config.fields import Field, TextRule, duration, text, whole_number
 from masterjob.election.ports import Job
+from masterjob.jobs.http.call import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Hooks
 from masterjob.jobs.http.headers import parse_headers
-from masterjob.jobs.http.hooks import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Hooks
 from masterjob.jobs.http.run import HttpRun
 from masterjob.jobs.run import JobRunner
 

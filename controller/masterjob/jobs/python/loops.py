@@ -59,7 +59,7 @@ class LoopCloseDetector:
             self._on_close()
 
     def attach_to(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
-        """Let ``loop`` hold this object, and return a function that undoes it. Both run on the loop's thread."""
+        """Make ``loop`` hold this object, and return a function that undoes it. Both run on the loop's thread."""
         handle = weakref.ref(loop.call_later(_TEN_YEARS, _noop, self))
         return lambda: _cancel_timer(handle())
 

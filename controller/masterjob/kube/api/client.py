@@ -1,7 +1,7 @@
 """Requests to the API server, each with a timeout and typed errors.
 
 Failed requests are not retried here; that is for the caller. A request without an answer raises `ApiUnavailable`,
-and may have been executed all the same.
+and may have been executed nevertheless.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -219,7 +219,7 @@ class KubeApi:
         return response.get("status") or {}
 
     def _request(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Make a request, and translate its errors."""
+        """Send a request, and translate its errors."""
         try:
             with self._in_flight.track():
                 response = call(*args, _request_timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), **kwargs)

@@ -1,6 +1,6 @@
 """The errors that responses of the API server are translated to.
 
-A missing or inconclusive response is `ApiUnavailable`: the request may have been executed all the same.
+A missing or inconclusive response is `ApiUnavailable`: the request may have been executed nevertheless.
 """
 
 import contextlib

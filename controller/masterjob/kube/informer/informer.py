@@ -17,7 +17,7 @@ from typing import Any
 
 from masterjob.errors import MasterJobError
 from masterjob.kube.informer.cache import Cache
-from masterjob.kube.informer.object import ObservedResource, parse_object
+from masterjob.kube.informer.observed_resource import ObservedResource, parse_object
 from masterjob.resource.masterjob import Resource, ResourceSink
 
 logger = logging.getLogger("masterjob")

@@ -212,7 +212,7 @@ def _kopf_settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.scanning.disabled = True
-    settings.persistence.finalizer = f"{GROUP}/none"  # kopf removes what it believes to be its own
+    settings.persistence.finalizer = f"{GROUP}/none"  # kopf removes the finalizer that it takes for its own
     settings.process.ultimate_exiting_timeout = None  # else it kills the process after it has ended by itself
     settings.networking.error_backoffs = _RequestBackoffs()
     settings.networking.connect_timeout = _CONNECT_TIMEOUT

@@ -44,7 +44,7 @@ class Reflector:
 
     @property
     def last_listed_at(self) -> float | None:
-        """When everything was listed last, by the local clock; None if never."""
+        """The local time when everything was listed last; None if never."""
         return self._relister.last_listed_at
 
     @property
@@ -54,7 +54,7 @@ class Reflector:
 
     @property
     def list_error(self) -> str | None:
-        """Why MasterJobs cannot be listed at the moment, in a sentence; None if they can."""
+        """The reason why MasterJobs cannot be listed at the moment, in a sentence; None if they can."""
         return self._relister.last_error
 
     @property

@@ -15,7 +15,7 @@ from typing import Any
 from masterjob.election.values import HistoryEntry, TransitionKind
 from masterjob.kube.api.client import KubeApi
 from masterjob.kube.api.errors import ApiRefused, ApiUnavailable
-from masterjob.kube.informer.object import ObservedResource
+from masterjob.kube.informer.observed_resource import ObservedResource
 from masterjob.kube.status.conditions import ConditionReason, ConditionType, find_condition
 from masterjob.lock_status import format_timestamp
 

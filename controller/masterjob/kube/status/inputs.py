@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from masterjob.kube.informer.object import ObservedResource
+from masterjob.kube.informer.observed_resource import ObservedResource
 from masterjob.kube.status.job_tracker import JobState
 from masterjob.lock_status import LockStatus, MasterStatus
 from masterjob.resource.problems import ProblemReason, ResourceProblem

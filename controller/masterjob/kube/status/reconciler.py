@@ -10,7 +10,7 @@ from masterjob.concurrency.clock import clock
 from masterjob.kube.api.client import KubeApi
 from masterjob.kube.api.errors import ApiConflict, ApiRefused
 from masterjob.kube.informer.informer import Informer
-from masterjob.kube.informer.object import ObservedResource
+from masterjob.kube.informer.observed_resource import ObservedResource
 from masterjob.kube.status import event_recorder
 from masterjob.kube.status.build import build_status
 from masterjob.kube.status.event_recorder import EventRecorder

@@ -23,7 +23,7 @@ from masterjob.errors import StoreUnavailable
 from masterjob.kube.api.client import KubeApi
 from masterjob.kube.api.errors import ApiUnavailable
 from masterjob.kube.informer.informer import Informer
-from masterjob.kube.informer.object import ObservedResource
+from masterjob.kube.informer.observed_resource import ObservedResource
 from masterjob.kube.status import event_recorder
 from masterjob.kube.status.event_recorder import EventRecorder
 from masterjob.kube.status.job_tracker import JobPhase, JobTracker, history_entries, is_database_answering

@@ -87,7 +87,7 @@ class PostgreSQLDialect(Dialect):
     }
 
     def connect_arguments(self, url: URL, timeout: float) -> dict[str, Any]:
-        """Let the kernel detect a dead network, and reject a standby, which would return old data."""
+        """Return arguments that detect a dead network, and reject a standby, which would return old data."""
         return {
             "connect_timeout": max(2, math.ceil(timeout)),
             "tcp_user_timeout": math.ceil(timeout * 1000),
@@ -137,7 +137,7 @@ class MySQLDialect(Dialect):
     }
 
     def connect_arguments(self, url: URL, timeout: float) -> dict[str, Any]:
-        """Set the driver's socket timeouts; mysqlclient takes whole seconds only."""
+        """Return the driver's socket timeouts, among others; mysqlclient takes whole seconds only."""
         seconds = math.ceil(timeout) if url.get_driver_name() == "mysqldb" else timeout
         return {
             "connect_timeout": seconds,
@@ -190,7 +190,7 @@ class SQLiteDialect(Dialect):
         return None if not name or name.startswith((":", "file:")) else os.path.abspath(name)  # noqa: PTH100 - as SQLite
 
     def connect_arguments(self, url: URL, timeout: float) -> dict[str, Any]:
-        """Wait for other writers, and allow use by different threads, one at a time."""
+        """Return arguments to wait for other writers, and to allow use by different threads, one at a time."""
         return {"timeout": timeout, "check_same_thread": False}
 
     def configure_session(self, connection: Connection, timeout: float) -> None:

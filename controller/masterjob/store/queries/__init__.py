@@ -1,12 +1,12 @@
 """The statements of the protocol, grouped by what they are about.
 
-    sessions.py      sessions: open, renew, list, evict
-    locks.py         locks: claim, move, release, request a step-down
-    inventory.py     what the sessions of one instance hold: a summary with every renewal, and in full
-    switches.py      enable and disable, the only transaction
-    declarations.py  the switches that resources declare
-    history.py       one row for each transition
-    status.py        the state of the locks for people
+    sessions.py           sessions: open, renew, list, evict
+    locks.py              locks: claim, move, release, request a step-down
+    inventory.py          what the sessions of one instance hold: a summary with every renewal, and in full
+    switches.py           enable and disable, the only transaction
+    declared_switches.py  the switches that resources declare
+    history.py            one row for each transition
+    status.py             the state of the locks for people
 
 What must not be here: when a statement is run, and what follows from its answer.
 """

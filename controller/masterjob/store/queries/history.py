@@ -17,7 +17,7 @@ from masterjob.store.connection.connection import BoundedConnection, execute_sta
 from masterjob.store.connection.dialects import Dialect, as_utc_datetime
 
 MAX_ROWS_PER_LOCK = 1_000
-"""The rows that are kept of each lock; `read` never returns more."""
+"""The rows that are kept of each lock; `read_events` never returns more."""
 
 _TERM_END_KINDS = (TransitionKind.STEPPED_DOWN, TransitionKind.EVICTED)
 _VACANCY_LOOKBACK = 20
@@ -54,7 +54,7 @@ def prune(connection: Connection, dialect: Dialect, lock_name: str) -> None:
     execute_statement(connection, dialect, _PRUNE, {"lock_name": lock_name, "max_rows": MAX_ROWS_PER_LOCK})
 
 
-def read(db: BoundedConnection, lock_name: str, limit: int) -> list[HistoryEvent]:
+def read_events(db: BoundedConnection, lock_name: str, limit: int) -> list[HistoryEvent]:
     """Return the rows of a lock, newest first."""
     count = max(1, min(limit, MAX_ROWS_PER_LOCK))
     rows = db.fetch_all(_READ, lock_name=lock_name, limit=min(count + _VACANCY_LOOKBACK, MAX_ROWS_PER_LOCK))

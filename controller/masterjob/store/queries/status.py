@@ -26,7 +26,7 @@ _SELECT_SWITCHES = """
 _DISABLED_OLDEST_FIRST = " NOT l.enabled ORDER BY l.changed_at, l.source"
 
 
-def read(db: BoundedConnection, names: Sequence[str] | None = None) -> list[LockStatus]:
+def read_statuses(db: BoundedConnection, names: Sequence[str] | None = None) -> list[LockStatus]:
     """Return all locks, or those of ``names`` that exist, in the order of their names."""
     if names is not None:
         return [lock for chunk in chunks(sorted(set(names))) for lock in _read_status(db, _WHERE_NAMED, chunk)]

@@ -42,7 +42,7 @@ class Authorizer(Protocol):
     """Whether it needs bearer tokens, which browsers never send by themselves."""
 
     async def authenticate(self, request: web.Request) -> Actor:
-        """Return the actor; raise `RequestRejected` if the request is not let in."""
+        """Return the actor; raise `RequestRejected` if the request is not accepted."""
 
     async def authorize(self, actor: Actor, verb: Verb, lock_name: str | None) -> None:
         """Raise `RequestRejected` if the actor may not do this to the lock; None means every lock."""
@@ -55,20 +55,20 @@ AUTHORIZER: web.AppKey[Authorizer] = web.AppKey("masterjob_authorizer")
 
 
 class AllowAllAuthorizer:
-    """Lets everyone in. The actor's name is the client's address."""
+    """Accepts every client. The actor's name is the client's address."""
 
     requires_token = False
 
     async def authenticate(self, request: web.Request) -> Actor:
         """Return an actor named after the client's address."""
-        return Actor(_connection_address(request, "peername") or "somebody")
+        return Actor(_connection_address(request, "peername") or "unknown")
 
     async def authorize(self, actor: Actor, verb: Verb, lock_name: str | None) -> None:
         """Allow everything."""
 
 
 class LoopbackAuthorizer(AllowAllAuthorizer):
-    """Lets in everyone on this machine.
+    """Accepts every client on this machine.
 
     A request that a proxy on this machine forwards comes from elsewhere, and is refused.
     """

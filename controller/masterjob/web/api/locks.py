@@ -101,7 +101,7 @@ class LockHandlers:
             request.query_parameter("after") or "",
         )
         if len(after) > MAX_LOCK_NAME_LENGTH:
-            raise SettingError(f"after has {len(after)} characters: {MAX_LOCK_NAME_LENGTH} are the most")
+            raise SettingError(f"after has {len(after)} characters: at most {MAX_LOCK_NAME_LENGTH} are allowed")
         await request.authorize(Verb.READ)
         return _page_response(request, await self._lock_pages.fetch(_LockPageQuery(after, limit, render)))
 

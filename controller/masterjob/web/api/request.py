@@ -42,7 +42,7 @@ _GIVEN_TWICE = object()
 
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
-    """A request that was let in, and its actor. A value that is not valid raises `InvalidValue`: status 400."""
+    """An authenticated request, and its actor. A value that is not valid raises `InvalidValue`: status 400."""
 
     http_request: web.Request
     actor: Actor

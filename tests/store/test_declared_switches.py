@@ -1,7 +1,7 @@
 """The switches of resources: a declaration replaces the last one, and an older one is ignored."""
 
 from masterjob.lock_status import DisabledStatus
-from masterjob.store.queries.declarations import SwitchSpec
+from masterjob.store.queries.declared_switches import SwitchSpec
 from tests.store.conftest import SqlBackend
 
 FILE = "file:default/job"

@@ -10,7 +10,7 @@ At the start, the deadline is the time until which the mastership is certain now
 without another call. At the stop, it is the time by which the work must have stopped.
 
 2xx means done. At the start, any other answer gives the lock to another instance. At the stop, it is logged, and
-the lock is released all the same, at the latest when the stop timeout is over: a service that must never run twice
+the lock is released anyway, at the latest when the stop timeout is over: a service that must never run twice
 compares the fencing token. A service that cannot be reached, or that answers 502, 503 or 504, is called again: at
 the start while the trust lasts, at the stop within the stop timeout. Redirects are not followed. Proxies of the
 environment are not used.
@@ -64,7 +64,7 @@ class HookCall:
         self._attempt = HookAttempt()
 
     def cancel(self) -> None:
-        """Break off the current attempt. Nothing more is sent."""
+        """Cancel the current attempt. Nothing more is sent."""
         self._cancelled.set()
         self._attempt.cancel()
 
