@@ -14,7 +14,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from masterjob.cli.app import app
-from tests.library.conftest import WAIT_TIMEOUT, wait_until
+from tests.library.conftest import wait_until
+from tests.timeouts import WAIT_TIMEOUT
 
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if not name.startswith(("MASTER", "INIT_", "CHECK_"))

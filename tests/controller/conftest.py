@@ -16,8 +16,7 @@ from masterjob.errors import SettingError
 from masterjob.resource.masterjob import Resource
 from masterjob.runtime.runtime import Runtime
 from masterjob.store.database import Database
-
-WAIT_TIMEOUT = 20.0
+from tests.timeouts import WAIT_TIMEOUT
 
 
 @dataclass

@@ -11,8 +11,9 @@ from masterjob.errors import StoreUnavailable
 from masterjob.resource.masterjob import ObjectMeta, Resource
 from masterjob.store.admin import LockAdmin
 from masterjob.store.queries.declarations import SwitchSpec
-from tests.controller.conftest import WAIT_TIMEOUT, ControllerHarness
+from tests.controller.conftest import ControllerHarness
 from tests.library.conftest import silent_notifier, wait_until  # noqa: F401 - a fixture
+from tests.timeouts import WAIT_TIMEOUT
 
 
 def test_the_job_of_an_applied_resource_runs(harness: ControllerHarness) -> None:

@@ -17,7 +17,7 @@ from tests.envtest.programs import find_program
 from tests.servers.process import Server, Unavailable
 
 _PR_SET_PDEATHSIG = 1
-_TIMEOUT = urllib3.Timeout(connect=1, read=5)
+_TIMEOUT = urllib3.Timeout(connect=60, read=60)
 _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",

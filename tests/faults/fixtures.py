@@ -19,10 +19,9 @@ from tests.faults.events import Effect, EventLog, ObservedEvent
 from tests.faults.proxy import NetworkMode, Proxy
 from tests.faults.server import FaultyPostgreSQL
 from tests.faults.worker import now
+from tests.timeouts import WAIT_TIMEOUT
 
 GUARANTEES = Guarantees(heartbeat=0.5, lease=2.0, stop_timeout=0.3)
-TIMEOUT = 30.0
-EXIT_TIMEOUT = 10.0
 LOCK_NAME = "JOB"
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
@@ -96,10 +95,10 @@ class FaultHarness:
 
     # --- messages of workers
 
-    def wait_for(self, condition: Callable[[], bool], description: str = "it", timeout: float = TIMEOUT) -> None:
+    def wait_for(self, condition: Callable[[], bool], description: str = "it") -> None:
         """Wait until the condition is true; checked after each message of a worker."""
         with self._changed:
-            if not self._changed.wait_for(condition, timeout):
+            if not self._changed.wait_for(condition, WAIT_TIMEOUT):
                 raise AssertionError(f"timed out waiting for {description}; {self._recent_output()}")
 
     def wait_for_message(self, kind: str, worker: WorkerProcess, after: float) -> None:
@@ -149,18 +148,18 @@ class FaultHarness:
 
     def _wait_until_gone(self, worker: WorkerProcess) -> None:
         try:
-            worker.process.wait(EXIT_TIMEOUT)
+            worker.process.wait(WAIT_TIMEOUT)
         except subprocess.TimeoutExpired:
             worker.process.send_signal(signal.SIGUSR1)
             with self._changed:
                 self._changed.wait(1.0)
             self.other_violations.append(
-                f"{worker.name} did not end within {EXIT_TIMEOUT:.0f} s; {self._recent_output(6000)}"
+                f"{worker.name} did not end within {WAIT_TIMEOUT:.0f} s; {self._recent_output(6000)}"
             )
             worker.process.kill()
             worker.process.wait()
         assert worker.reader is not None
-        worker.reader.join(TIMEOUT)
+        worker.reader.join(WAIT_TIMEOUT)
         self.record("gone", worker.name)
 
     def pause(self, worker: WorkerProcess) -> None:

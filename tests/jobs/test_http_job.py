@@ -17,9 +17,10 @@ from masterjob.jobs.http.hooks import Hooks
 from masterjob.jobs.http.request import BODY_LIMIT
 from masterjob.jobs.http.spec import HttpSpec
 from masterjob.jobs.registry import parse_jobs
-from tests.jobs.fixtures import WAIT_TIMEOUT, ManualThreadPool, RecordingReport, live_term
+from tests.jobs.fixtures import ManualThreadPool, RecordingReport, live_term
 from tests.jobs.process_checks import LogCapture
 from tests.jobs.service import FakeService
+from tests.timeouts import WAIT_TIMEOUT
 
 POOL = ThreadPool("test-http")
 

@@ -22,8 +22,9 @@ from masterjob.jobs.exec.command import ExecCommand
 from masterjob.jobs.exec.shim import LaunchRequest
 from masterjob.jobs.exec.shim_client import ShimClient
 from masterjob.jobs.exec.spec import ExecSpec
-from tests.jobs.fixtures import WAIT_TIMEOUT, RecordingReport
+from tests.jobs.fixtures import RecordingReport
 from tests.jobs.process_checks import LogCapture, ProcessPipe
+from tests.timeouts import WAIT_TIMEOUT
 
 POOL = ThreadPool("test-shims")
 LOOP_FOREVER = "while :; do sleep 0.1; done"  # short: a shell runs its traps only between two commands

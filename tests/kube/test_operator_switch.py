@@ -7,6 +7,7 @@ import pytest
 from tests.envtest.control_plane import ControlPlane
 from tests.kube.operators import LONG_LEASE, Fleet, MasterJobHandle, fleet, new_database
 from tests.servers import Server
+from tests.timeouts import WAIT_TIMEOUT
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def job(operators: Fleet) -> Iterator[MasterJobHandle]:
 def test_exactly_one_pod_becomes_master_and_kubectl_prints_and_awaits_it(job: MasterJobHandle) -> None:
     job.apply()
     for condition in ("Elected", "Ready", "JobRunning"):
-        job.kubectl("wait", f"--for=condition={condition}", "--timeout=40s")
+        job.kubectl("wait", f"--for=condition={condition}", f"--timeout={WAIT_TIMEOUT:.0f}s")
     job.wait("Ready True Elected", "Elected True Elected", "Enabled True Enabled", "JobRunning True Running")
     started = job.wait_started(count=1)
     job.wait_running_in(job.master)
@@ -49,7 +50,9 @@ def test_a_disable_stops_the_job_and_its_message_names_the_way_to_enable_it(job:
     job.wait_started(count=1)
     first = job.term
     job.patch(enabled=False, disabledReason="the disk is full")
-    job.kubectl("wait", "--for=jsonpath={.status.disabled.reason}=the disk is full", "--timeout=40s")
+    job.kubectl(
+        "wait", "--for=jsonpath={.status.disabled.reason}=the disk is full", f"--timeout={WAIT_TIMEOUT:.0f}s"
+    )
     job.wait("Ready True Disabled", "Elected False Disabled", "Enabled False DisabledBySpec")
     job.wait("JobRunning False NotElected")
     assert job.journal[-1].event == "stop"
@@ -65,7 +68,7 @@ def test_a_disable_stops_the_job_and_its_message_names_the_way_to_enable_it(job:
     assert job.status["disabled"]["since"] == since
 
     job.patch(enabled=True)
-    job.kubectl("wait", "--for=condition=Elected", "--timeout=40s")
+    job.kubectl("wait", "--for=condition=Elected", f"--timeout={WAIT_TIMEOUT:.0f}s")
     job.wait("Ready True Elected", "Enabled True Enabled", "JobRunning True Running")
     assert "disabled" not in job.status
     assert job.term > first

@@ -17,7 +17,8 @@ from masterjob.kube.informer.reflector import Reflector
 from masterjob.kube.informer.relist import CRD_NOT_INSTALLED, InformerTimings, WatchScope
 from masterjob.resource.masterjob import Resource
 from tests.kube.stub import StubApiServer, hang, reset, respond_with
-from tests.library.conftest import WAIT_TIMEOUT, wait_until
+from tests.library.conftest import wait_until
+from tests.timeouts import WAIT_TIMEOUT
 
 TIMINGS = InformerTimings(
     gap_relist_delay=0.1,

@@ -10,10 +10,10 @@ import urllib3
 
 from tests.envtest.daemons import ApiServer
 from tests.kube.conftest import API_PATH
+from tests.timeouts import WAIT_TIMEOUT
 
 Body = Mapping[str, Any]
 
-_JOIN_TIMEOUT = 10.0
 _TIMEOUT = urllib3.Timeout(connect=1, read=60)
 
 
@@ -45,7 +45,7 @@ class WatchLog:
         self._is_closing.set()
 
     def join(self) -> None:
-        self._thread.join(_JOIN_TIMEOUT)
+        self._thread.join(WAIT_TIMEOUT)
 
     def _run(self) -> None:
         while not self._is_closing.is_set():

@@ -10,7 +10,8 @@ from collections import Counter
 import pytest
 
 import masterjob
-from tests.library.conftest import WAIT_TIMEOUT, LibraryHarness, wait_until
+from tests.library.conftest import LibraryHarness, wait_until
+from tests.timeouts import WAIT_TIMEOUT
 
 
 def test_start_is_called_on_one_instance_and_on_another_when_that_is_killed(harness: LibraryHarness) -> None:

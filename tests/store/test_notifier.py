@@ -10,8 +10,7 @@ from masterjob.election.values import HistoryEntry, TransitionKind
 from masterjob.store import notifier
 from masterjob.store.database import Database
 from tests.store.conftest import SqlBackend, claim_lock, open_session
-
-_TIMEOUT = 30.0
+from tests.timeouts import WAIT_TIMEOUT
 
 
 class ChangeRecorder:
@@ -37,7 +36,7 @@ class ChangeRecorder:
 
     def _wait_for(self, condition: Callable[[], bool]) -> bool:
         with self._condition:
-            return self._condition.wait_for(condition, _TIMEOUT)
+            return self._condition.wait_for(condition, WAIT_TIMEOUT)
 
 
 @pytest.fixture
@@ -150,7 +149,7 @@ def test_a_callback_that_fails_does_not_end_the_notifier(
 
 def thread_ended(listener: notifier.Notifier) -> bool:
     """Wait for the thread to end, with a long timeout for a busy machine."""
-    listener._thread.join(_TIMEOUT)
+    listener._thread.join(WAIT_TIMEOUT)
     return not listener._thread.is_alive()
 
 

@@ -11,6 +11,7 @@ from masterjob.store.connection.pool import ConnectionPool
 from tests.servers.process import frozen
 from tests.store.conftest import SqlBackend
 from tests.store.parallel import run_concurrently
+from tests.timeouts import WAIT_TIMEOUT
 
 _LONG = 3600.0
 
@@ -47,7 +48,7 @@ def test_calls_at_once_use_different_connections_of_which_one_is_kept(pool: Coun
 
     def call() -> int:
         with pool.connection() as db:
-            barrier.wait(10)
+            barrier.wait(WAIT_TIMEOUT)
             return int(db.fetch_all("SELECT pg_backend_pid() AS pid")[0].pid)
 
     assert len(set(run_concurrently([call] * 4))) == 4
@@ -93,7 +94,7 @@ def test_a_connection_that_is_used_beyond_its_time_is_closed_after_the_call(
 
 
 def wait_gone(backend: SqlBackend, pid: int) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + WAIT_TIMEOUT
     while backend.execute("SELECT 1 FROM pg_stat_activity WHERE pid = :pid", pid=pid):
         assert time.monotonic() < deadline, "the connection is still open"
         time.sleep(0.01)

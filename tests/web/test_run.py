@@ -23,7 +23,8 @@ from masterjob.runtime.runtime import current_runtime
 from masterjob.web.config import AuthMode
 from tests.cli.conftest import RunProcess, Terminal, manifest, run, terminal  # noqa: F401 - fixtures
 from tests.library.conftest import wait_until
-from tests.web.conftest import DISABLE_PATH, ENABLE_PATH, TEST_TIMEOUT, ApiClient, ServeApi
+from tests.timeouts import WAIT_TIMEOUT
+from tests.web.conftest import DISABLE_PATH, ENABLE_PATH, ApiClient, ServeApi
 
 StartController = Callable[..., RunProcess]
 
@@ -94,7 +95,7 @@ def test_a_failure_at_the_start_is_logged_and_ends_the_server(
 
     monkeypatch.setattr("masterjob.web.server.application", fail)
     api = serve(probe_port=0, probe_host="127.0.0.1")
-    api.server._thread.join(TEST_TIMEOUT)
+    api.server._thread.join(WAIT_TIMEOUT)
     assert not api.server._thread.is_alive()
     assert api.server.port is None
     (record,) = [each for each in caplog.records if each.levelname == "ERROR"]
