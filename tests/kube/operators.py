@@ -43,12 +43,12 @@ SHORT_LEASE: Mapping[str, Any] = {
     "initDelay": "100ms",
     "checkMasterInterval": "1s",
     "heartbeatInterval": "500ms",
-    "leaseDuration": "4s",
-    "stopTimeout": "300ms",
+    "leaseDuration": "8s",
+    "stopTimeout": "2s",
 }
 """For tests in which a master dies."""
 
-LONG_LEASE: Mapping[str, Any] = {**SHORT_LEASE, "leaseDuration": "10s"}
+LONG_LEASE: Mapping[str, Any] = {**SHORT_LEASE, "leaseDuration": "60s", "stopTimeout": "10s"}
 """For tests in which none does, however busy the machine is."""
 
 CONFIG = Path(__file__).with_name("operators.yaml")

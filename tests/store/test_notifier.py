@@ -39,6 +39,12 @@ class ChangeRecorder:
             return self._condition.wait_for(condition, WAIT_TIMEOUT)
 
 
+@pytest.fixture(autouse=True)
+def _patient_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the first probe time: without its arrival a notifier polls for ever."""
+    monkeypatch.setattr(notifier, "_PROBE_TIMEOUT", 16.0)
+
+
 @pytest.fixture
 def recorder(sql_backend: SqlBackend) -> ChangeRecorder:
     return start_recorder(sql_backend)
@@ -110,9 +116,9 @@ def test_a_connection_that_stops_receiving_is_replaced(
     postgresql_backend: SqlBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notifier, "_PROBE_INTERVAL", 0.0)
-    monkeypatch.setattr(notifier, "_PROBE_TIMEOUT", 0.3)
     monkeypatch.setattr(notifier, "_LISTEN_TIMEOUT", 0.05)
     recorder = start_recorder(postgresql_backend)
+    monkeypatch.setattr(notifier, "_PROBE_TIMEOUT", 0.3)
     monkeypatch.setattr(notifier, "_NOTIFY_PAYLOAD", "SELECT :payload")
     assert recorder.wait_for_any_lock(times=2)
 
