@@ -221,7 +221,7 @@ def test_an_object_that_was_disabled_during_an_outage_of_the_database_is_not_sta
 def test_the_disable_of_a_deleted_object_stays_for_instances_that_lag(
     harness: ControllerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ownership, "TOMBSTONE_DELAY", 0.5)
+    monkeypatch.setattr(ownership, "TOMBSTONE_DELAY", 5.0)
     harness.apply("a", enabled=False, object_meta=ObjectMeta("cluster", 1, CREATED))
     harness.controller.remove("file:default/a")
     wait_until(lambda: harness.admin.status("LOCK")[0].master is None)
