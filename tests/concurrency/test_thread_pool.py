@@ -224,11 +224,11 @@ AT_EXIT = """
 
     job = CallableSpec(MasterJob({start}, {stop})).create_job(ThreadPool(), 1.0)
     job.start(LiveTerm(Term("lock", 1), lambda: 60.0, None), report)
-    running.wait(20)
+    running.wait(100)
 
     def leave():
         job.stop()
-        print("stopped" if report.over.wait(20) else "never stopped", flush=True)
+        print("stopped" if report.over.wait(100) else "never stopped", flush=True)
 
     atexit.register(leave)
 """

@@ -21,5 +21,5 @@ def test_a_task_that_raises_system_exit_ends_no_other_job(caplog: pytest.LogCapt
         went_on = threading.Event()
         asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(WAIT_TIMEOUT)
         loop.call_soon_threadsafe(went_on.set)
-        assert went_on.wait(10)
+        assert went_on.wait(WAIT_TIMEOUT)
     assert "the loop goes on" in caplog.text

@@ -345,7 +345,7 @@ def test_of_two_concurrent_updates_the_newer_is_delivered_last() -> None:
     threads[1].start()
     go_on.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(WAIT_TIMEOUT)
     assert harness.drain_deliveries()[-2:] == ["apply uid-a 2", "changed uid-a 2"]
 
 

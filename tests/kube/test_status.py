@@ -263,7 +263,7 @@ def test_closing_writes_pending_statuses() -> None:
     harness = StatusWriterHarness()
     harness.writer.start()
     harness.elect()
-    harness.writer.close(5.0)
+    harness.writer.close(WAIT_TIMEOUT)
     assert harness.ready_reason() == "Elected"
 
 

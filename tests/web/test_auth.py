@@ -330,7 +330,7 @@ def test_concurrent_requests_share_one_token_review(serve: ServeApi) -> None:
     assert client.get("/explorer").status == 200  # nothing else waits for the cluster
     authenticator.proceed.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(WAIT_TIMEOUT)
     assert statuses == [200] * 10
     # One that was running, one for the requests that came meanwhile; and the same for their permission.
     assert authenticator.reviews <= 4
