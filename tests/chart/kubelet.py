@@ -23,8 +23,8 @@ import yaml
 from tests.chart.helm import Manifest
 from tests.envtest.control_plane import ControlPlane
 from tests.servers.process import free_port
+from tests.timeouts import WAIT_TIMEOUT
 
-TIMEOUT = 45.0
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 _sleep_event = Event()
@@ -50,21 +50,21 @@ class Pod:
 
     def request(self, port: int, path: str, token: str | None = None, **kwargs: Any) -> urllib3.BaseHTTPResponse:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        with urllib3.PoolManager(retries=False, timeout=10) as pool:
+        with urllib3.PoolManager(retries=False, timeout=WAIT_TIMEOUT) as pool:
             method = "POST" if kwargs else "GET"
             return pool.request(method, f"http://127.0.0.1:{port}{path}", headers=headers, **kwargs)
 
     def terminate(self) -> None:
-        """Send SIGTERM, as a kubelet does; it must exit with 0 within the grace period."""
+        """Send SIGTERM, as a kubelet does; it must exit with 0."""
         self._process.terminate()
-        assert self._process.wait(self._spec["terminationGracePeriodSeconds"]) == 0, self.log.read_text()
+        assert self._process.wait(WAIT_TIMEOUT) == 0, self.log.read_text()
 
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
 
     def _wait(self, is_true: Any, description: str) -> None:
-        for _ in range(int(TIMEOUT / 0.05)):
+        for _ in range(int(WAIT_TIMEOUT / 0.05)):
             assert self._process.poll() is None, f"{self.name} ended early: {self.log.read_text()}"
             with contextlib.suppress(urllib3.exceptions.HTTPError):
                 if is_true():

@@ -14,9 +14,9 @@ import yaml
 
 import masterjob
 from tests.chart.helm import CHART, ROOT
+from tests.timeouts import WAIT_TIMEOUT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-TIMEOUT = 30.0
 
 
 def test_the_user_of_the_image_is_that_of_the_chart() -> None:
@@ -71,7 +71,7 @@ def test_as_process_1_a_sigterm_stops_the_job_and_releases_the_lock(tmp_path: Pa
         (first,) = Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text().split()
         assert (Path(f"/proc/{first}/status").read_text().split("NSpid:")[1].splitlines()[0].split())[-1] == "1"
         os.kill(int(first), signal.SIGTERM)
-        assert container.wait(TIMEOUT) == 0
+        assert container.wait(WAIT_TIMEOUT) == 0
     finally:
         container.kill()
         container.wait()
@@ -82,7 +82,7 @@ def test_as_process_1_a_sigterm_stops_the_job_and_releases_the_lock(tmp_path: Pa
 
 def wait_for_file(path: Path) -> None:
     sleep_event = Event()
-    for _ in range(int(TIMEOUT / 0.02)):
+    for _ in range(int(WAIT_TIMEOUT / 0.02)):
         if path.exists():
             return
         sleep_event.wait(0.02)

@@ -14,12 +14,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from masterjob.cli.app import app
-from tests.library.conftest import WAIT_TIMEOUT, wait_until
+from tests.library.conftest import wait_until
+from tests.timeouts import WAIT_TIMEOUT
 
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if not name.startswith(("MASTER", "INIT_", "CHECK_"))
 } | {"MASTERJOB_LISTEN_PORT": "0"}
-TIMING = "  heartbeatInterval: 1s\n  leaseDuration: 4s\n  stopTimeout: 1s\n"
+TIMING = "  heartbeatInterval: 1s\n  leaseDuration: 60s\n  stopTimeout: 10s\n"
+"""No stall of the machine ends such a lease."""
 CONFIG = """\
 masterJobExecutor:
   database: {url}

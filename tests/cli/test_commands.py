@@ -225,7 +225,7 @@ def test_validate_finds_nothing_wrong_with_good_manifests(terminal: Terminal) ->
 
 def test_validate_reports_every_error(terminal: Terminal) -> None:
     terminal.write("a.yaml", manifest("a", "  lostpolicy: exit\n"))
-    terminal.write("b.yaml", manifest("b").replace("leaseDuration: 4s", "leaseDuration: 2s"))
+    terminal.write("b.yaml", manifest("b").replace("leaseDuration: 60s", "leaseDuration: 2s"))
     terminal.write("c.yaml", manifest("c").replace("job: beep", "job: boop"))
     config = str(terminal.folder / "config.yaml")
     answer = terminal.run_json("validate", str(terminal.manifests), "none.yaml", "--config", config)
@@ -235,7 +235,7 @@ def test_validate_reports_every_error(terminal: Terminal) -> None:
         "none.yaml",
         "a.yaml line 10",
         "c.yaml line 6",
-        "leaseDuration 2s is too short for heartbeatInterval 1s and stopTimeout 1s",
+        "leaseDuration 2s is too short for heartbeatInterval 1s and stopTimeout 10s",
         "c.yaml line 5",
     ]
     assert found[0].endswith("no such file or directory")

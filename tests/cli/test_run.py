@@ -53,8 +53,8 @@ def test_a_later_second_signal_ends_the_process_at_once(terminal: Terminal, run:
     terminal.write(
         "beep.yaml",
         manifest()
-        .replace("leaseDuration: 4s", "leaseDuration: 600s")
-        .replace("stopTimeout: 1s", "stopTimeout: 500s"),
+        .replace("leaseDuration: 60s", "leaseDuration: 600s")
+        .replace("stopTimeout: 10s", "stopTimeout: 500s"),
     )
     process = run()
     process.wait_for_line("begins with")
@@ -96,7 +96,7 @@ def test_an_edit_of_intervals_keeps_the_term(terminal: Terminal, run: RunStarter
     process = run("--log-level", "debug")
     process.wait_for_line("begins with")
     term = terminal.run_json("status", "BEEP")["term"]
-    terminal.write("beep.yaml", manifest().replace("leaseDuration: 4s", "leaseDuration: 6s"))
+    terminal.write("beep.yaml", manifest().replace("leaseDuration: 60s", "leaseDuration: 80s"))
     terminal.write("last.yaml", manifest("last", lock_name="LAST"))  # when this is done, the edit before it is
     process.wait_for_line("became master of LAST")
     lock = terminal.run_json("status", "BEEP")
@@ -110,7 +110,7 @@ def test_an_unsafe_timing_is_reported_with_its_line_and_changes_nothing(
     terminal.write("beep.yaml", manifest())
     process = run()
     process.wait_for_line("begins with")
-    terminal.write("beep.yaml", manifest().replace("leaseDuration: 4s", "leaseDuration: 2s"))
+    terminal.write("beep.yaml", manifest().replace("leaseDuration: 60s", "leaseDuration: 2s"))
     logged = process.wait_for_line("leaseDuration 2s is too short")
     assert "beep.yaml line 8: spec.leaseDuration" in logged
     assert terminal.state() == "Elected"

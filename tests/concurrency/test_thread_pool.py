@@ -12,7 +12,8 @@ import pytest
 from masterjob.concurrency import thread_pool
 from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.jobs.python.loops import shared_loop
-from tests.jobs.fixtures import WAIT_TIMEOUT, python_job
+from tests.jobs.fixtures import python_job
+from tests.timeouts import WAIT_TIMEOUT
 
 
 class LimitedThreads:
@@ -223,11 +224,11 @@ AT_EXIT = """
 
     job = CallableSpec(MasterJob({start}, {stop})).create_job(ThreadPool(), 1.0)
     job.start(LiveTerm(Term("lock", 1), lambda: 60.0, None), report)
-    running.wait(20)
+    running.wait(100)
 
     def leave():
         job.stop()
-        print("stopped" if report.over.wait(20) else "never stopped", flush=True)
+        print("stopped" if report.over.wait(100) else "never stopped", flush=True)
 
     atexit.register(leave)
 """
@@ -243,7 +244,7 @@ def test_a_job_is_stopped_when_the_interpreter_exits(start: str, stop: str) -> N
         env={"PYTHONPATH": source_root},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WAIT_TIMEOUT,
         check=False,
     )
     lines = result.stdout.split("\n")
@@ -259,6 +260,6 @@ def test_a_function_that_never_returns_does_not_keep_the_process() -> None:
     )
     source_root = str(Path(thread_pool.__file__).parents[2])
     result = subprocess.run(
-        [sys.executable, "-c", program], env={"PYTHONPATH": source_root}, timeout=60, check=False
+        [sys.executable, "-c", program], env={"PYTHONPATH": source_root}, timeout=WAIT_TIMEOUT, check=False
     )
     assert result.returncode == 0

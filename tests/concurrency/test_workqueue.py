@@ -4,8 +4,7 @@ import threading
 from collections.abc import Callable
 
 from masterjob.concurrency.workqueue import Workqueue
-
-WAIT_TIMEOUT = 20.0
+from tests.timeouts import WAIT_TIMEOUT
 
 
 def started_queue(handler: Callable[[str], bool], threads: int = 2) -> Workqueue:

@@ -16,8 +16,7 @@ from masterjob.errors import SettingError
 from masterjob.resource.masterjob import Resource
 from masterjob.runtime.runtime import Runtime
 from masterjob.store.database import Database
-
-WAIT_TIMEOUT = 20.0
+from tests.timeouts import WAIT_TIMEOUT
 
 
 @dataclass
@@ -97,8 +96,8 @@ class ControllerHarness:
     def settings_for(self, options: Mapping[str, object]) -> Settings:
         defaults = {
             "heartbeat_interval": "1s",
-            "lease_duration": "4s",
-            "stop_timeout": "500ms",
+            "lease_duration": "60s",
+            "stop_timeout": "10s",
             "init_delay": "0s",
         }
         return resolve_settings({**defaults, "database": self.url, **options}, {}, None)

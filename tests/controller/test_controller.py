@@ -11,8 +11,9 @@ from masterjob.errors import StoreUnavailable
 from masterjob.resource.masterjob import ObjectMeta, Resource
 from masterjob.store.admin import LockAdmin
 from masterjob.store.queries.declared_switches import SwitchSpec
-from tests.controller.conftest import WAIT_TIMEOUT, ControllerHarness
+from tests.controller.conftest import ControllerHarness
 from tests.library.conftest import silent_notifier, wait_until  # noqa: F401 - a fixture
+from tests.timeouts import WAIT_TIMEOUT
 
 
 def test_the_job_of_an_applied_resource_runs(harness: ControllerHarness) -> None:
@@ -80,9 +81,9 @@ def test_another_timing_keeps_the_term(harness: ControllerHarness) -> None:
     harness.apply("a")
     harness.log.wait_for("one starts")
     harness.apply("a", options={"heartbeat_interval": "800ms"})
-    wait_until(lambda: session_count(harness) == 1 and only_lease_ms(harness) == 4000)
-    harness.apply("a", options={"heartbeat_interval": "1s", "lease_duration": "5s"})
-    wait_until(lambda: only_lease_ms(harness) == 5000)
+    wait_until(lambda: session_count(harness) == 1 and only_lease_ms(harness) == 60_000)
+    harness.apply("a", options={"heartbeat_interval": "1s", "lease_duration": "70s"})
+    wait_until(lambda: only_lease_ms(harness) == 70_000)
     assert harness.log.entries == ["one starts"]
     assert harness.admin.status("LOCK")[0].term == harness.log.terms[0]
 
@@ -220,7 +221,7 @@ def test_an_object_that_was_disabled_during_an_outage_of_the_database_is_not_sta
 def test_the_disable_of_a_deleted_object_stays_for_instances_that_lag(
     harness: ControllerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ownership, "TOMBSTONE_DELAY", 0.5)
+    monkeypatch.setattr(ownership, "TOMBSTONE_DELAY", 5.0)
     harness.apply("a", enabled=False, object_meta=ObjectMeta("cluster", 1, CREATED))
     harness.controller.remove("file:default/a")
     wait_until(lambda: harness.admin.status("LOCK")[0].master is None)

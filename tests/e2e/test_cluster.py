@@ -29,7 +29,7 @@ def test_kubectl_patch_stops_a_job_with_a_reason_and_starts_it_again(cluster: Cl
     before = cluster.master("ALPHA")
     off = {"spec": {"enabled": False, "disabledReason": "the disk is full"}}
     cluster.kubectl("patch", "mj", "alpha", "--type=merge", f"--patch={json.dumps(off)}")
-    cluster.kubectl("wait", "--for=condition=Enabled=false", "mj/alpha", "--timeout=30s")
+    cluster.kubectl("wait", "--for=condition=Enabled=false", "mj/alpha", "--timeout=120s")
     cluster.wait(lambda: cluster.master("ALPHA").event == "stop", "the job to stop")
     assert "the disk is full" in cluster.kubectl("get", "mj", "alpha")
     assert cluster.status("alpha")["disabled"]["reason"] == "the disk is full"
@@ -61,7 +61,7 @@ def test_the_roles_of_the_cluster_decide_who_may_use_the_api(cluster: Cluster) -
         assert request_status("/api/MasterControls/disable", tokens["switch"], disable) == 200
         cluster.wait(lambda: cluster.master("BETA").event == "stop", "the job to stop")
         assert request_status("/api/MasterControls/enable", tokens["switch"], {"lockName": "BETA"}) == 200
-    cluster.kubectl("wait", "--for=condition=JobRunning", "mj/beta", "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=JobRunning", "mj/beta", "--timeout=120s")
     cluster.kubectl("delete", "-f", "-", stdin=users)
 
 
@@ -121,7 +121,7 @@ def test_an_upgrade_of_the_chart_hands_every_job_over_within_a_second(cluster: C
 
 def test_an_uninstall_stops_the_jobs_and_leaves_nothing_but_the_definition(cluster: Cluster) -> None:
     cluster.run("helm", "uninstall", "masterjob", "--wait", "--timeout", "120s")
-    cluster.kubectl("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=masterjob", "--timeout=60s")
+    cluster.kubectl("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=masterjob", "--timeout=120s")
     assert {cluster.master(lock_name).event for lock_name in LOCKS} == {"stop"}
     kinds = "all,configmaps,serviceaccounts,secrets,roles,rolebindings,poddisruptionbudgets,masterjobs"
     remaining = cluster.kubectl("get", kinds, "-l", "app.kubernetes.io/instance=masterjob", "-o", "name").split()

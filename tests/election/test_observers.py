@@ -5,9 +5,9 @@ import threading
 from masterjob.election.core.events import CoreEvent, JobStarted, JobStopped, Tick, Withdraw
 from masterjob.election.observers import ObserverThread, Step
 from masterjob.election.values import Term
+from tests.timeouts import WAIT_TIMEOUT
 
 TERM = Term("LOCK", 1)
-WAIT_TIMEOUT = 10.0
 
 
 def test_steps_are_published_in_their_order() -> None:

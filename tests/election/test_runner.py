@@ -19,14 +19,13 @@ from masterjob.election.timing import Timing
 from masterjob.election.values import Identity, Inventory, NewSession, Term
 from masterjob.errors import StoreUnavailable
 from tests.simulation.memory import MemoryDatabase, MemoryStore
+from tests.timeouts import WAIT_TIMEOUT
 
 FAST = Timing.of(0.1, stop_timeout=0.05, max_heartbeat_retry_count=2, check_master_interval=0.2)
 """For tests in which the trust must end."""
 
 RELAXED = Timing.of(0.1, 20.0, stop_timeout=0.05, max_heartbeat_retry_count=2, check_master_interval=0.2)
 """For all others: a busy machine must not end it."""
-
-WAIT_TIMEOUT = 10.0
 
 
 class HangingStore(MemoryStore):

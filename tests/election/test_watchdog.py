@@ -9,6 +9,7 @@ import pytest
 
 from masterjob.concurrency.clock import clock
 from masterjob.election.watchdog import TrustWatchdog
+from tests.timeouts import WAIT_TIMEOUT
 
 
 def test_the_watchdog_fires_at_its_deadline() -> None:
@@ -16,7 +17,7 @@ def test_the_watchdog_fires_at_its_deadline() -> None:
     watchdog = TrustWatchdog(fired.set)
     deadline = clock() + 0.02
     watchdog.set_deadline(deadline)
-    assert fired.wait(5)
+    assert fired.wait(WAIT_TIMEOUT)
     assert clock() >= deadline
     watchdog.close()
 
@@ -27,7 +28,7 @@ def test_a_deadline_that_was_put_off_does_not_fire() -> None:
     watchdog.set_deadline(clock() + 3600)
     watchdog.set_deadline(float("inf"))
     watchdog.close()
-    watchdog._thread.join(5)
+    watchdog._thread.join(WAIT_TIMEOUT)
     assert not watchdog._thread.is_alive()
     assert not fired.is_set()
 
@@ -37,7 +38,7 @@ def test_an_earlier_deadline_replaces_a_later_one() -> None:
     watchdog = TrustWatchdog(fired.set)
     watchdog.set_deadline(clock() + 3600)
     watchdog.set_deadline(clock())
-    assert fired.wait(5)
+    assert fired.wait(WAIT_TIMEOUT)
     watchdog.close()
 
 
@@ -48,25 +49,30 @@ GIL_HOLDING_PROGRAM = """
     watchdog = ExitWatchdog()
     {arm}
     print("holding", flush=True)
-    ctypes.PyDLL(None).usleep(900_000)   # PyDLL keeps the interpreter's lock, so no Python thread runs
+    ctypes.PyDLL(None).usleep(3_000_000)   # PyDLL keeps the interpreter's lock, so no Python thread runs
     print("survived", flush=True)
 """
 
 
+def run_program(program: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, timeout=WAIT_TIMEOUT, check=False)
+
+
 def run_holding_gil(arm: str) -> subprocess.CompletedProcess[str]:
     program = textwrap.dedent(GIL_HOLDING_PROGRAM).format(arm=arm)
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    return run_program(program)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="usleep")
 def test_the_exit_watchdog_ends_a_process_whose_native_code_holds_the_interpreter() -> None:
-    completed = run_holding_gil("watchdog.set_deadline(clock() + 0.1)")
+    completed = run_holding_gil("watchdog.set_deadline(clock() + 1.5)")
     assert (completed.returncode, completed.stdout) == (1, "holding\n")
 
 
 def test_the_exit_watchdog_moves_with_every_heartbeat_and_is_disarmed_with_the_term() -> None:
     completed = run_holding_gil(
-        "watchdog.set_deadline(clock() + 0.1); watchdog.set_deadline(clock() + 60); "
+        "watchdog.set_deadline(clock() + 1.5); watchdog.set_deadline(clock() + 60); "
         "watchdog.set_deadline(float('inf'))"
     )
     assert (completed.returncode, completed.stdout) == (0, "holding\nsurvived\n")
@@ -75,13 +81,13 @@ def test_the_exit_watchdog_moves_with_every_heartbeat_and_is_disarmed_with_the_t
 @pytest.mark.parametrize("other", ["clock() + 60", "float('inf')"])
 def test_of_two_exit_watchdogs_the_earlier_counts(other: str) -> None:
     assert (
-        run_holding_gil(f"watchdog.set_deadline(clock() + 0.1); ExitWatchdog().set_deadline({other})").returncode
+        run_holding_gil(f"watchdog.set_deadline(clock() + 1.5); ExitWatchdog().set_deadline({other})").returncode
         == 1
     )
 
 
 def test_the_exit_watchdog_works_without_a_standard_error() -> None:
-    completed = run_holding_gil("sys.stderr = None; watchdog.set_deadline(clock() + 0.1)")
+    completed = run_holding_gil("sys.stderr = None; watchdog.set_deadline(clock() + 1.5)")
     assert completed.returncode == 1
 
 
@@ -93,7 +99,7 @@ FORKING_PROGRAM = """
     watchdog.set_deadline(clock() + 60)
     child = os.fork()
     if child == 0:
-        signal.alarm(30)
+        signal.alarm(100)
         {in_the_child}
         sys.exit(7)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
@@ -108,17 +114,13 @@ def test_a_forked_child_has_no_exit_watchdog_and_may_set_its_own(in_the_child: s
     program = textwrap.dedent(FORKING_PROGRAM).format(
         in_the_child=in_the_child, in_the_parent="watchdog.set_deadline(float('inf'))"
     )
-    completed = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
-    )
+    completed = run_program(program)
     assert (completed.returncode, completed.stdout) == (0, "7\n"), completed.stderr
 
 
 def test_the_exit_watchdog_outlasts_a_fork_of_its_process() -> None:
     program = textwrap.dedent(FORKING_PROGRAM).format(
-        in_the_child="pass", in_the_parent="watchdog.set_deadline(clock() + 0.1); threading.Event().wait(30)"
+        in_the_child="pass", in_the_parent="watchdog.set_deadline(clock() + 1.5); threading.Event().wait(100)"
     )
-    completed = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
-    )
+    completed = run_program(program)
     assert (completed.returncode, completed.stdout) == (1, "7\n"), completed.stderr

@@ -15,9 +15,10 @@ import urllib3
 
 from tests.envtest.programs import find_program
 from tests.servers.process import Server, Unavailable
+from tests.timeouts import WAIT_TIMEOUT
 
 _PR_SET_PDEATHSIG = 1
-_TIMEOUT = urllib3.Timeout(connect=1, read=5)
+_TIMEOUT = urllib3.Timeout(connect=60, read=60)
 _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -62,7 +63,7 @@ class Daemon(Server):
         """Stop it, by default with SIGKILL, like a crash."""
         assert self._process is not None
         self._process.send_signal(with_signal)
-        self._process.wait(30)
+        self._process.wait(WAIT_TIMEOUT)
 
     @contextlib.contextmanager
     def outage(self, with_signal: signal.Signals = signal.SIGKILL) -> Iterator[None]:

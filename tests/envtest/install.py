@@ -109,7 +109,7 @@ def _reported_version(name: str, path: str) -> str | None:
     """Return the first version in the output of the program."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         command = [path, *_VERSION_ARGUMENTS.get(name, ["--version"])]
-        output = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30).stdout
+        output = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120).stdout
         found = re.search(r"v?(\d+\.\d+\.\d+\S*)", output)
         return found[1] if found else None
     return None

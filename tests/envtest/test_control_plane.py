@@ -11,6 +11,7 @@ import pytest
 import urllib3
 
 from tests.envtest.control_plane import ControlPlane
+from tests.timeouts import WAIT_TIMEOUT
 
 START_AND_WAIT_SCRIPT = """
 from tests.envtest.control_plane import ControlPlane
@@ -69,7 +70,7 @@ def test_no_server_outlives_tests_that_were_killed(control_plane: ControlPlane) 
         servers = [int(pid) for pid in tests.stdout.readline().split()]
         assert len(servers) == 2
         tests.kill()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + WAIT_TIMEOUT
     while any(map(_is_running, servers)):
         assert time.monotonic() < deadline, "a server still runs"
         time.sleep(0.05)

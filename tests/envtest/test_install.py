@@ -19,6 +19,7 @@ import yaml
 from tests.envtest import install
 from tests.envtest.programs import CONTROL_PLANE, PROGRAMS, find_program, version_of
 from tests.servers import Unavailable
+from tests.timeouts import WAIT_TIMEOUT
 
 FAKE_GO = """#!/bin/sh
 case "$1" in
@@ -177,7 +178,7 @@ def test_two_installations_at_once_build_once(new_machine: Path) -> None:
     install_command(new_machine, "go", FAKE_GO)
     command = [sys.executable, "-m", "tests.envtest.install", "helm"]
     both = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
-    assert [one.wait(60) for one in both] == [0, 0]
+    assert [one.wait(WAIT_TIMEOUT) for one in both] == [0, 0]
     assert len((new_machine / "builds").read_text().splitlines()) == 1
     assert find_program("helm").exists()
 

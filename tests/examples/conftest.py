@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.timeouts import WAIT_TIMEOUT
+
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
-WAIT_TIMEOUT = 30.0
 
 
 class ExampleProcess:

@@ -13,6 +13,7 @@ import pytest
 import masterjob
 from tests.examples.conftest import EXAMPLES, StartExample, get_page
 from tests.servers.process import free_port
+from tests.timeouts import WAIT_TIMEOUT
 
 
 def test_the_scheduler_reports_on_one_instance_and_continues_in_another(start: StartExample, url: str) -> None:
@@ -134,7 +135,7 @@ def test_a_job_in_another_language_refuses_a_former_master(start: StartExample) 
 def _post_hook(port: int, event: str, term: int) -> tuple[int, str]:
     body = json.dumps({"lockName": "NODE", "term": term, "event": event}).encode()
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{event}", body, timeout=30) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{event}", body, timeout=WAIT_TIMEOUT) as response:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         with error:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from masterjob.election.timing import parse_duration
 from tests.faults.events import EventLog
-from tests.faults.fixtures import GUARANTEES, FaultHarness
+from tests.faults.fixtures import RANDOM_RUN_GUARANTEES, FaultHarness
 from tests.faults.random_run import RandomRun, report
 from tests.faults.schedule import schedule
 from tests.faults.server import FaultyPostgreSQL
@@ -27,10 +27,10 @@ def run(seconds: float, seed: int, workers: int, log_path: Path) -> bool:
     server = FaultyPostgreSQL()
     server.start()
     with tempfile.TemporaryDirectory(prefix="masterjob-faults-") as directory:
-        harness = FaultHarness(server.create_effect_database(), server, Path(directory))
+        harness = FaultHarness(server.create_effect_database(), server, Path(directory), RANDOM_RUN_GUARANTEES)
         try:
             random_run = RandomRun(harness, workers, write_line)
-            event_log = random_run.run(schedule(seed, seconds, workers, GUARANTEES), seconds)
+            event_log = random_run.run(schedule(seed, seconds, workers, RANDOM_RUN_GUARANTEES), seconds)
         finally:
             harness.close()
             server.stop()

@@ -23,9 +23,6 @@ from tests.faults.events import Effect, EventLog, JobRun, Span, difference, inte
 CLOCK_TOLERANCE = 0.002
 """Seconds that two readings of the clock for the same moment may differ."""
 
-STOP_TOLERANCE = 0.2
-"""Seconds until a stop is recorded on a busy machine."""
-
 
 @dataclass(frozen=True, slots=True)
 class Guarantees:
@@ -34,6 +31,8 @@ class Guarantees:
     heartbeat: float
     lease: float
     stop_timeout: float
+    tolerance: float = 0.2
+    """Seconds that a busy machine may need for one step, such as the record of a stop."""
 
     @property
     def margin(self) -> float:
@@ -41,11 +40,11 @@ class Guarantees:
 
     @property
     def max_gap(self) -> float:
-        return self.lease + self.heartbeat + 1.0
+        return self.lease + self.heartbeat + 0.8 + self.tolerance
 
     @property
     def max_stop_time(self) -> float:
-        return self.heartbeat + self.stop_timeout + STOP_TOLERANCE
+        return self.heartbeat + self.stop_timeout + self.tolerance
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +124,7 @@ class _Checker:
 
     def _excused_spans(self, who: str) -> list[Span]:
         """Return the long pauses of a worker, each with the time that it then has to stop."""
-        reaction = self._guarantees.stop_timeout + STOP_TOLERANCE
+        reaction = self._guarantees.stop_timeout + self._guarantees.tolerance
         return [(begin, end + reaction) for begin, end in self._pauses[who]]
 
     # --- I2

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import masterjob
-from tests.faults.fixtures import FaultHarness, faketime_library
+from tests.faults.fixtures import SCENARIO_GUARANTEES, FaultHarness, faketime_library
 from tests.faults.server import FaultyPostgreSQL
 from tests.servers import Unavailable
 
@@ -38,7 +38,7 @@ def faulty_server(faulty_server_or_reason: FaultyPostgreSQL | str) -> FaultyPost
 @pytest.fixture
 def harness(faulty_server: FaultyPostgreSQL, tmp_path: Path) -> Iterator[FaultHarness]:
     """Workers on PostgreSQL, each behind a proxy."""
-    harness = FaultHarness(faulty_server.create_effect_database(), faulty_server, tmp_path)
+    harness = FaultHarness(faulty_server.create_effect_database(), faulty_server, tmp_path, SCENARIO_GUARANTEES)
     yield harness
     harness.close()
 
@@ -52,7 +52,7 @@ def sqlite_harness(tmp_path: Path) -> Iterator[FaultHarness]:
         file.execute("CREATE TABLE effect (id INTEGER PRIMARY KEY AUTOINCREMENT, term INTEGER NOT NULL)")
     file.close()
     masterjob.status(database=f"sqlite:///{path}")  # creates the tables of the election
-    harness = FaultHarness(f"sqlite:///{path}", None, tmp_path)
+    harness = FaultHarness(f"sqlite:///{path}", None, tmp_path, SCENARIO_GUARANTEES)
     yield harness
     harness.close()
 

@@ -19,10 +19,14 @@ from tests.faults.events import Effect, EventLog, ObservedEvent
 from tests.faults.proxy import NetworkMode, Proxy
 from tests.faults.server import FaultyPostgreSQL
 from tests.faults.worker import now
+from tests.timeouts import WAIT_TIMEOUT
 
-GUARANTEES = Guarantees(heartbeat=0.5, lease=2.0, stop_timeout=0.3)
-TIMEOUT = 30.0
-EXIT_TIMEOUT = 10.0
+RANDOM_RUN_GUARANTEES = Guarantees(heartbeat=0.5, lease=2.0, stop_timeout=0.3)
+"""For `make faults`: many faults in little time, on an idle machine."""
+
+SCENARIO_GUARANTEES = Guarantees(heartbeat=1.0, lease=6.0, stop_timeout=1.5, tolerance=10.0)
+"""For tests: a busy machine ends no lease, and delays a step for some seconds."""
+
 LOCK_NAME = "JOB"
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
@@ -45,7 +49,8 @@ class WorkerProcess:
 class FaultHarness:
     """Everything that a scenario needs: workers, their lock, and the events so far."""
 
-    def __init__(self, url: str, server: FaultyPostgreSQL | None, directory: Path) -> None:
+    def __init__(self, url: str, server: FaultyPostgreSQL | None, directory: Path, guarantees: Guarantees) -> None:
+        self.guarantees = guarantees
         self.url = url
         self.server = server
         self.workers: list[WorkerProcess] = []
@@ -65,7 +70,7 @@ class FaultHarness:
         url = self.url if proxy is None else self.url.replace(f":{_port(self.url)}/", f":{proxy.port}/")
         with (self._directory / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.worker", "--database", url, "--lock", LOCK_NAME, *arguments],
+                [sys.executable, "-m", "tests.faults.worker", *self._worker_options(url), *arguments],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -77,6 +82,15 @@ class FaultHarness:
         worker.reader.start()
         self.workers.append(worker)
         return worker
+
+    def _worker_options(self, url: str) -> list[str]:
+        return [
+            *("--database", url),
+            *("--lock", LOCK_NAME),
+            *("--heartbeat", f"{self.guarantees.heartbeat}s"),
+            *("--lease", f"{self.guarantees.lease}s"),
+            *("--stop-timeout", f"{self.guarantees.stop_timeout}s"),
+        ]
 
     def _read_output(self, worker: WorkerProcess) -> None:
         assert worker.process.stdout is not None
@@ -96,10 +110,10 @@ class FaultHarness:
 
     # --- messages of workers
 
-    def wait_for(self, condition: Callable[[], bool], description: str = "it", timeout: float = TIMEOUT) -> None:
+    def wait_for(self, condition: Callable[[], bool], description: str = "it") -> None:
         """Wait until the condition is true; checked after each message of a worker."""
         with self._changed:
-            if not self._changed.wait_for(condition, timeout):
+            if not self._changed.wait_for(condition, WAIT_TIMEOUT):
                 raise AssertionError(f"timed out waiting for {description}; {self._recent_output()}")
 
     def wait_for_message(self, kind: str, worker: WorkerProcess, after: float) -> None:
@@ -149,18 +163,18 @@ class FaultHarness:
 
     def _wait_until_gone(self, worker: WorkerProcess) -> None:
         try:
-            worker.process.wait(EXIT_TIMEOUT)
+            worker.process.wait(WAIT_TIMEOUT)
         except subprocess.TimeoutExpired:
             worker.process.send_signal(signal.SIGUSR1)
             with self._changed:
                 self._changed.wait(1.0)
             self.other_violations.append(
-                f"{worker.name} did not end within {EXIT_TIMEOUT:.0f} s; {self._recent_output(6000)}"
+                f"{worker.name} did not end within {WAIT_TIMEOUT:.0f} s; {self._recent_output(6000)}"
             )
             worker.process.kill()
             worker.process.wait()
         assert worker.reader is not None
-        worker.reader.join(TIMEOUT)
+        worker.reader.join(WAIT_TIMEOUT)
         self.record("gone", worker.name)
 
     def pause(self, worker: WorkerProcess) -> None:
@@ -236,7 +250,7 @@ class FaultHarness:
     def assert_no_violations(self) -> list[Failover]:
         """Fail with the last events if there is a violation. Return the changes of master."""
         event_log = self.close_and_collect()
-        violations = [*self.other_violations, *find_violations(event_log, GUARANTEES)]
+        violations = [*self.other_violations, *find_violations(event_log, self.guarantees)]
         assert not violations, "\n".join([*violations, *map(str, event_log.events[-60:])])
         return failovers(event_log)
 

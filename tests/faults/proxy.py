@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from tests.timeouts import WAIT_TIMEOUT
+
 CHUNK = 65536
 
 
@@ -62,13 +64,13 @@ class Proxy:
     def close(self) -> None:
         self._run_on_loop(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(WAIT_TIMEOUT)
         self._loop.close()
 
     # --- on the loop
 
     def _run_on_loop(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(WAIT_TIMEOUT)
 
     async def _set_mode(self, mode: NetworkMode, every_nth: int, delay: float) -> None:
         self._mode, self._every_nth, self._delay = mode, every_nth, delay

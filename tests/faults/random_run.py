@@ -11,7 +11,7 @@ from statistics import median
 from masterjob import StoreUnavailable
 from tests.faults.checker import failovers, find_violations
 from tests.faults.events import EventLog
-from tests.faults.fixtures import GUARANTEES, FaultHarness, WorkerProcess
+from tests.faults.fixtures import RANDOM_RUN_GUARANTEES, FaultHarness, WorkerProcess
 from tests.faults.proxy import NetworkMode
 from tests.faults.schedule import DATABASE_TARGET, LOCK_TARGET, MASTER_TARGET, NETWORK_FAULTS, Fault
 from tests.faults.server import FaultyPostgreSQL
@@ -41,7 +41,7 @@ class RandomRun:
         self._wait_until(seconds)
         while self._pending_ends:
             self._end_next_fault()
-        self._wait(GUARANTEES.max_gap)
+        self._wait(RANDOM_RUN_GUARANTEES.max_gap)
         return self._harness.close_and_collect()
 
     @property
@@ -156,7 +156,7 @@ def report(
     event_log: EventLog, fault_counts: Counter[str], other_violations: Sequence[str] = ()
 ) -> tuple[str, bool]:
     """Return the report, and whether there was no violation."""
-    violations = [*other_violations, *find_violations(event_log, GUARANTEES)]
+    violations = [*other_violations, *find_violations(event_log, RANDOM_RUN_GUARANTEES)]
     changes = failovers(event_log)
     lines = [
         f"{change.duration:8.3f} s  {change.before} -> {change.after}  ({change.cause})" for change in changes

@@ -10,8 +10,8 @@ import psycopg
 import masterjob
 from tests.faults.events import Effect
 from tests.servers import PostgreSQL
+from tests.timeouts import WAIT_TIMEOUT
 
-TIMEOUT = 20.0
 CREATE_EFFECT_TABLE = "CREATE TABLE effect (id bigserial PRIMARY KEY, term bigint NOT NULL)"
 
 
@@ -69,7 +69,7 @@ class FaultyPostgreSQL(PostgreSQL):
         process = self._process
         assert process is not None
         process.send_signal(signal_number)
-        process.wait(TIMEOUT)
+        process.wait(WAIT_TIMEOUT)
 
     def _backend_pids(self) -> list[int]:
         """Return the backends that serve clients over the network; their titles contain the address."""

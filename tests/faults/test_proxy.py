@@ -7,12 +7,13 @@ import pytest
 
 from tests.faults.proxy import NetworkMode, Proxy
 from tests.faults.worker import now
+from tests.timeouts import WAIT_TIMEOUT
 
 
 @pytest.fixture
 def upstream() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(5)
+        listener.settimeout(WAIT_TIMEOUT)
         yield listener
 
 
@@ -24,13 +25,13 @@ def proxy(upstream: socket.socket) -> Iterator[Proxy]:
 
 
 def connect(proxy: Proxy) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
+    return socket.create_connection(("127.0.0.1", proxy.port), timeout=WAIT_TIMEOUT)
 
 
 def connect_pair(proxy: Proxy, upstream: socket.socket) -> tuple[socket.socket, socket.socket]:
     client = connect(proxy)
     server, _ = upstream.accept()
-    server.settimeout(5)
+    server.settimeout(WAIT_TIMEOUT)
     return client, server
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from tests.faults.fixtures import GUARANTEES
+from tests.faults.fixtures import RANDOM_RUN_GUARANTEES as GUARANTEES
 from tests.faults.schedule import DATABASE_FAULTS, LOCK_FAULTS, WORKER_FAULTS, schedule
 
 

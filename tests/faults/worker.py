@@ -83,9 +83,9 @@ class EffectWriter:
     @classmethod
     def connect(cls, url: str) -> "EffectWriter":
         if url.startswith("sqlite"):
-            file = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=2, isolation_level="IMMEDIATE")
+            file = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=10, isolation_level="IMMEDIATE")
             return cls(file, "INSERT INTO effect (term) VALUES (?)", lambda: file)
-        connection = psycopg.connect(url, connect_timeout=2, options="-c statement_timeout=2s")
+        connection = psycopg.connect(url, connect_timeout=10, options="-c statement_timeout=10s")
         return cls(connection, "INSERT INTO effect (term) VALUES (%s)", connection.transaction)
 
     def write(self, term: Term, options: argparse.Namespace) -> None:

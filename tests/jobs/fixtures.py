@@ -9,8 +9,7 @@ from masterjob.election.ports import Job
 from masterjob.election.term import LiveTerm
 from masterjob.election.values import Term
 from masterjob.jobs.python.job import CallableSpec, MasterJob
-
-WAIT_TIMEOUT = 20.0  # seconds to wait for what must happen; nothing here waits for what must not
+from tests.timeouts import WAIT_TIMEOUT
 
 
 def live_term(trust: float = 60.0) -> LiveTerm:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from masterjob.concurrency.clock import clock
-from tests.jobs.fixtures import WAIT_TIMEOUT
+from tests.timeouts import WAIT_TIMEOUT
 
 
 class ProcessPipe:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tests.jobs.fixtures import WAIT_TIMEOUT
+from tests.timeouts import WAIT_TIMEOUT
 
 
 class ReceivedRequest(NamedTuple):

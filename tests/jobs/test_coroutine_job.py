@@ -12,7 +12,8 @@ from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.election.term import LiveTerm
 from masterjob.jobs.python import loops
 from masterjob.jobs.python.loops import shared_loop
-from tests.jobs.fixtures import WAIT_TIMEOUT, ManualThreadPool, RecordingReport, live_term, python_job, spin_loop
+from tests.jobs.fixtures import ManualThreadPool, RecordingReport, live_term, python_job, spin_loop
+from tests.timeouts import WAIT_TIMEOUT
 
 
 @pytest.fixture

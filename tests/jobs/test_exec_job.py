@@ -15,8 +15,9 @@ from masterjob.jobs.exec.run import CommandFailed
 from masterjob.jobs.exec.shim import LaunchRequest
 from masterjob.jobs.exec.shim_client import ShimClient
 from masterjob.jobs.exec.spec import ExecSpec
-from tests.jobs.fixtures import WAIT_TIMEOUT, ManualThreadPool, RecordingReport, live_term
+from tests.jobs.fixtures import ManualThreadPool, RecordingReport, live_term
 from tests.jobs.process_checks import LogCapture, ProcessPipe
+from tests.timeouts import WAIT_TIMEOUT
 
 POOL = ThreadPool("test-commands")
 LOOP_FOREVER = "while :; do sleep 0.1; done"  # short: a shell runs its traps only between two commands

@@ -8,8 +8,8 @@ import pytest
 
 from masterjob.jobs.exec import output as output_module
 from masterjob.jobs.exec.output import LINE_LIMIT, LINES_PER_WINDOW, CommandOutput
-from tests.jobs.fixtures import WAIT_TIMEOUT
 from tests.jobs.process_checks import LogCapture
+from tests.timeouts import WAIT_TIMEOUT
 
 
 class CommandPipes:

@@ -11,7 +11,8 @@ from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.election.ports import Job, Report
 from masterjob.election.term import LiveTerm
 from masterjob.errors import SettingError, TermLost
-from tests.jobs.fixtures import WAIT_TIMEOUT, ManualThreadPool, RecordingReport, live_term, python_job
+from tests.jobs.fixtures import ManualThreadPool, RecordingReport, live_term, python_job
+from tests.timeouts import WAIT_TIMEOUT
 
 
 def test_it_fits_the_ports() -> None:

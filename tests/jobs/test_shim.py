@@ -22,8 +22,9 @@ from masterjob.jobs.exec.command import ExecCommand
 from masterjob.jobs.exec.shim import LaunchRequest
 from masterjob.jobs.exec.shim_client import ShimClient
 from masterjob.jobs.exec.spec import ExecSpec
-from tests.jobs.fixtures import WAIT_TIMEOUT, RecordingReport
+from tests.jobs.fixtures import RecordingReport
 from tests.jobs.process_checks import LogCapture, ProcessPipe
+from tests.timeouts import WAIT_TIMEOUT
 
 POOL = ThreadPool("test-shims")
 LOOP_FOREVER = "while :; do sleep 0.1; done"  # short: a shell runs its traps only between two commands
@@ -119,7 +120,7 @@ def test_it_is_killed_even_if_a_fork_of_the_controller_holds_the_pipe_open(
 
 def test_the_command_of_a_frozen_controller_is_stopped_when_the_trust_ends(process_pipe: ProcessPipe) -> None:
     with run_controller(
-        process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}"), trust=1.0, stop_timeout=600.0
+        process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}"), trust=4.0, stop_timeout=600.0
     ) as process:
         process_pipe.wait_for("up")
         process.send_signal(signal.SIGSTOP)
@@ -131,7 +132,7 @@ def test_the_command_of_a_frozen_controller_is_stopped_when_the_trust_ends(proce
 def test_a_frozen_controller_s_command_is_killed_within_trust_and_stop_timeout(
     process_pipe: ProcessPipe, script: str
 ) -> None:
-    with run_controller(process_pipe.shell_argv(script), trust=0.5, stop_timeout=1.0) as process:
+    with run_controller(process_pipe.shell_argv(script), trust=4.0, stop_timeout=1.0) as process:
         process_pipe.wait_for("up")
         process.send_signal(signal.SIGSTOP)
         process_pipe.wait_until_gone()
@@ -139,9 +140,9 @@ def test_a_frozen_controller_s_command_is_killed_within_trust_and_stop_timeout(
 
 
 def test_a_command_runs_as_long_as_the_trust_is_extended(process_pipe: ProcessPipe) -> None:
-    trust, report = AdjustableTrust(0.6), RecordingReport()
+    trust, report = AdjustableTrust(5.0), RecordingReport()
     job = ExecSpec(
-        ExecCommand(process_pipe.shell_argv("echo up >&9; sleep 1.5; echo still >&9; sleep 600"))
+        ExecCommand(process_pipe.shell_argv("echo up >&9; sleep 5.5; echo still >&9; sleep 600"))
     ).create_job(POOL, 1.0)
     job.start(trust.term, report)
     process_pipe.wait_for("up")
@@ -167,7 +168,7 @@ def test_a_trust_that_becomes_shorter_counts_too(process_pipe: ProcessPipe) -> N
 def test_the_end_of_the_trust_stops_the_command_without_a_request_and_is_no_failure(
     process_pipe: ProcessPipe, log: LogCapture
 ) -> None:
-    trust, report = AdjustableTrust(0.4), RecordingReport()
+    trust, report = AdjustableTrust(5.0), RecordingReport()
     job = ExecSpec(
         ExecCommand(process_pipe.shell_argv(f"trap 'echo asked >&9; exit 1' TERM; echo up >&9; {LOOP_FOREVER}"))
     ).create_job(POOL, 1.0)
@@ -188,7 +189,7 @@ def test_a_shim_that_gets_no_new_end_in_time_is_a_failure_that_says_so(
         return trust_left()
 
     monkeypatch.setattr(ShimClient, "extend_trust", never_extend)
-    trust, report = AdjustableTrust(0.6), RecordingReport()
+    trust, report = AdjustableTrust(5.0), RecordingReport()
     job = ExecSpec(ExecCommand(process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}"))).create_job(POOL, 1.0)
     job.start(trust.term, report)
     process_pipe.wait_for("up")

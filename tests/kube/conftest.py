@@ -7,20 +7,22 @@ import pytest
 
 from tests.envtest.control_plane import ControlPlane
 from tests.envtest.fixtures import control_plane
+from tests.timeouts import WAIT_TIMEOUT
 
 __all__ = ["control_plane"]
 
 CRDS = Path(__file__).parents[2] / "crds"
 API_PATH = "/apis/masterjob.io/v1alpha1"
-TIMEOUT = 20.0
 
 
 @pytest.fixture(scope="session")
 def cluster(control_plane: ControlPlane) -> ControlPlane:
     """The control plane, with the CRD established and its schema published."""
     control_plane.kubectl("apply", "--server-side", "-f", str(CRDS / "masterjobs.yaml"))
-    control_plane.kubectl("wait", "--for=condition=Established", "crd/masterjobs.masterjob.io", "--timeout=20s")
-    deadline = time.monotonic() + TIMEOUT
+    control_plane.kubectl(
+        "wait", "--for=condition=Established", "crd/masterjobs.masterjob.io", f"--timeout={WAIT_TIMEOUT:.0f}s"
+    )
+    deadline = time.monotonic() + WAIT_TIMEOUT
     while (
         control_plane.api.request("GET", f"/openapi/v3{API_PATH}").status != 200
     ):  # it is published a moment later

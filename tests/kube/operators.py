@@ -37,20 +37,18 @@ from tests.kube.failing_job import TRACEBACK_LINE
 from tests.kube.kstatus import check_versions
 from tests.kube.watch_log import Body, WatchLog
 from tests.servers import Server
-
-TIMEOUT = 45.0
-"""Seconds after which a test fails."""
+from tests.timeouts import WAIT_TIMEOUT
 
 SHORT_LEASE: Mapping[str, Any] = {
     "initDelay": "100ms",
     "checkMasterInterval": "1s",
     "heartbeatInterval": "500ms",
-    "leaseDuration": "4s",
-    "stopTimeout": "300ms",
+    "leaseDuration": "8s",
+    "stopTimeout": "2s",
 }
 """For tests in which a master dies."""
 
-LONG_LEASE: Mapping[str, Any] = {**SHORT_LEASE, "leaseDuration": "10s"}
+LONG_LEASE: Mapping[str, Any] = {**SHORT_LEASE, "leaseDuration": "60s", "stopTimeout": "10s"}
 """For tests in which none does, however busy the machine is."""
 
 CONFIG = Path(__file__).with_name("operators.yaml")
@@ -114,7 +112,7 @@ class Pod:
     def kill(self) -> None:
         """Send SIGKILL, and wait for the end."""
         self._process.kill()
-        self._process.wait(TIMEOUT)
+        self._process.wait(WAIT_TIMEOUT)
 
     def send_signal(self, number: int) -> None:
         self._process.send_signal(number)
@@ -126,11 +124,11 @@ class Pod:
 
     def wait(self) -> None:
         """Wait for exit code 0."""
-        assert self._process.wait(TIMEOUT) == 0
+        assert self._process.wait(WAIT_TIMEOUT) == 0
 
     def clean_up(self) -> None:
         try:
-            self._process.wait(TIMEOUT)
+            self._process.wait(WAIT_TIMEOUT)
         except subprocess.TimeoutExpired:
             self.kill()
 
@@ -271,7 +269,7 @@ class Fleet:
         self, is_true: Callable[[], bool], description: str, details: Callable[[], object] = lambda: ""
     ) -> None:
         """Wait until ``is_true()``, which is called whenever a MasterJob has changed, and every 50 ms."""
-        condition, deadline = self.watch_log.condition, clock() + TIMEOUT
+        condition, deadline = self.watch_log.condition, clock() + WAIT_TIMEOUT
         with condition:
             while clock() < deadline:
                 if is_true():

@@ -16,6 +16,7 @@ from masterjob.kube.api.client import KubeApi, UserInfo
 from masterjob.kube.api.errors import ApiConflict, ApiRefused, ApiUnavailable, CrdNotInstalled
 from tests.kube.stub import StubApiServer, hang, reset, respond_with
 from tests.library.conftest import wait_until
+from tests.timeouts import WAIT_TIMEOUT
 
 
 @pytest.fixture
@@ -183,7 +184,7 @@ def test_a_thread_that_waits_for_an_answer_can_be_cancelled(stub: StubApiServer,
     wait_until(lambda: stub.count_requests("LIST") == 2)
     assert thread.ident is not None
     api.cancel(thread.ident)
-    thread.join(20)
+    thread.join(WAIT_TIMEOUT)
     assert caught
     assert api.list(None) == []
 

@@ -12,6 +12,7 @@ from masterjob.kube.api.errors import ApiUnavailable
 from masterjob.kube.informer.informer import Informer
 from masterjob.kube.informer.observed_resource import ObservedResource
 from masterjob.resource.masterjob import ObjectMeta, Resource
+from tests.timeouts import WAIT_TIMEOUT
 
 
 def masterjob_body(name: str = "a", version: int | str = 1, uid: str = "", **fields: Any) -> dict[str, Any]:
@@ -327,7 +328,7 @@ def test_of_two_concurrent_updates_the_newer_is_delivered_last() -> None:
     def slowly(source: str, resource: Resource) -> None:
         if not inside.is_set():
             inside.set()
-            assert go_on.wait(20)
+            assert go_on.wait(WAIT_TIMEOUT)
         apply(source, resource)
 
     harness.apply = slowly  # type: ignore[method-assign]
@@ -340,11 +341,11 @@ def test_of_two_concurrent_updates_the_newer_is_delivered_last() -> None:
         for number in (1, 2)
     ]
     threads[0].start()
-    assert inside.wait(20)
+    assert inside.wait(WAIT_TIMEOUT)
     threads[1].start()
     go_on.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(WAIT_TIMEOUT)
     assert harness.drain_deliveries()[-2:] == ["apply uid-a 2", "changed uid-a 2"]
 
 

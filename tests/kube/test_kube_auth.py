@@ -1,5 +1,6 @@
 """Access to the control API by the RBAC of a cluster, on a real API server."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,14 +32,20 @@ class KubeAuthHarness:
 
     def __init__(self, plane: ControlPlane, namespace: str) -> None:
         self.plane, self.namespace = plane, namespace
+        self._apis: list[KubeApi] = []
         self.reviewer = self.reviewer_for(WatchScope((namespace,)))
 
     def reviewer_for(self, scope: WatchScope) -> KubeAuthenticator:
         kubeconfig: Path = self.plane.kubeconfig_for("operator", *OPERATOR_RULES, namespace=self.namespace)
-        cluster = Cluster(KubeApi(load_config(str(kubeconfig), None)), scope, "test")
+        self._apis.append(KubeApi(load_config(str(kubeconfig), None)))
+        cluster = Cluster(self._apis[-1], scope, "test")
         return KubeAuthenticator(
             cluster, lambda name: [observed_resource(self.namespace, "job")] if name == "JOB" else []
         )
+
+    def close(self) -> None:
+        for api in self._apis:
+            api.close()
 
     def token(self, account: str, *rules: dict[str, list[str]], namespace: str | None = None) -> str:
         account_namespace = namespace or self.namespace
@@ -52,8 +59,10 @@ class KubeAuthHarness:
 
 
 @pytest.fixture
-def harness(cluster: ControlPlane, namespace: str) -> KubeAuthHarness:
-    return KubeAuthHarness(cluster, namespace)
+def harness(cluster: ControlPlane, namespace: str) -> Iterator[KubeAuthHarness]:
+    harness = KubeAuthHarness(cluster, namespace)
+    yield harness
+    harness.close()
 
 
 def test_a_token_is_resolved_to_its_user(harness: KubeAuthHarness) -> None:

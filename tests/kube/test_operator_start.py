@@ -14,6 +14,7 @@ from tests.faults.server import FaultyPostgreSQL
 from tests.kube.conftest import API_PATH, CRDS
 from tests.kube.operators import SHORT_LEASE, Fleet, fleet
 from tests.servers import Unavailable
+from tests.timeouts import WAIT_TIMEOUT
 
 MakeFleet = Callable[..., Fleet]
 
@@ -86,7 +87,9 @@ def test_without_the_crd_they_wait_and_log_it_and_recover_once_it_is_installed(
         operators.wait(lambda: all(pod.has_logged(missing) for pod in pods), "them to say so")
     finally:
         cluster.kubectl("apply", "--server-side", "-f", str(definition))
-        cluster.kubectl("wait", "--for=condition=Established", "crd/masterjobs.masterjob.io", "--timeout=40s")
+        cluster.kubectl(
+            "wait", "--for=condition=Established", "crd/masterjobs.masterjob.io", f"--timeout={WAIT_TIMEOUT:.0f}s"
+        )
         schema = f"/openapi/v3{API_PATH}"
         operators.wait(lambda: cluster.api.request("GET", schema).status == 200, "the schema")
     job = operators.new_masterjob()

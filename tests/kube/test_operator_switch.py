@@ -7,6 +7,7 @@ import pytest
 from tests.envtest.control_plane import ControlPlane
 from tests.kube.operators import LONG_LEASE, Fleet, MasterJobHandle, fleet, new_database
 from tests.servers import Server
+from tests.timeouts import WAIT_TIMEOUT
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def job(operators: Fleet) -> Iterator[MasterJobHandle]:
 def test_exactly_one_pod_becomes_master_and_kubectl_prints_and_awaits_it(job: MasterJobHandle) -> None:
     job.apply()
     for condition in ("Elected", "Ready", "JobRunning"):
-        job.kubectl("wait", f"--for=condition={condition}", "--timeout=40s")
+        job.kubectl("wait", f"--for=condition={condition}", f"--timeout={WAIT_TIMEOUT:.0f}s")
     job.wait("Ready True Elected", "Elected True Elected", "Enabled True Enabled", "JobRunning True Running")
     started = job.wait_started(count=1)
     job.wait_running_in(job.master)
@@ -49,7 +50,9 @@ def test_a_disable_stops_the_job_and_its_message_names_the_way_to_enable_it(job:
     job.wait_started(count=1)
     first = job.term
     job.patch(enabled=False, disabledReason="the disk is full")
-    job.kubectl("wait", "--for=jsonpath={.status.disabled.reason}=the disk is full", "--timeout=40s")
+    job.kubectl(
+        "wait", "--for=jsonpath={.status.disabled.reason}=the disk is full", f"--timeout={WAIT_TIMEOUT:.0f}s"
+    )
     job.wait("Ready True Disabled", "Elected False Disabled", "Enabled False DisabledBySpec")
     job.wait("JobRunning False NotElected")
     assert job.journal[-1].event == "stop"
@@ -65,7 +68,7 @@ def test_a_disable_stops_the_job_and_its_message_names_the_way_to_enable_it(job:
     assert job.status["disabled"]["since"] == since
 
     job.patch(enabled=True)
-    job.kubectl("wait", "--for=condition=Elected", "--timeout=40s")
+    job.kubectl("wait", "--for=condition=Elected", f"--timeout={WAIT_TIMEOUT:.0f}s")
     job.wait("Ready True Elected", "Enabled True Enabled", "JobRunning True Running")
     assert "disabled" not in job.status
     assert job.term > first
@@ -79,10 +82,10 @@ def test_other_intervals_are_applied_without_losing_the_mastership(job: MasterJo
     job.apply()
     before = dict(job.wait("Ready True Elected"))
     job.wait_started(count=1)
-    assert before["timing"]["leaseDuration"] == "10s"
-    job.patch(heartbeatInterval="300ms", leaseDuration="12s", maxHeartbeatRetryCount=7)
+    assert before["timing"]["leaseDuration"] == "60s"
+    job.patch(heartbeatInterval="300ms", leaseDuration="50s", maxHeartbeatRetryCount=7)
     job.wait("Ready True Elected")
-    timing = {"heartbeatInterval": "300ms", "leaseDuration": "12s", "maxHeartbeatRetryCount": 7}
+    timing = {"heartbeatInterval": "300ms", "leaseDuration": "50s", "maxHeartbeatRetryCount": 7}
     job.fleet.wait(lambda: timing.items() <= job.status["timing"].items(), "the timing in effect")
     assert (job.status["observedGeneration"], job.term) == (2, before["term"])
     assert job.status["master"] == before["master"]
@@ -112,7 +115,7 @@ def test_a_disable_by_the_command_line_is_reported_and_kubectl_does_not_lift_it(
 def test_a_disable_until_some_time_ends_by_itself(job: MasterJobHandle) -> None:
     job.apply()
     job.wait("Ready True Elected")
-    arguments = ("disable", job.lock_name, "--reason", "a nap", "--until", "4s", "--actor", "ann")
+    arguments = ("disable", job.lock_name, "--reason", "a nap", "--until", "10s", "--actor", "ann")
     assert job.fleet.run_cli(*arguments).exit_code == 0
     status = job.wait_past_status("Ready True Disabled", "Enabled False DisabledByAPI")
     assert status["disabled"]["until"] > status["disabled"]["since"]
@@ -120,7 +123,7 @@ def test_a_disable_until_some_time_ends_by_itself(job: MasterJobHandle) -> None:
 
 
 def test_a_step_down_request_hands_over(job: MasterJobHandle) -> None:
-    job.apply()
+    job.apply(heartbeatInterval="20s")  # so long the first master does not compete again
     first = job.wait("Ready True Elected")["master"]["pod"]
     job.wait_started(count=1)
     assert job.fleet.run_cli("step-down", job.lock_name, "--reason", "a drain").exit_code == 0
@@ -193,9 +196,9 @@ def test_a_timing_that_this_environment_does_not_allow_is_reported_and_the_last_
     job.patch(heartbeatInterval=None, leaseDuration="6s")  # the operators have five seconds in their environment
     job.wait("Ready False Invalid", "Stalled True Invalid", "Elected True Elected", "JobRunning True Running")
     assert "leaseDuration 6s is too short for heartbeatInterval 5s" in job.message("Ready")
-    assert (job.term, job.status["timing"]["leaseDuration"]) == (first, "10s")
+    assert (job.term, job.status["timing"]["leaseDuration"]) == (first, "60s")
     job.wait_running_in(job.master)
-    job.patch(leaseDuration="20s")
+    job.patch(leaseDuration="40s")
     job.wait("Ready True Elected", "Stalled absent")
     job.fleet.wait(lambda: job.status["timing"]["heartbeatInterval"] == "5s", "the environment's heartbeat")
     assert job.term == first

@@ -17,12 +17,13 @@ from masterjob.kube.informer.reflector import Reflector
 from masterjob.kube.informer.relist import CRD_NOT_INSTALLED, InformerTimings, WatchScope
 from masterjob.resource.masterjob import Resource
 from tests.kube.stub import StubApiServer, hang, reset, respond_with
-from tests.library.conftest import WAIT_TIMEOUT, wait_until
+from tests.library.conftest import wait_until
+from tests.timeouts import WAIT_TIMEOUT
 
 TIMINGS = InformerTimings(
     gap_relist_delay=0.1,
-    watch_start_timeout=2.0,
-    watch_lag_limit=2.0,
+    watch_start_timeout=60.0,
+    watch_lag_limit=60.0,
     min_backoff=0.05,
     max_backoff=0.2,
     crd_poll_interval=0.1,
@@ -149,12 +150,12 @@ def test_a_thousand_are_seen_at_once(stub: StubApiServer, make_harness: MakeHarn
 
 def test_an_idle_reflector_requests_nothing_but_the_watch(stub: StubApiServer, make_harness: MakeHarness) -> None:
     stub.apply("a", lockName="A")
-    harness = make_harness(timings=InformerTimings(gap_relist_delay=0.1, watch_start_timeout=0.3))
+    harness = make_harness(timings=InformerTimings(gap_relist_delay=0.1, watch_start_timeout=5.0))
     harness.start_watching()
     wait_until(lambda: stub.count_requests("LIST") == 3)  # ours, kopf's, and ours after that
     request_count = len(stub.state.requests)
     quiet = threading.Event()
-    assert not quiet.wait(1.0)  # nothing must happen in that time
+    assert not quiet.wait(5.5)  # nothing must happen in that time
     assert len(stub.state.requests) == request_count
     assert (stub.count_requests("WATCH"), stub.count_requests("PATCH"), stub.count_requests("POST")) == (1, 0, 0)
 
@@ -232,6 +233,7 @@ def test_a_missing_right_is_reported_with_its_namespace_and_the_others_are_watch
     )
     harness.reflector.start()
     harness.wait_for("a")
+    wait_until(lambda: harness.reflector.list_error is not None)
     assert harness.reflector.list_error == (
         "MasterJobs in namespace two cannot be listed: we need get, list and watch on masterjobs.masterjob.io "
         "there (the API server answered: masterjobs.masterjob.io is forbidden)"
@@ -245,11 +247,10 @@ def test_a_missing_right_is_reported_with_its_namespace_and_the_others_are_watch
 def test_a_retry_after_header_is_obeyed(stub: StubApiServer, make_harness: MakeHarness) -> None:
     stub.fail_next("LIST", respond_with(429, Retry_After="1"))
     harness = make_harness()
-    harness.reflector.start()
-    wait_until(lambda: harness.reflector.list_error is not None)
     began = clock()
+    harness.reflector.start()
     harness.wait_watching()
-    assert clock() - began > 0.8
+    assert clock() - began > 1.0
 
 
 # --- gaps in the watch
@@ -276,7 +277,7 @@ def test_a_gap_revealed_by_http_410_is_found_too(stub: StubApiServer, make_harne
     _delete_in_gap(stub, harness, "a")
     harness.wait_for("b")
     harness.wait_watching()
-    assert harness.reflector.restarts == 1
+    assert harness.reflector.restarts >= 1
 
 
 @pytest.mark.parametrize("code", [500, 504])
@@ -365,10 +366,10 @@ def test_a_token_that_is_replaced_is_used(stub: StubApiServer, make_harness: Mak
 def test_a_watch_that_is_never_answered_is_restarted(stub: StubApiServer, make_harness: MakeHarness) -> None:
     stub.fail_next("WATCH", hang)
     harness = make_harness(
-        timings=InformerTimings(gap_relist_delay=0.1, watch_start_timeout=0.3, min_backoff=0.05)
+        timings=InformerTimings(gap_relist_delay=0.1, watch_start_timeout=5.0, min_backoff=0.05)
     )
     harness.start_watching()
-    assert harness.reflector.restarts == 1
+    assert harness.reflector.restarts >= 1
 
 
 def test_a_watch_that_does_not_deliver_what_a_list_has_found_is_restarted(
@@ -376,7 +377,11 @@ def test_a_watch_that_does_not_deliver_what_a_list_has_found_is_restarted(
 ) -> None:
     harness = make_harness(
         timings=InformerTimings(
-            gap_relist_delay=0.1, relist_period=0.2, watch_start_timeout=0.2, watch_lag_limit=0.4, min_backoff=0.05
+            gap_relist_delay=0.1,
+            relist_period=0.2,
+            watch_start_timeout=60.0,
+            watch_lag_limit=3.0,
+            min_backoff=0.05,
         )
     )
     is_watch_deaf = True

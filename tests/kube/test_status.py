@@ -22,6 +22,7 @@ from masterjob.kube.status.writer import StatusTimings, StatusWriter
 from masterjob.lock_status import DisabledStatus, LockStatus, MasterStatus
 from tests.kube.test_build import observed
 from tests.library.conftest import wait_until
+from tests.timeouts import WAIT_TIMEOUT
 
 LONG_AGO = datetime.now(UTC) - timedelta(minutes=5)
 MASTER = MasterStatus("pod-a-1-x", "10.0.0.1", "pod-a", "node-1", LONG_AGO, 1.0, alive=True)
@@ -285,7 +286,7 @@ def test_closing_writes_pending_statuses() -> None:
     harness = StatusWriterHarness()
     harness.writer.start()
     harness.elect()
-    harness.writer.close(5.0)
+    harness.writer.close(WAIT_TIMEOUT)
     assert harness.ready_reason() == "Elected"
 
 
@@ -304,12 +305,12 @@ def test_a_slow_api_server_does_not_delay_the_election(harness: StatusWriterHarn
 
     def hanging_patch(*args: Any) -> Any:
         hangs.set()
-        go_on.wait(10.0)
+        go_on.wait(WAIT_TIMEOUT)
         return real_patch(*args)
 
     harness.server.patch_status = hanging_patch  # type: ignore[method-assign, assignment]
     harness.elect()
-    assert hangs.wait(10.0)
+    assert hangs.wait(WAIT_TIMEOUT)
     for _ in range(100):
         harness.publish_step(LocksChanged(None))  # returns at once
     go_on.set()

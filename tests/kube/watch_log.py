@@ -10,10 +10,10 @@ import urllib3
 
 from tests.envtest.daemons import ApiServer
 from tests.kube.conftest import API_PATH
+from tests.timeouts import WAIT_TIMEOUT
 
 Body = Mapping[str, Any]
 
-_JOIN_TIMEOUT = 10.0
 _TIMEOUT = urllib3.Timeout(connect=1, read=60)
 
 
@@ -45,7 +45,7 @@ class WatchLog:
         self._is_closing.set()
 
     def join(self) -> None:
-        self._thread.join(_JOIN_TIMEOUT)
+        self._thread.join(WAIT_TIMEOUT)
 
     def _run(self) -> None:
         while not self._is_closing.is_set():
@@ -64,6 +64,7 @@ class WatchLog:
         url = f"{self._api.url}{API_PATH}/masterjobs{query}"
         response = pool.request("GET", url, headers=headers, preload_content=preload)
         if response.status != 200:
+            response.close()
             raise _RestartWatch
         return response
 
@@ -82,15 +83,15 @@ class WatchLog:
         response = self._request(
             pool, f"?watch=1&timeoutSeconds=2&resourceVersion={resource_version}", preload=False
         )
-        buffer = b""
-        for chunk in response.stream():
-            *lines, buffer = (buffer + chunk).split(b"\n")
-            for event in map(json.loads, lines):
-                if event["type"] == "ERROR":
-                    raise _RestartWatch
-                self._record(event["object"], exists=event["type"] != "DELETED")
-                resource_version = event["object"]["metadata"]["resourceVersion"]
-        response.release_conn()
+        with contextlib.closing(response):  # the pool closes only connections that were returned to it
+            buffer = b""
+            for chunk in response.stream():
+                *lines, buffer = (buffer + chunk).split(b"\n")
+                for event in map(json.loads, lines):
+                    if event["type"] == "ERROR":
+                        raise _RestartWatch
+                    self._record(event["object"], exists=event["type"] != "DELETED")
+                    resource_version = event["object"]["metadata"]["resourceVersion"]
         return resource_version
 
     def _record(self, body: Body, *, exists: bool) -> None:

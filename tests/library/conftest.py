@@ -14,8 +14,7 @@ import pytest
 
 from masterjob.concurrency.clock import clock
 from masterjob.store import database
-
-WAIT_TIMEOUT = 30.0
+from tests.timeouts import WAIT_TIMEOUT
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def start_from_options(options: argparse.Namespace) -> Master:
         init_delay="50ms",
         heartbeat_interval=options.heartbeat,
         lease_duration=options.lease,
-        stop_timeout="200ms",
+        stop_timeout=options.stop_timeout,
         check_master_interval="5s",
         lost_policy=options.lost_policy,
     )
@@ -119,7 +119,8 @@ def main() -> None:
     parser.add_argument("--lock", default="JOB")
     parser.add_argument("--job", default="function", choices=JOBS)
     parser.add_argument("--heartbeat", default="500ms")
-    parser.add_argument("--lease", default="2s")
+    parser.add_argument("--lease", default="60s")
+    parser.add_argument("--stop-timeout", default="10s")
     parser.add_argument("--lost-policy", default="stop")
     parser.add_argument("--own-handler", action="store_true")
     parser.add_argument("--later-handler", action="store_true")

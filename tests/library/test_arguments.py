@@ -9,7 +9,8 @@ import pytest
 from masterjob import Master, MasterJob, SettingError, TimingError, enable, start_master
 from masterjob.runtime import handle
 from masterjob.runtime.runtime import current_runtime
-from tests.library.conftest import WAIT_TIMEOUT, wait_until
+from tests.library.conftest import wait_until
+from tests.timeouts import WAIT_TIMEOUT
 
 JOB = MasterJob(start=print)
 

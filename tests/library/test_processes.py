@@ -10,12 +10,16 @@ from collections import Counter
 import pytest
 
 import masterjob
-from tests.library.conftest import WAIT_TIMEOUT, LibraryHarness, wait_until
+from tests.library.conftest import LibraryHarness, wait_until
+from tests.timeouts import WAIT_TIMEOUT
+
+SHORT_LEASE = ("--lease", "6s", "--stop-timeout", "1s")
+"""For tests in which a lease must end. In the others no stall of the machine ends one."""
 
 
 def test_start_is_called_on_one_instance_and_on_another_when_that_is_killed(harness: LibraryHarness) -> None:
     for _ in range(3):
-        harness.start_instance()
+        harness.start_instance(*SHORT_LEASE)
     first = harness.wait_for("start")
     first.process.send_signal(signal.SIGKILL)
     first.process.wait()
@@ -71,8 +75,8 @@ def test_a_disabled_lock_is_stopped_everywhere_until_it_is_enabled(harness: Libr
 
 
 def test_a_step_down_hands_the_lock_to_another_instance(harness: LibraryHarness) -> None:
-    for _ in range(2):  # MariaDB is polled once a second: with a shorter pause the first may win again
-        harness.start_instance("--heartbeat", "1500ms", "--lease", "5s")
+    for _ in range(2):  # the first pauses for a heartbeat interval; with a short one it may win again
+        harness.start_instance("--heartbeat", "20s")
     first = harness.wait_for("start").process
     assert masterjob.step_down("JOB", "please", "tester", database=harness.url)
     harness.wait_for("stop", process=first)
@@ -83,7 +87,7 @@ def test_a_step_down_hands_the_lock_to_another_instance(harness: LibraryHarness)
 
 def test_a_master_that_was_frozen_past_its_lease_stops_when_it_wakes_up(harness: LibraryHarness) -> None:
     for _ in range(2):
-        harness.start_instance()
+        harness.start_instance(*SHORT_LEASE)
     first = harness.wait_for("start").process
     first.send_signal(signal.SIGSTOP)
     second = harness.wait_for("start").process
@@ -161,7 +165,7 @@ def test_with_the_policy_exit_a_process_whose_stop_hangs_ends_with_its_lease(
     sqlite_harness: LibraryHarness,
 ) -> None:
     harness = sqlite_harness
-    process = harness.start_instance("--job", "stop-hangs", "--lost-policy", "exit")
+    process = harness.start_instance("--job", "stop-hangs", "--lost-policy", "exit", *SHORT_LEASE)
     harness.wait_for("start")
     evict_all(harness.url)
     assert process.wait() == 1
@@ -169,7 +173,7 @@ def test_with_the_policy_exit_a_process_whose_stop_hangs_ends_with_its_lease(
 
 def test_with_the_policy_stop_it_goes_on_and_records_the_overrun(sqlite_harness: LibraryHarness) -> None:
     harness = sqlite_harness
-    process = harness.start_instance("--job", "stop-hangs")
+    process = harness.start_instance("--job", "stop-hangs", *SHORT_LEASE)
     harness.wait_for("start")
     evict_all(harness.url)
     harness.wait_for("stop")
@@ -227,7 +231,7 @@ if sys.argv[2] != "none":
             sys.exit(0)
     signal.signal(signal.SIGTERM, handler)
 start_master(lock_name="JOB", master_job=MasterJob(lambda: print("start", flush=True), stop), database=sys.argv[1],
-             init_delay="0s", stop_timeout="5s")
+             init_delay="0s", lease_duration="10m", stop_timeout="2m")
 ended.wait()
 """
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import masterjob
-from tests.library.conftest import WAIT_TIMEOUT, LibraryHarness
+from tests.library.conftest import LibraryHarness
+from tests.timeouts import WAIT_TIMEOUT
 
 RunProgram = Callable[..., "subprocess.Popen[str]"]
 

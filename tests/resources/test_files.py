@@ -11,6 +11,7 @@ import pytest
 from masterjob.resource.files import ManifestWatcher
 from masterjob.resource.masterjob import Resource
 from tests.library.conftest import wait_until
+from tests.timeouts import WAIT_TIMEOUT
 
 
 @dataclass
@@ -161,7 +162,7 @@ def running_watcher(sink: RecordingSink, tmp_path: Path) -> Iterator[RunningWatc
     thread.start()
     yield RunningWatcher(sink, folder)
     stop.set()
-    thread.join(20)
+    thread.join(WAIT_TIMEOUT)
     assert not thread.is_alive()
 
 

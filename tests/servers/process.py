@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-_TIMEOUT = 40.0
+from tests.timeouts import WAIT_TIMEOUT
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -38,7 +39,7 @@ def frozen(pid: int) -> Iterator[None]:
     """Freeze a process; continue only when each of its threads has stopped, because a signal takes time."""
     os.kill(pid, signal.SIGSTOP)
     try:
-        deadline = time.monotonic() + _TIMEOUT
+        deadline = time.monotonic() + WAIT_TIMEOUT
         while any(_is_running(thread) for thread in Path(f"/proc/{pid}/task").iterdir()):
             assert time.monotonic() < deadline, f"process {pid} does not stop"
             time.sleep(0.001)
@@ -105,7 +106,7 @@ class Server:
         if process is not None:
             process.send_signal(self.stop_signal)
             try:
-                process.wait(10)
+                process.wait(WAIT_TIMEOUT)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -125,7 +126,7 @@ class Server:
                 user=self.user,
                 cwd=self.directory,
                 env=self._environment(),
-                timeout=_TIMEOUT,
+                timeout=WAIT_TIMEOUT,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -152,7 +153,7 @@ class Server:
             )
 
     def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + _TIMEOUT
+        deadline = time.monotonic() + WAIT_TIMEOUT
         while True:
             assert self._process is not None
             if self._process.poll() is not None:

@@ -7,6 +7,7 @@ from typing import ParamSpec, TypeVar
 
 from masterjob.election.ports import Store
 from masterjob.errors import StoreUnavailable
+from tests.timeouts import WAIT_TIMEOUT
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -17,7 +18,7 @@ def run_concurrently(calls: Sequence[Callable[[], T]]) -> list[T]:
     barrier = threading.Barrier(len(calls))
 
     def run(call: Callable[[], T]) -> T:
-        barrier.wait(10)
+        barrier.wait(WAIT_TIMEOUT)
         return call()
 
     with ThreadPoolExecutor(len(calls)) as pool:

@@ -10,8 +10,7 @@ from masterjob.election.values import HistoryEntry, TransitionKind
 from masterjob.store import notifier
 from masterjob.store.database import Database
 from tests.store.conftest import SqlBackend, claim_lock, open_session
-
-_TIMEOUT = 30.0
+from tests.timeouts import WAIT_TIMEOUT
 
 
 class ChangeRecorder:
@@ -37,7 +36,13 @@ class ChangeRecorder:
 
     def _wait_for(self, condition: Callable[[], bool]) -> bool:
         with self._condition:
-            return self._condition.wait_for(condition, _TIMEOUT)
+            return self._condition.wait_for(condition, WAIT_TIMEOUT)
+
+
+@pytest.fixture(autouse=True)
+def _patient_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the first probe time: without its arrival a notifier polls for ever."""
+    monkeypatch.setattr(notifier, "_PROBE_TIMEOUT", 16.0)
 
 
 @pytest.fixture
@@ -111,9 +116,9 @@ def test_a_connection_that_stops_receiving_is_replaced(
     postgresql_backend: SqlBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notifier, "_PROBE_INTERVAL", 0.0)
-    monkeypatch.setattr(notifier, "_PROBE_TIMEOUT", 0.3)
     monkeypatch.setattr(notifier, "_LISTEN_TIMEOUT", 0.05)
     recorder = start_recorder(postgresql_backend)
+    monkeypatch.setattr(notifier, "_PROBE_TIMEOUT", 0.3)
     monkeypatch.setattr(notifier, "_NOTIFY_PAYLOAD", "SELECT :payload")
     assert recorder.wait_for_any_lock(times=2)
 
@@ -150,7 +155,7 @@ def test_a_callback_that_fails_does_not_end_the_notifier(
 
 def thread_ended(listener: notifier.Notifier) -> bool:
     """Wait for the thread to end, with a long timeout for a busy machine."""
-    listener._thread.join(_TIMEOUT)
+    listener._thread.join(WAIT_TIMEOUT)
     return not listener._thread.is_alive()
 
 

@@ -136,12 +136,12 @@ def test_many_first_users_of_a_lock_make_one_row(sql_backend: SqlBackend) -> Non
 
 @pytest.mark.parametrize("commits", [True, False])
 def test_a_claim_never_takes_what_a_disable_is_about_to_stop(sql_backend: SqlBackend, commits: bool) -> None:
-    store = sql_backend.connect(timeout=1.0)
+    store, waiting_store = sql_backend.connect(), sql_backend.connect(timeout=1.0)
     session_id = open_session(store)
     store.ensure_locks(["job"])
     pending_disable = sql_backend.begin_disable("job")
     try:
-        claimed = store.claim(session_id, ["job"])
+        claimed = waiting_store.claim(session_id, ["job"])
     except StoreUnavailable:
         claimed = ()
     assert claimed == ()
@@ -169,7 +169,7 @@ def test_a_client_frozen_inside_a_switch_blocks_no_other_for_long(
             connection.exec_driver_sql(statement)  # type: ignore[attr-defined]
         connection.exec_driver_sql("SELECT 1 FROM master_lock WHERE lock_name = 'job' FOR UPDATE")  # type: ignore[attr-defined]
 
-    frozen_db.run(lock_row)
+    retry(frozen_db.run, lock_row)
     assert sql_backend.admin.disable("job", "it can be done", "ann")
     assert store.claim(session_id, ["job"]) == ()
 
@@ -177,7 +177,7 @@ def test_a_client_frozen_inside_a_switch_blocks_no_other_for_long(
 def test_a_claim_skips_a_lock_whose_row_is_locked_and_does_not_wait(
     mariadb_backend: SqlBackend,
 ) -> None:
-    store = mariadb_backend.connect(timeout=2.0)
+    store = mariadb_backend.connect()
     session_id = open_session(store)
     store.ensure_locks(["a", "b", "c"])
     with mariadb_backend.engine.connect() as row_locker:

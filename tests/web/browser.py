@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import aiohttp
 
-BROWSER_TIMEOUT = 60.0
+BROWSER_TIMEOUT = 120.0
 _FLAGS = (
     "--headless=new",
     "--no-sandbox",

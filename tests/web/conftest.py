@@ -24,8 +24,8 @@ from masterjob.web.health import Health
 from masterjob.web.interfaces import Authenticator, LockOperations, ReadinessCheck
 from masterjob.web.metrics.observer import Metrics
 from masterjob.web.server import Server, start_server
+from tests.timeouts import WAIT_TIMEOUT
 
-TEST_TIMEOUT = 30.0
 LOCK_NAME = "JOB-SCHEDULER"
 DISABLE_PATH, ENABLE_PATH = "/api/MasterControls/disable", "/api/MasterControls/enable"
 
@@ -59,10 +59,10 @@ class ApiClient:
     def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> HttpAnswer:
         if self.tls is not None:
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                self.host, self.port, timeout=TEST_TIMEOUT, context=self.tls
+                self.host, self.port, timeout=WAIT_TIMEOUT, context=self.tls
             )
         else:
-            connection = http.client.HTTPConnection(self.host, self.port, timeout=TEST_TIMEOUT)
+            connection = http.client.HTTPConnection(self.host, self.port, timeout=WAIT_TIMEOUT)
         all_headers = self.headers | {name.replace("_", "-"): value for name, value in headers.items()}
         try:
             connection.request(method, path, body, all_headers)
@@ -108,7 +108,7 @@ class HangingLockAdmin:
     def _hang(self) -> None:
         self.call_count += 1
         self.call_started.release()
-        assert self.proceed.wait(TEST_TIMEOUT)
+        assert self.proceed.wait(WAIT_TIMEOUT)
 
     def disable(self, lock_name: str, reason: str, actor: str, source: str = "api", until: Any = None) -> bool:
         self._hang()
@@ -179,7 +179,7 @@ def serve(lock_admin: LockOperations) -> Iterator[ServeApi]:
         )
         server = start_server(ListenConfig(**{"port": 0} | listen_options), components, authenticator)
         servers.append(server)
-        assert server.wait_for_bind_attempt(TEST_TIMEOUT)
+        assert server.wait_for_bind_attempt(WAIT_TIMEOUT)
         port = server.port if server.port is not None else server.probe_port
         return RunningApi(server, metrics, runners, ApiClient(port or 0))
 

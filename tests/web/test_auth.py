@@ -12,6 +12,7 @@ from masterjob.web.access.limits import RateLimiter, TtlCache
 from masterjob.web.access.tokens import TokenFile
 from masterjob.web.config import AuthMode, ListenConfig
 from masterjob.web.interfaces import Actor, LockOperations, Verb
+from tests.timeouts import WAIT_TIMEOUT
 from tests.web.conftest import DISABLE_PATH, LOCK_NAME, ApiClient, ServeApi
 
 READ_TOKEN, WRITE_TOKEN, EXPIRED_TOKEN = "r" * 32, "w" * 32, "o" * 32
@@ -311,7 +312,7 @@ def test_concurrent_requests_share_one_token_review(serve: ServeApi) -> None:
 
         def authenticate(self, token: str) -> Actor | None:
             self.review_started.release()
-            assert self.proceed.wait(30)
+            assert self.proceed.wait(WAIT_TIMEOUT)
             return super().authenticate(token)
 
     authenticator = SlowAuthenticator()
@@ -325,11 +326,11 @@ def test_concurrent_requests_share_one_token_review(serve: ServeApi) -> None:
     ]
     for thread in threads:
         thread.start()
-    assert authenticator.review_started.acquire(timeout=30)
+    assert authenticator.review_started.acquire(timeout=WAIT_TIMEOUT)
     assert client.get("/explorer").status == 200  # nothing else waits for the cluster
     authenticator.proceed.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(WAIT_TIMEOUT)
     assert statuses == [200] * 10
     # One that was running, one for the requests that came meanwhile; and the same for their permission.
     assert authenticator.reviews <= 4

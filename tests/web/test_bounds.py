@@ -18,7 +18,8 @@ from masterjob.web.api import request
 from masterjob.web.connections import UNREAD_TIMEOUT, ConnectionLimit
 from masterjob.web.pool import CallPool, ServerBusy, SingleFlight, pause_after
 from tests.library.conftest import wait_until
-from tests.web.conftest import DISABLE_PATH, LOCK_NAME, TEST_TIMEOUT, ApiClient, HangingLockAdmin, ServeApi
+from tests.timeouts import WAIT_TIMEOUT
+from tests.web.conftest import DISABLE_PATH, LOCK_NAME, ApiClient, HangingLockAdmin, ServeApi
 
 LOCKS_PATH = "/api/MasterLocks"
 
@@ -32,7 +33,7 @@ def test_a_body_that_is_too_large_is_refused_with_or_without_a_content_length(
 ) -> None:
     large = b"lockName=" + b"x" * request.MAX_BODY_BYTES
     assert client.request("POST", DISABLE_PATH, large, Content_Type=kind).status == 413
-    with socket.create_connection(("127.0.0.1", client.port), TEST_TIMEOUT) as connection:
+    with socket.create_connection(("127.0.0.1", client.port), WAIT_TIMEOUT) as connection:
         connection.sendall(
             f"POST {DISABLE_PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
             "Transfer-Encoding: chunked\r\n\r\n".encode()
@@ -89,7 +90,7 @@ def test_a_head_that_is_too_large_is_refused(client: ApiClient) -> None:
 
 def test_a_body_that_arrives_too_slowly_is_a_408(client: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request, "BODY_TIMEOUT", 0.05)
-    with socket.create_connection(("127.0.0.1", client.port), TEST_TIMEOUT) as connection:
+    with socket.create_connection(("127.0.0.1", client.port), WAIT_TIMEOUT) as connection:
         connection.sendall(
             f"POST {DISABLE_PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             "Content-Length: 100\r\n\r\n{".encode()
@@ -102,7 +103,7 @@ def test_a_client_that_never_finishes_its_request_is_disconnected(
 ) -> None:
     monkeypatch.setattr("masterjob.web.server._KEEPALIVE_TIMEOUT", 0.05)
     client = serve().client
-    with socket.create_connection(("127.0.0.1", client.port), TEST_TIMEOUT) as connection:
+    with socket.create_connection(("127.0.0.1", client.port), WAIT_TIMEOUT) as connection:
         connection.sendall(b"GET /api/MasterLocks HTTP/1.1\r\nHost: loc")
         assert connection.recv(1024) == b""
 
@@ -111,7 +112,7 @@ def test_a_client_that_disconnects_while_sending_is_not_logged_as_a_defect(
     serve: ServeApi, caplog: pytest.LogCaptureFixture
 ) -> None:
     api = serve()
-    with socket.create_connection(("127.0.0.1", api.client.port), TEST_TIMEOUT) as connection:
+    with socket.create_connection(("127.0.0.1", api.client.port), WAIT_TIMEOUT) as connection:
         connection.sendall(
             f"POST {DISABLE_PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             "Content-Length: 100\r\nExpect: 100-continue\r\n\r\n{".encode()
@@ -163,7 +164,7 @@ def test_clients_that_are_still_connected_at_the_end_are_disconnected(serve: Ser
     connection = socket.socket()
     with connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.settimeout(TEST_TIMEOUT)
+        connection.settimeout(WAIT_TIMEOUT)
         connection.connect(("127.0.0.1", api.client.port))
         connection.sendall(3 * b"GET /explorer/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert connection.recv(64).startswith(b"HTTP/1.1 200")
@@ -218,11 +219,11 @@ def test_a_database_that_hangs_holds_up_neither_health_nor_metrics(serve: ServeA
         8, lambda: client.post_form(DISABLE_PATH, lockName=LOCK_NAME, reason="x")
     )
     for _ in range(4):  # as many as there are threads
-        assert lock_admin.call_started.acquire(timeout=TEST_TIMEOUT)
+        assert lock_admin.call_started.acquire(timeout=WAIT_TIMEOUT)
     assert [client.get(path).status for path in ("/healthz", "/readyz", "/metrics")] == [200] * 3
     lock_admin.proceed.set()
     for thread in threads:
-        thread.join(TEST_TIMEOUT)
+        thread.join(WAIT_TIMEOUT)
     assert statuses == [200] * 8
 
 
@@ -239,7 +240,7 @@ def test_a_request_beyond_the_queue_limit_is_a_503(serve: ServeApi) -> None:
     assert set(statuses) == {503}
     lock_admin.proceed.set()
     for thread in threads:
-        thread.join(TEST_TIMEOUT)
+        thread.join(WAIT_TIMEOUT)
     assert sorted(set(statuses)) == [200, 503]
     assert client.post_form(DISABLE_PATH, lockName=LOCK_NAME, reason="x").status == 200
 
@@ -248,10 +249,10 @@ def test_readers_of_one_lock_share_an_answer_and_none_is_older_than_its_request(
     lock_admin = HangingLockAdmin()
     client = serve(lock_admin).client
     threads, statuses = request_concurrently(50, lambda: client.get(f"{LOCKS_PATH}/{LOCK_NAME}"))
-    assert lock_admin.call_started.acquire(timeout=TEST_TIMEOUT)
+    assert lock_admin.call_started.acquire(timeout=WAIT_TIMEOUT)
     lock_admin.proceed.set()
     for thread in threads:
-        thread.join(TEST_TIMEOUT)
+        thread.join(WAIT_TIMEOUT)
     assert statuses == [200] * 50
     assert lock_admin.call_count < 50
 
@@ -262,7 +263,7 @@ def test_a_shared_answer_is_never_older_than_its_request() -> None:
 
         def read_batch(keys: list[str]) -> dict[str, int]:
             number = next(numbers)
-            assert proceed.wait(TEST_TIMEOUT)
+            assert proceed.wait(WAIT_TIMEOUT)
             return dict.fromkeys(keys, number)
 
         single_flight = SingleFlight(pool, read_batch, batch_size=1, concurrency=4, pause_factor=0)
@@ -280,7 +281,7 @@ def test_a_shared_answer_is_never_older_than_its_request() -> None:
 
 
 def test_different_keys_are_read_at_the_same_time_if_the_concurrency_allows_it() -> None:
-    all_started = threading.Barrier(3, timeout=TEST_TIMEOUT)
+    all_started = threading.Barrier(3, timeout=WAIT_TIMEOUT)
 
     def read_batch(keys: list[str]) -> dict[str, str]:
         all_started.wait()
@@ -303,14 +304,14 @@ def test_readers_of_many_locks_share_batches_and_no_answer_is_older_than_its_req
     def read_batch(names: list[str]) -> dict[str, int | Exception]:
         batches.append(names)
         batch_started.set()
-        assert proceed.wait(TEST_TIMEOUT)
+        assert proceed.wait(WAIT_TIMEOUT)
         return {name: KeyError(name) if name == "bad" else len(batches) for name in names}
 
     async def scenario() -> list[object]:
         pool = CallPool("test")
         single_flight = SingleFlight(pool, read_batch)
         first = asyncio.ensure_future(single_flight.fetch("a"))
-        await asyncio.to_thread(batch_started.wait, TEST_TIMEOUT)
+        await asyncio.to_thread(batch_started.wait, WAIT_TIMEOUT)
         others = [asyncio.ensure_future(single_flight.fetch(name)) for name in ("a", "b", "b", "bad")]
         cancelled = asyncio.ensure_future(single_flight.fetch("b"))
         await asyncio.sleep(0)
@@ -340,10 +341,10 @@ def test_an_answer_is_encoded_by_its_batch_once_for_all_who_share_it(
     lock_admin = HangingLockAdmin()
     client = serve(lock_admin).client
     threads, statuses = request_concurrently(20, lambda: client.get(f"{LOCKS_PATH}?limit=10"))
-    assert lock_admin.call_started.acquire(timeout=TEST_TIMEOUT)
+    assert lock_admin.call_started.acquire(timeout=WAIT_TIMEOUT)
     lock_admin.proceed.set()
     for thread in threads:
-        thread.join(TEST_TIMEOUT)
+        thread.join(WAIT_TIMEOUT)
     assert statuses == [200] * 20
     assert len(encoding_threads) == lock_admin.call_count < 20
     assert "masterjob-api" not in encoding_threads
@@ -360,7 +361,7 @@ def test_too_many_different_pending_keys_are_refused(monkeypatch: pytest.MonkeyP
     proceed = threading.Event()
 
     def read_batch(numbers: list[int]) -> dict[int, int]:
-        assert proceed.wait(TEST_TIMEOUT)
+        assert proceed.wait(WAIT_TIMEOUT)
         return {number: number for number in numbers}
 
     async def scenario() -> list[object]:
@@ -413,9 +414,9 @@ def test_a_call_that_takes_too_long_is_abandoned_and_its_thread_is_reused() -> N
     async def scenario() -> str:
         pool, proceed = CallPool("test", threads=1, timeout=0.05), threading.Event()
         with pytest.raises(ServerBusy, match="no answer within"):
-            await pool.run(lambda: proceed.wait(TEST_TIMEOUT))
+            await pool.run(lambda: proceed.wait(WAIT_TIMEOUT))
         proceed.set()
-        pool.timeout = TEST_TIMEOUT
+        pool.timeout = WAIT_TIMEOUT
         answer = await pool.run(lambda: "well")
         pool.close()
         return answer

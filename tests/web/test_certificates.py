@@ -13,7 +13,8 @@ import pytest
 from masterjob.errors import SettingError
 from masterjob.web.access.certificates import Certificate
 from tests.library.conftest import wait_until
-from tests.web.conftest import TEST_TIMEOUT, ServeApi
+from tests.timeouts import WAIT_TIMEOUT
+from tests.web.conftest import ServeApi
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
@@ -185,7 +186,7 @@ def test_the_control_api_reloads_it_by_itself(
     client_context.load_verify_locations(make_certificate("second")[0])
 
     def connect() -> http.client.HTTPSConnection:
-        connection = http.client.HTTPSConnection("localhost", port, timeout=TEST_TIMEOUT, context=client_context)
+        connection = http.client.HTTPSConnection("localhost", port, timeout=WAIT_TIMEOUT, context=client_context)
         connection.connect()
         return connection
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from masterjob.web.interfaces import LockOperations
+from tests.timeouts import WAIT_TIMEOUT
 from tests.web.conftest import DISABLE_PATH, ENABLE_PATH, LOCK_NAME, ApiClient
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -19,7 +20,7 @@ def curl(client: ApiClient, path: str, data: str, content_type: str = "applicati
     command = ["curl", "-sS", "-X", "POST", "--header", f"Content-Type: {content_type}"]
     command += ["--header", "Accept: application/json", "-d", data]
     completed = subprocess.run(
-        [*command, f"http://localhost:{client.port}{path}"], capture_output=True, check=True, timeout=30
+        [*command, f"http://localhost:{client.port}{path}"], capture_output=True, check=True, timeout=WAIT_TIMEOUT
     )
     return json.loads(completed.stdout)
 

@@ -23,7 +23,8 @@ from masterjob.runtime.runtime import current_runtime
 from masterjob.web.config import AuthMode
 from tests.cli.conftest import RunProcess, Terminal, manifest, run, terminal  # noqa: F401 - fixtures
 from tests.library.conftest import wait_until
-from tests.web.conftest import DISABLE_PATH, ENABLE_PATH, TEST_TIMEOUT, ApiClient, ServeApi
+from tests.timeouts import WAIT_TIMEOUT
+from tests.web.conftest import DISABLE_PATH, ENABLE_PATH, ApiClient, ServeApi
 
 StartController = Callable[..., RunProcess]
 
@@ -58,8 +59,9 @@ def test_its_metrics_count_the_election(terminal: Terminal, run: StartController
     wait_until(lambda: b'masterjob_is_master{lock="BEEP"} 1.0' in probes.get("/metrics").body)
     text = probes.get("/metrics").body.decode()
     assert 'masterjob_transitions_total{kind="elected",lock="BEEP"} 1.0' in text
-    assert re.search(r"masterjob_trust_left_seconds [123]\.\d+", text)
-    assert (probes.get("/healthz").status, probes.get("/readyz").status) == (200, 200)
+    assert re.search(r"masterjob_trust_left_seconds \d+\.\d+", text)
+    wait_until(lambda: probes.get("/healthz").status == 200)
+    assert probes.get("/readyz").status == 200
 
 
 def test_a_port_that_is_taken_is_an_error_in_the_log_and_the_election_goes_on(
@@ -94,7 +96,7 @@ def test_a_failure_at_the_start_is_logged_and_ends_the_server(
 
     monkeypatch.setattr("masterjob.web.server.application", fail)
     api = serve(probe_port=0, probe_host="127.0.0.1")
-    api.server._thread.join(TEST_TIMEOUT)
+    api.server._thread.join(WAIT_TIMEOUT)
     assert not api.server._thread.is_alive()
     assert api.server.port is None
     (record,) = [each for each in caplog.records if each.levelname == "ERROR"]
@@ -190,11 +192,11 @@ def test_a_library_user_starts_it_and_it_needs_no_election(url: str) -> None:
 
 @pytest.fixture
 def compete() -> Iterator[Callable[[str], masterjob.Master]]:
-    """Compete for a lock with a lease of four seconds."""
+    """Compete for a lock with a lease that no stall of the machine ends."""
     masters: list[masterjob.Master] = []
 
     def start_competing(url: str) -> masterjob.Master:
-        timing = {"init_delay": 0, "heartbeat_interval": "1s", "lease_duration": "4s", "stop_timeout": "1s"}
+        timing = {"init_delay": 0, "heartbeat_interval": "1s", "lease_duration": "60s", "stop_timeout": "10s"}
         job = masterjob.MasterJob(lambda: None, lambda: None)
         masters.append(masterjob.start_master(lock_name="X", master_job=job, database=url, **timing))  # type: ignore[arg-type]
         return masters[-1]
@@ -210,7 +212,7 @@ def test_a_stuck_election_fails_healthz(url: str, compete: Callable[[str], maste
     try:
         wait_until(lambda: master.is_master)
         client = ApiClient(api.port or 0)
-        assert client.get("/healthz").status == 200
+        wait_until(lambda: client.get("/healthz").status == 200)  # a stall of the machine counts as a lag
         (instance,) = current_runtime().instances()
         with instance.runner._step_lock:  # as if a step hung
             wait_until(lambda: client.get("/healthz").status == 503)
@@ -229,7 +231,7 @@ def test_a_database_that_is_away_fails_readyz_and_the_calls_but_not_healthz(
     try:
         wait_until(lambda: api.port is not None)
         client = ApiClient(api.port or 0)
-        assert client.get("/healthz").status == 200
+        wait_until(lambda: client.get("/healthz").status == 200)  # a stall of the machine counts as a lag
         assert (client.get("/readyz").status, client.get("/readyz").body) == (
             503,
             b"the database was not reached yet\n",
