@@ -386,18 +386,18 @@ def test_a_key_is_not_read_once_no_request_waits_for_it() -> None:
     def read_batch(keys: list[str]) -> dict[str, str]:
         read_keys.extend(keys)
         batch_started.set()
-        assert proceed.wait(TEST_TIMEOUT)
+        assert proceed.wait(WAIT_TIMEOUT)
         return {key: key for key in keys}
 
     async def scenario() -> None:
         pool = CallPool("test")
         single_flight = SingleFlight(pool, read_batch, batch_size=1)
         first = asyncio.ensure_future(single_flight.fetch("first"))
-        await asyncio.to_thread(batch_started.wait, TEST_TIMEOUT)
+        await asyncio.to_thread(batch_started.wait, WAIT_TIMEOUT)
         pool.timeout = 0.05
         with pytest.raises(ServerBusy, match="no answer within"):
             await single_flight.fetch("timed out")
-        pool.timeout = TEST_TIMEOUT
+        pool.timeout = WAIT_TIMEOUT
         cancelled, patient = (asyncio.ensure_future(single_flight.fetch("shared")) for _ in range(2))
         await asyncio.sleep(0)
         cancelled.cancel()
