@@ -1,4 +1,4 @@
-"""Where the control API listens and who may call it: each value from option, environment, file or default."""
+"""Where the control API listens and who may call it: each value from option, environment, config file, default."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
