@@ -16,7 +16,8 @@ from tests.timeouts import WAIT_TIMEOUT
 SHORT_LEASE = ("--heartbeat", "2s", "--lease", "8s", "--stop-timeout", "1s")
 """For tests in which a lease must end. In the others no stall of the machine ends one.
 
-A call may take as long as a heartbeat interval, and on a busy machine a connection to MariaDB takes over half a second.
+A call may take as long as a heartbeat interval, and on a busy machine a connection to MariaDB takes over half a
+second.
 """
 
 
