@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--database", required=True)
     parser.add_argument("--lock", default="JOB")
     parser.add_argument("--job", default="function", choices=JOBS)
-    parser.add_argument("--heartbeat", default="500ms")
+    parser.add_argument("--heartbeat", default="5s")
     parser.add_argument("--lease", default="60s")
     parser.add_argument("--stop-timeout", default="10s")
     parser.add_argument("--lost-policy", default="stop")

@@ -74,7 +74,7 @@ def test_a_statement_that_hangs_can_be_aborted(server_backend: SqlBackend) -> No
 
 
 def test_a_statement_that_hangs_ends_with_the_timeout(server_backend: SqlBackend) -> None:
-    store = server_backend.connect(timeout=0.5)
+    store = server_backend.connect(timeout=3.0)
     retry(store.list_sessions)
     with pytest.raises(StoreUnavailable):  # from the server's timeout or from ours
         store._db.fetch_all(_HANGING_STATEMENTS[server_backend.name])
@@ -82,7 +82,7 @@ def test_a_statement_that_hangs_ends_with_the_timeout(server_backend: SqlBackend
 
 
 def test_a_frozen_backend_is_given_up(postgresql_backend: SqlBackend) -> None:
-    store = postgresql_backend.connect(timeout=0.5)
+    store = postgresql_backend.connect(timeout=3.0)
     pid = retry(store._db.fetch_all, "SELECT pg_backend_pid()")[0][0]
     with frozen(pid):
         with pytest.raises(StoreUnavailable, match="no answer within"):
@@ -91,7 +91,7 @@ def test_a_frozen_backend_is_given_up(postgresql_backend: SqlBackend) -> None:
 
 
 def test_a_frozen_server_is_given_up(mariadb_backend: SqlBackend, mariadb: Server) -> None:
-    store = mariadb_backend.connect(timeout=0.5)
+    store = mariadb_backend.connect(timeout=3.0)
     retry(store.list_sessions)
     with frozen(mariadb.pid):
         with pytest.raises(StoreUnavailable):

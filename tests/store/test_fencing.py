@@ -147,7 +147,7 @@ def test_no_eviction_happens_between_the_guard_and_the_commit(
     sql_backend: SqlBackend, session_and_term: tuple[str, Term]
 ) -> None:
     session_id, term = session_and_term
-    evictor = sql_backend.connect(timeout=0.5)
+    evictor = sql_backend.connect(timeout=2.0)
     with sql_backend.engine.connect() as connection:
         _write(connection, "mine")
         check_term(connection, term)

@@ -136,7 +136,8 @@ def test_many_first_users_of_a_lock_make_one_row(sql_backend: SqlBackend) -> Non
 
 @pytest.mark.parametrize("commits", [True, False])
 def test_a_claim_never_takes_what_a_disable_is_about_to_stop(sql_backend: SqlBackend, commits: bool) -> None:
-    store, waiting_store = sql_backend.connect(), sql_backend.connect(timeout=1.0)
+    store, waiting_store = sql_backend.connect(), sql_backend.connect(timeout=2.0)
+    retry(waiting_store.list_sessions)
     session_id = open_session(store)
     store.ensure_locks(["job"])
     pending_disable = sql_backend.begin_disable("job")
