@@ -82,7 +82,7 @@ def test_other_intervals_are_applied_without_losing_the_mastership(job: MasterJo
     job.apply()
     before = dict(job.wait("Ready True Elected"))
     job.wait_started(count=1)
-    assert before["timing"]["leaseDuration"] == "60s"
+    assert before["timing"]["leaseDuration"] == "1m"
     job.patch(heartbeatInterval="300ms", leaseDuration="50s", maxHeartbeatRetryCount=7)
     job.wait("Ready True Elected")
     timing = {"heartbeatInterval": "300ms", "leaseDuration": "50s", "maxHeartbeatRetryCount": 7}
@@ -193,10 +193,10 @@ def test_a_timing_that_this_environment_does_not_allow_is_reported_and_the_last_
 ) -> None:
     job.apply()
     first = job.wait("Ready True Elected")["term"]
-    job.patch(heartbeatInterval=None, leaseDuration="6s")  # the operators have five seconds in their environment
+    job.patch(heartbeatInterval=None, leaseDuration="15s")  # the operators have five seconds in their environment
     job.wait("Ready False Invalid", "Stalled True Invalid", "Elected True Elected", "JobRunning True Running")
-    assert "leaseDuration 6s is too short for heartbeatInterval 5s" in job.message("Ready")
-    assert (job.term, job.status["timing"]["leaseDuration"]) == (first, "60s")
+    assert "leaseDuration 15s is too short for heartbeatInterval 5s" in job.message("Ready")
+    assert (job.term, job.status["timing"]["leaseDuration"]) == (first, "1m")
     job.wait_running_in(job.master)
     job.patch(leaseDuration="40s")
     job.wait("Ready True Elected", "Stalled absent")
