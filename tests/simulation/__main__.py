@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
-from tests.simulation.world import Violation, Weather, simulate
+from tests.simulation.world import WORLD_VERSION, Violation, Weather, simulate
 
 SEEDS_PER_CHUNK = 25
 
@@ -20,11 +20,12 @@ def simulate_seeds(first: int, last: int) -> tuple[Counter[str], list[str]]:
         try:
             counts.update(simulate(seed, weather).checker.counts)
         except Violation as violation:
-            failures.append(f"SEED={seed} WEATHER={weather.value}: {violation}")
+            failures.append(f"SEED={seed} WEATHER={weather.value} (world {WORLD_VERSION}): {violation}")
     return counts, failures
 
 
 def replay(seed: int, weather: Weather) -> int:
+    print(f"seed {seed} in {weather.value} weather, world {WORLD_VERSION}")
     try:
         simulate(seed, weather, trace=print)
     except Violation as violation:

@@ -60,7 +60,13 @@ class MemoryDatabase:
 
     def snapshot(self) -> Tables:
         """Return what an up-to-date replica has."""
-        return copy.deepcopy(self.tables)
+        tables = self.tables
+        return Tables(
+            {id_: copy.copy(row) for id_, row in tables.sessions.items()},
+            {name: copy.copy(row) for name, row in tables.locks.items()},
+            list(tables.history),
+            dict(tables.guarded_writes),
+        )
 
     def backdate(self, session_id: str, ms: int) -> None:
         self.tables.sessions[session_id].heartbeat_ms -= ms

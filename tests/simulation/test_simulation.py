@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from tests.simulation.mutants import MUTANTS
-from tests.simulation.world import Violation, Weather, World, simulate
+from tests.simulation.world import WORLD_VERSION, Violation, Weather, World, simulate
 
 SECONDS_PER_WEATHER = float(os.environ.get("MASTERJOB_SIMULATE_SECONDS", "30"))
 
@@ -21,7 +21,8 @@ def test_the_invariants_hold_under_random_faults(weather: Weather) -> None:
         try:
             simulate(seed, weather)
         except Violation as violation:
-            pytest.fail(f"{violation}\nreplay it with: make simulate SEED={seed} WEATHER={weather.value}")
+            replay = f"make simulate SEED={seed} WEATHER={weather.value} (world {WORLD_VERSION})"
+            pytest.fail("\n".join([*violation.story, f"violation: {violation}", f"replay it with: {replay}"]))
         seed += 1
     print(f"{seed} seeds of {weather.value} weather")
     assert seed > 20
@@ -55,11 +56,13 @@ def test_a_seed_replays_exactly() -> None:
 
 def test_every_kind_of_fault_occurs_in_a_few_seeds() -> None:
     counts = World(0, Weather.WILD).checker.counts
-    for seed in range(12):
+    for seed in range(20):
         for weather in Weather:
             counts.update(simulate(seed, weather).checker.counts)
     for event in (
-        "elected", "stepped down", "evicted", "start failed", "guarded effect", "pause", "kill", "shut_down",
-        "outage", "brownout", "clock_step", "promote", "switch", "request_step_down", "retime",
+        "elected", "stepped down", "evicted", "start failed", "overrun", "guarded effect", "excused overlap",
+        "cut_off", "brownout", "freeze", "stall", "pause_elector", "pause_watchdog", "pause_worker", "kill",
+        "shut_down", "boot_another", "outage", "lock_row", "clock_step", "promote", "split", "switch",
+        "request_step_down", "retime", "rejoin",
     ):  # fmt: skip
-        assert counts[event] > 0, f"in none of 24 worlds: {event}"
+        assert counts[event] > 0, f"in none of 40 worlds: {event}"

@@ -1,0 +1,104 @@
+"""The connections of one simulated instance: commands in order, through a bad network."""
+
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING
+
+from masterjob.election.core.commands import Evict, Release, StoreCommand
+from masterjob.election.core.events import Failure, Reply
+from tests.simulation.network import QUICK
+
+if TYPE_CHECKING:
+    from tests.simulation.instance import SimulatedInstance
+
+RECOVERY = 2.0
+"""Seconds after a failure until an instance does again what it should (the longest delay of a retry)."""
+
+
+class Worker:
+    """A thread with one connection, which executes commands in order."""
+
+    def __init__(self, instance: "SimulatedInstance", connection: str) -> None:
+        self._instance = instance
+        self._connection = connection
+        self._pending: deque[StoreCommand[object]] = deque()
+        self._in_flight: StoreCommand[object] | None = None
+        self.paused_until = 0.0
+
+    def submit(self, command: StoreCommand[object]) -> None:
+        """Execute the command after those in the queue."""
+        if self._in_flight is None:
+            self._send(command)
+        else:
+            self._pending.append(command)
+
+    def abandon(self, command: StoreCommand[object]) -> None:
+        """Give the command up, and continue with the next one on a fresh connection."""
+        self._instance.on_failure(command)
+        if command is self._in_flight:
+            self._next()
+        elif command in self._pending:
+            self._pending.remove(command)
+
+    def _next(self) -> None:
+        self._in_flight = None
+        if self._pending:
+            self._send(self._pending.popleft())
+
+    def _send(self, command: StoreCommand[object]) -> None:
+        self._in_flight = command
+        instance, now = self._instance, self._instance.scheduler.now
+        paused_until = max(self.paused_until, instance.process_paused_until)
+        if now < paused_until:
+            self.paused_until = 0.0
+            instance.scheduler.at(paused_until, self._transmit, command)
+        else:
+            self._transmit(command)
+
+    def _transmit(self, command: StoreCommand[object]) -> None:
+        instance, world = self._instance, self._instance.world
+        if not instance.alive or self._in_flight is not command:
+            return
+        if instance.link.loses_request(self._connection) or world.network.draw_loss():
+            self._mark_late(command)
+            if world.rng.random() < 0.3 and instance.link.is_cut:  # sent again by the kernel when the cut ends
+                delay = instance.link.cut_until - world.scheduler.now + world.network.draw_delay()
+                world.scheduler.after(delay, self._arrive, command)
+            return
+        delay = world.network.draw_delay()
+        if delay > QUICK:
+            self._mark_late(command)
+        world.scheduler.after(delay, self._arrive, command)
+
+    def _arrive(self, command: StoreCommand[object]) -> None:
+        if not self._instance.server.receive(command, partial(self._respond, command)):
+            self._mark_late(command)
+
+    def _respond(self, command: StoreCommand[object], outcome: Reply | Failure) -> None:
+        instance, world = self._instance, self._instance.world
+        if isinstance(outcome, Failure):
+            instance.on_failure(command)
+        if instance.link.loses_reply() or world.network.draw_loss():
+            self._mark_late(command)
+            return
+        delay = world.network.draw_delay()
+        if delay > QUICK:
+            self._mark_late(command)
+        world.scheduler.after(delay, self._on_outcome, command, outcome)
+
+    def _mark_late(self, command: StoreCommand[object]) -> None:
+        """Note that the instance waits for a command that gets no timely answer, and then retries."""
+        scheduler = self._instance.scheduler
+        timeout = command.timeout / self._instance.clock.rate
+        waits = 2 * timeout if isinstance(command, Evict | Release) else timeout
+        self._instance.hinder(scheduler.now + waits + RECOVERY)
+
+    def _on_outcome(self, command: StoreCommand[object], outcome: Reply | Failure) -> None:
+        if command is self._in_flight:
+            if self._instance.process_paused_until > self._instance.scheduler.now:
+                self._instance.scheduler.at(
+                    self._instance.process_paused_until, self._on_outcome, command, outcome
+                )
+                return
+            self._next()
+            self._instance.submit(outcome)

@@ -1,0 +1,142 @@
+"""What must never happen (docs/design.md, section 7), checked when it would happen.
+
+I1 is checked at every start of a job and every eviction, I2 at every claim and guarded write, I4 at every claim.
+An overlap that a limit in docs/protocol.md names is excused: the job that should have stopped has an excuse.
+"""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from masterjob.election.values import LostPolicy, Term
+from tests.simulation.conditions import Weather
+from tests.simulation.jobs import JobRun
+from tests.simulation.story import Violation, readable
+
+if TYPE_CHECKING:
+    from tests.simulation.instance import SimulatedInstance
+    from tests.simulation.memory import Tables
+    from tests.simulation.world import World
+
+CLOCK_DIFFERENCE = 0.011
+"""By how much two clocks may run apart, as a share, and a little for rounding."""
+
+EXITS = ("its stop takes longer than its stop timeout", "no Python thread of its process can run")
+"""The excuses that ``lostPolicy: exit`` is for."""
+
+REPEATED = "a promoted replica had an older heartbeat counter, and that counter is reached again"
+FROZEN = "its process was frozen for longer than its margin"
+PROMOTED = "a promoted replica lacks what its database had confirmed"
+
+
+class InvariantChecker:
+    """Knows the whole world and compares it with the promises."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.counts: Counter[str] = Counter()
+        self.issued_terms: dict[str, int] = {}
+        self.disabled_since: dict[str, float] = {}
+        self.enabled_since: dict[str, float] = {}
+        self.vacant_since: dict[str, float] = {}
+        """When the last job of each lock ended."""
+        self.granted_at: dict[str, float] = {}
+        """When each lock was last claimed."""
+        self.beat_at: dict[str, float] = {}
+        """When each session was last opened or renewed."""
+
+    def on_heartbeat(self, session_id: str) -> None:
+        """Note when a session was opened or renewed."""
+        self.beat_at[session_id] = self._world.scheduler.now
+
+    def on_eviction(self, session_id: str, lease: float) -> None:
+        """Check that a session is evicted only when its lease has passed since its last heartbeat."""
+        silence = self._world.scheduler.now - self.beat_at.get(session_id, 0.0)
+        if silence >= lease * (1 - CLOCK_DIFFERENCE):
+            return
+        if not self._world.failover.was_promoted:
+            raise Violation(
+                f"I1: {session_id} was evicted {silence:.3f} s after a heartbeat; its lease is {lease} s"
+            )
+        self.counts["repeated beat"] += 1
+        self.excuse_all(REPEATED)
+
+    def on_claim(self, term: Term, highest_terms: dict[str, int], *, enabled: bool) -> None:
+        """Check I2 and I4 when a server grants a claim."""
+        name = term.lock_name
+        if term.number <= highest_terms.get(name, 0):
+            raise Violation(f"I2: term {term.number} of {name} was issued after {highest_terms[name]}")
+        highest_terms[name] = term.number
+        self.issued_terms[name] = max(term.number, self.issued_terms.get(name, 0))
+        self.granted_at[name] = self._world.scheduler.now
+        if not enabled:
+            raise Violation(f"I4: {readable(term)} was granted on a disabled lock")
+
+    def on_guarded_write(self, term: Term, guarded_writes: dict[str, int]) -> None:
+        """Check I2 when a guarded transaction commits."""
+        self.counts["guarded effect"] += 1
+        if term.number < guarded_writes.get(term.lock_name, 0):
+            raise Violation(
+                f"I2: an effect of {readable(term)} came after one of {guarded_writes[term.lock_name]}"
+            )
+        guarded_writes[term.lock_name] = term.number
+
+    def on_start(self, instance: "SimulatedInstance", run: JobRun) -> None:
+        """Check I1 when a job starts."""
+        name = run.term.lock_name
+        if self._world.failover.may_have_lost(run.term):
+            run.excuse = PROMOTED
+            return
+        for other in self._world.live_instances():
+            other_run = other.jobs.runs.get(name)
+            if other is instance or other_run is None or not other_run.is_running:
+                continue
+            if not other_run.excuse:
+                other_term = readable(other_run.term)
+                raise Violation(
+                    f"I1: {instance.name} starts {readable(run.term)} while {other.name} runs {other_term}"
+                )
+            self.counts["excused overlap"] += 1
+            if self._world.conditions.lost_policies[name] is LostPolicy.EXIT and other_run.excuse in EXITS:
+                tolerance = CLOCK_DIFFERENCE * self._world.conditions.longest_lease
+                self._world.scheduler.after(tolerance, self._check_exit, other, other_run, run)
+
+    def _check_exit(self, other: "SimulatedInstance", other_run: JobRun, run: JobRun) -> None:
+        if other.alive and other_run.is_running and run.is_running and other_run.excuse in EXITS:
+            raise Violation(
+                f"I1: {readable(other_run.term)} of {other.name} outlives its lease in spite of lostPolicy exit"
+            )
+
+    def on_end(self, lock_name: str) -> None:
+        """Note that a job has ended."""
+        self.vacant_since[lock_name] = self._world.scheduler.now
+
+    def on_overrun(self, instance: "SimulatedInstance", term: Term) -> None:
+        """Check I1 when the elector says that a job has outlived its lease."""
+        run = instance.jobs.runs.get(term.lock_name)
+        self._world.story.tell("{}: overrun of {}", instance.name, term)
+        if run is not None and run.is_running and not run.excuse and self._world.weather is Weather.CALM:
+            raise Violation(f"I1: {readable(term)} of {instance.name} outlived its lease")
+
+    def on_switch(self, lock_name: str, *, enabled: bool) -> None:
+        """Note that a lock was enabled or disabled."""
+        now = self._world.scheduler.now
+        if enabled:
+            self.disabled_since.pop(lock_name, None)
+            self.enabled_since[lock_name] = now
+        else:
+            self.disabled_since.setdefault(lock_name, now)
+
+    def excuse_all(self, excuse: str) -> None:
+        """Excuse all jobs that run: the database lost what it had confirmed."""
+        for instance in self._world.live_instances():
+            for run in instance.jobs.runs.values():
+                run.excuse = excuse
+
+    def on_promotion(self, tables: "Tables") -> None:
+        """Forget what a promoted replica does not know."""
+        now = self._world.scheduler.now
+        self.disabled_since = {name: now for name, row in tables.locks.items() if not row.enabled}
+        for name, row in tables.locks.items():
+            self.granted_at[name] = now
+            if row.enabled:
+                self.enabled_since[name] = now
