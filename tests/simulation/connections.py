@@ -81,7 +81,7 @@ class Worker:
         if instance.link.loses_reply() or world.network.draw_loss():
             self._mark_late(command)
             return
-        delay = world.network.draw_delay()
+        delay = world.network.draw_delay() + instance.link.draw_lateness()
         if delay > QUICK:
             self._mark_late(command)
         world.scheduler.after(delay, self._on_outcome, command, outcome)

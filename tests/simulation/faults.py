@@ -25,9 +25,10 @@ class Faults:
         self._clock_steps: list[tuple[float, float]] = []
         self._replica = world.server.memory.snapshot()
         choices: list[tuple[Callable[[], None], int]] = [
-            (self._cut_off, 4), (self._kill, 1), (self._shut_down, 1), (self._boot_another, 1),
-            (self._freeze, 2), (self._stall, 1), (self._pause_elector, 2), (self._pause_watchdog, 1),
-            (self._pause_worker, 1), (self._outage, 1), (self._brownout, 1), (self._clock_step, 2),
+            (self._cut_off, 4), (self._delay_replies, 2), (self._kill, 1), (self._shut_down, 1),
+            (self._boot_another, 1), (self._freeze, 2), (self._stall, 1), (self._pause_elector, 2),
+            (self._pause_watchdog, 1), (self._pause_worker, 1), (self._outage, 1), (self._brownout, 1),
+            (self._clock_step, 2),
             (self._lock_row, 1), (self._switch, 2), (self._request_step_down, 1), (self._retime, 1),
             (self._rejoin, 1), (self._replicate, 1),
         ]  # fmt: skip
@@ -66,6 +67,17 @@ class Faults:
             instance.link.cut_off(cut, until)
             instance.hinder(until)
             self._world.story.tell("the network loses {} of {} until {:.3f}", cut.value, instance.name, until)
+
+    def _delay_replies(self) -> None:
+        """Delay the replies to one instance by up to a lease, and then perhaps cut it off."""
+        if instance := self._choose_instance():
+            world, lease = self._world, self._world.conditions.longest_lease
+            until = world.scheduler.now + self._rng.uniform(0.5, 1.5) * lease
+            instance.link.delay_replies(self._rng.choice((0.3, 1.0)) * lease, until)
+            instance.hinder(until)
+            world.story.tell("the replies to {} are late until {:.3f}", instance.name, until)
+            if self._rng.random() < 0.5:
+                world.scheduler.at(until, instance.link.cut_off, Cut.BOTH, until + lease)
 
     def _brownout(self) -> None:
         """For a while most messages are late: what was sent is done, but the answers take their time."""

@@ -46,7 +46,7 @@ class SimulatedInstance:
         self.server = server
         self.scheduler = world.scheduler
         self.clock = LocalClock(world.rng.choice((1 - spread, 1 + spread, 1.0)), world.rng.uniform(0, 1e6))
-        self.link = Link(world.scheduler, world.rng)
+        self.link = Link(world.scheduler, world.rng, world.network)
         self.elector = make_elector(Identity(name), world.rng, self._new_id)
         self.jobs = Jobs(self)
         self.alive = True

@@ -40,6 +40,7 @@ class Jobs:
         self.runs: dict[str, JobRun] = {}
         self.ended_at: dict[str, float] = {}
         self.stop_timeouts: dict[str, float] = {}
+        self._ended_terms: set[Term] = set()
 
     # --- start ---
 
@@ -51,7 +52,16 @@ class Jobs:
             )
         run = self.runs[term.lock_name] = JobRun(term, self._world.scheduler.now)
         if self._world.faults_enabled and self._rng.random() < 0.05:
-            self._world.scheduler.after(self._rng.uniform(0, 3), self._call_start, run)
+            self._world.scheduler.after(self._rng.uniform(0, 3), self._start_late, run)
+        else:
+            self._call_start(run)  # without another look at the trust: the elector has just looked
+
+    def _start_late(self, run: JobRun) -> None:
+        instance, now = self._instance, self._world.scheduler.now
+        is_current = instance.alive and self.runs.get(run.term.lock_name) is run
+        if is_current and instance.elector.trusted_until(run.term) <= instance.clock.local(now):
+            self._end(run)
+            instance.submit(JobStopped(run.term))
         else:
             self._call_start(run)
 
@@ -61,10 +71,7 @@ class Jobs:
         if not instance.alive or self.runs.get(run.term.lock_name) is not run or run.stopping_since is not None:
             return
         if now < instance.process_paused_until:
-            world.scheduler.at(instance.process_paused_until, self._call_start, run)
-        elif instance.elector.trusted_until(run.term) <= instance.clock.local(now):
-            self._end(run)
-            instance.submit(JobStopped(run.term))
+            world.scheduler.at(instance.process_paused_until, self._start_late, run)
         else:
             world.story.tell("{} starts {}", instance.name, run.term)
             world.checker.on_start(instance, run)
@@ -81,6 +88,8 @@ class Jobs:
     def stop(self, term: Term) -> None:
         """Call stop: it returns within the stop timeout, or not."""
         run = self.runs.get(term.lock_name)
+        if run is None and term in self._ended_terms:
+            return  # it has ended already; the elector's thread has not yet handled the report
         if run is None or run.term != term or run.stopping_since is not None:
             raise Violation(f"{self._instance.name} stops {term}, which it does not run")
         world = self._world
@@ -124,6 +133,7 @@ class Jobs:
     def _end(self, run: JobRun) -> None:
         run.is_running = False
         name = run.term.lock_name
+        self._ended_terms.add(run.term)
         del self.runs[name]
         self.ended_at[name] = self._world.scheduler.now
         self._world.checker.on_end(name)

@@ -55,24 +55,39 @@ class Network:
 class Link:
     """One instance's connection to the network."""
 
-    def __init__(self, scheduler: Scheduler, rng: Random) -> None:
+    def __init__(self, scheduler: Scheduler, rng: Random, network: Network) -> None:
         self._scheduler = scheduler
         self._rng = rng
+        self._network = network
         self.cut = Cut.NONE
         self.cut_until = 0.0
+        self._late_until = 0.0
+        self._max_lateness = 0.0
         self._passes_first_requests = False
         self._used_connections: set[str] = set()
 
     def cut_off(self, cut: Cut, until: float) -> None:
         """Lose these messages until then."""
+        if self._network.is_clear:
+            return
         self.cut, self.cut_until = cut, until
         # Over TCP a connection soon stalls without replies, and no other can be made.
         self._passes_first_requests = self._rng.random() < 0.5
         self._used_connections.clear()
 
+    def delay_replies(self, most: float, until: float) -> None:
+        """Delay the replies to it by up to ``most`` seconds until then."""
+        self._max_lateness, self._late_until = most, until
+
+    def draw_lateness(self) -> float:
+        """Return how much longer than others a reply takes now."""
+        if self._scheduler.now >= self._late_until:
+            return 0.0
+        return self._rng.uniform(0, self._max_lateness)
+
     def heal(self) -> None:
         """End the cut."""
-        self.cut_until = 0.0
+        self.cut_until = self._late_until = 0.0
 
     @property
     def is_cut(self) -> bool:

@@ -31,8 +31,8 @@ class Promises:
     def __init__(self, world: "World") -> None:
         self._world = world
         self._known = world.checker
-        self._blocked_until: dict[str, float] = {}
-        """Until when each lock was held by an instance that was alive but hindered."""
+        self._due_since: dict[str, float] = {}
+        """Since when a lock that was held without being run should have had a master, in spite of its holder."""
         self._disowned_since: dict[Term, float] = {}
         """Since when the database does not confirm a term whose job runs."""
 
@@ -118,16 +118,17 @@ class Promises:
         )
         lease, holder = world.conditions.longest_lease, self._instance_of(row.holder)
         if row.holder is None:
-            since = max(since, self._blocked_until.get(name, 0.0))
+            since = max(since, self._due_since.get(name, 0.0))
         else:
             row_free_since = world.server.rows_free_since.get(row.holder, 0.0)
             since = max(since, self._known.granted_at.get(name, 0.0), row_free_since)
             if holder is None or holder not in instances:
-                if holder is not None:
-                    self._blocked_until[name] = world.scheduler.now + CHECK_INTERVAL
                 since = max(since, self._known.beat_at.get(row.holder, 0.0))
-                if holder is not None and holder.link.lets_requests_pass:
-                    return
+                if holder is not None:
+                    self._due_since[name] = world.scheduler.now + CHECK_INTERVAL
+                    if holder.link.lets_requests_pass:
+                        return
+            self._due_since[name] = max(since, self._due_since.get(name, 0.0))
         bound = lease + world.conditions.longest_heartbeat
         if world.server.clock.stepped_at >= min(since, self._known.beat_at.get(row.holder or "", since)) - lease:
             bound += lease / 4
