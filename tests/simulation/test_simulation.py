@@ -109,7 +109,8 @@ def test_every_kind_of_fault_occurs_in_a_few_seeds() -> None:
     for event in (
         "elected", "stepped down", "evicted", "start failed", "overrun", "guarded effect", "excused overlap",
         "cut_off", "delay_replies", "brownout", "freeze", "stall", "pause_elector", "pause_watchdog",
-        "pause_worker", "kill", "shut_down", "boot_another", "outage", "lock_row", "clock_step", "promote", "split",
+        "pause_worker", "kill", "shut_down", "boot_another", "outage", "lock_row", "clock_step",
+        "promote", "split",
         "switch",
         "request_step_down", "retime", "rejoin",
     ):  # fmt: skip
