@@ -1,8 +1,7 @@
 """The one reader of everything that people write: config files, manifests, options, tokens and requests.
 
-A `Field` is a value and its place. A parser turns a field into the value that the program uses, or raises an
-error: one sentence that begins with the place, such as ``config.yaml line 7: jobs.tick.http.retries must be …``.
-A specification then reads like a table:
+A parser turns a field into a value, or raises an error: one sentence that begins with the field's place, such as
+``config.yaml line 7: jobs.tick.http.retries must be …``. A specification reads like a table:
 
     field.check_names(["start", "timeout", "retries"])
     start = field["start"].required(text(2048, NOT_BLANK))
@@ -25,11 +24,9 @@ from masterjob.errors import InvalidValue, SettingError
 SectionLocator = Callable[[Sequence[str]], str]
 """Returns the place of a path; names and list indices are text."""
 
-MAX_TEXT_LENGTH = 32_768
-"""The default limit of a text, in characters: one argument of a command has at most 128 KiB on Linux."""
+MAX_TEXT_LENGTH = 32_768  # characters; one argument of a command has at most 128 KiB on Linux
 
-MAX_DURATION = 3650 * 86_400.0
-"""Ten years, in seconds."""
+MAX_DURATION = 3650 * 86_400.0  # ten years, in seconds
 
 _DURATION = re.compile(r"\s*([0-9]+(\.[0-9]+)?(ms|s|m|h))+\s*")
 _TYPE_NAMES = (
@@ -218,12 +215,10 @@ def stripped(parse: Callable[[Field], T]) -> Callable[[Field], T]:
 def duration(
     minimum: float = 0.0, maximum: float = MAX_DURATION, *, milliseconds: bool = False
 ) -> Callable[[Field], float]:
-    """Return a parser of a duration from ``minimum`` to ``maximum`` seconds.
-
-    A number without a unit is refused, unless ``milliseconds`` says that it means these.
-    """
+    """Return a parser of a duration in seconds. A number without a unit is milliseconds, or refused."""
     lowest = format_duration(minimum) if minimum else "0s"
     highest = "ten years" if maximum == MAX_DURATION else format_duration(maximum)
+    bounds = f"from {lowest} to {highest}, written like 500ms, 30s or 1m30s"
 
     def parse(field: Field) -> float:
         value = field.value
@@ -233,7 +228,6 @@ def duration(
         except (InvalidValue, OverflowError):
             seconds = -1.0
         if not minimum <= seconds <= maximum:
-            bounds = f"from {lowest} to {highest}, written like 500ms, 30s or 1m30s"
             raise field.error(f"must be {bounds}, not {format_value(value)}")
         return seconds
 
