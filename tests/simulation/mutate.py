@@ -1,13 +1,16 @@
 """Plants each bug of `mutants` and measures what finds it: ``python -m tests.simulation.mutate``.
 
-The simulation gets all cores and at most ``--seconds`` for each bug; then the unit tests get it, in a process of
-their own. ``--only TEXT`` takes the bugs whose sentence or section contains the text.
+The simulation gets all cores, and at most ``--seconds`` for each bug; then the unit tests get it, in a process of
+their own. Seconds are CPU time of one process, so a busy machine makes the measurement longer and not different.
+``--only TEXT`` takes the bugs whose sentence or section contains the text.
 """
 
 import argparse
+import itertools
 import multiprocessing
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -26,7 +29,9 @@ from tests.simulation.world import Violation, Weather, simulate
 MAX_CRASHES = 3
 """After this many seeds that end with an error which is not a `Violation`, a mutant counts as broken code."""
 
-UNIT_TEST_TIMEOUT = 300.0
+MAX_SECONDS_OF_A_SEED = 60.0
+
+UNIT_TEST_TIMEOUT = 600.0
 UNIT_TESTS = sorted(
     map(str, Path("tests/election").glob("test_*.py")),
     key=lambda path: (Path(path).stem in ("test_runner", "test_watchdog"), path),  # those with real time come last
@@ -37,82 +42,73 @@ UNIT_TESTS = sorted(
 class Finding:
     """What the simulation found with one planted bug."""
 
-    seconds: float
-    seeds: int
-    is_executed: bool
+    seconds: float = 0.0
+    seeds: int = 0
+    is_executed: bool = False
     seed: str = ""
     text: str = ""
     """What is wrong; empty if nothing was found."""
 
 
-@dataclass(frozen=True)
-class _Result:
-    seeds: int
-    is_executed: bool
-    seed: str
-    text: str
-
-
 def simulate_with(mutant: Mutant, seconds: float, processes: int) -> Finding:
     """Simulate the seeds 0, 1, 2 … with the planted bug in several processes until one of them finds it."""
     context = multiprocessing.get_context("fork")
-    started_at = time.monotonic()
-    workers, receivers = [], []
+    workers = []
+    pending: list[Connection] = []
     for first in range(processes):
         receiver, sender = context.Pipe(duplex=False)
-        worker = context.Process(
-            target=_search, args=(mutant, first, processes, started_at + seconds, sender), daemon=True
-        )
-        worker.start()
+        search = context.Process(target=_search, args=(mutant, first, processes, seconds, sender), daemon=True)
+        search.start()
         sender.close()
-        workers.append(worker)
-        receivers.append(receiver)
-    results: list[_Result] = []
-    pending: list[Connection] = receivers
-    while pending and not any(result.text for result in results):
-        ready = wait(pending, timeout=max(0.0, started_at + seconds + 10 - time.monotonic()))
-        if not ready:
-            results.append(_Result(0, is_executed=True, seed="", text="a seed does not end"))
-        for receiver in ready:
+        workers.append(search)
+        pending.append(receiver)
+    findings: list[Finding] = []
+    while pending and not any(finding.text for finding in findings):
+        for receiver in wait(pending):
             assert isinstance(receiver, Connection)
-            pending = [each for each in pending if each is not receiver]
-            results.append(_received(receiver))
+            pending.remove(receiver)
+            findings.append(_received(receiver))
     for worker in workers:
         worker.kill()
         worker.join()
-    found = next((result for result in results if result.text), _Result(0, is_executed=False, seed="", text=""))
-    return Finding(
-        time.monotonic() - started_at,
-        sum(result.seeds for result in results),
-        any(result.is_executed for result in results),
-        found.seed,
-        found.text,
+    found = next((finding for finding in findings if finding.text), None)
+    return found or Finding(
+        max(finding.seconds for finding in findings),
+        sum(finding.seeds for finding in findings),
+        any(finding.is_executed for finding in findings),
     )
 
 
-def _received(receiver: Connection) -> _Result:
+def _received(receiver: Connection) -> Finding:
     try:
-        result = receiver.recv()
+        finding = receiver.recv()
     except EOFError:
-        return _Result(0, is_executed=False, seed="", text="the process of the simulation has died")
-    assert isinstance(result, _Result)
-    return result
+        return Finding(is_executed=True, text="crash: the process of the simulation has died")
+    assert isinstance(finding, Finding)
+    return finding
 
 
-def _search(mutant: Mutant, first: int, step: int, deadline: float, sender: Connection) -> None:
-    seed, crashes = first, 0
+def _search(mutant: Mutant, first: int, step: int, seconds: float, sender: Connection) -> None:
+    started_at = time.process_time()
+    cpu_limit = int(started_at + seconds + MAX_SECONDS_OF_A_SEED)
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_limit, cpu_limit))  # for a seed that does not end
+    seeds = crashes = 0
+
+    def finding(seed: str = "", text: str = "") -> Finding:
+        return Finding(time.process_time() - started_at, seeds, executions[mutant.name] > 0, seed, text)
+
     with mutant.planted():
-        while time.monotonic() < deadline:
+        for seed in itertools.count(first, step):
+            if time.process_time() - started_at >= seconds:
+                break
             for weather in Weather:
                 text = violation(seed, weather)
                 crashes += text.startswith("crash")
                 if text and (not text.startswith("crash") or crashes >= MAX_CRASHES):
-                    sender.send(
-                        _Result(seed // step + 1, executions[mutant.name] > 0, f"{seed} {weather.value}", text)
-                    )
+                    sender.send(finding(f"{seed} {weather.value}", text))
                     return
-            seed += step
-    sender.send(_Result(seed // step, executions[mutant.name] > 0, "", ""))
+            seeds += 1
+    sender.send(finding())
 
 
 def violation(seed: int, weather: Weather) -> str:
@@ -168,7 +164,7 @@ def measure(mutants: Sequence[Mutant], seconds: float, processes: int, *, with_u
     survivors = 0
     simulated = 0
     for mutant in mutants:
-        finding = Finding(0.0, 0, is_executed=False)
+        finding = Finding()
         if mutant.is_simulated and seconds > 0:
             finding = simulate_with(mutant, seconds, processes)
         test = unit_test_with(mutant) if with_unit_tests else "not tried"
@@ -184,7 +180,7 @@ def measure(mutants: Sequence[Mutant], seconds: float, processes: int, *, with_u
 
 def main() -> NoReturn:
     parser = argparse.ArgumentParser(prog="mutate", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long the simulation looks; 0: not at all")
+    parser.add_argument("--seconds", type=float, default=60.0, help="CPU seconds of each process; 0: none")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="processes of the simulation")
     parser.add_argument("--only", default="", help="only bugs whose sentence or section contains this")
     parser.add_argument("--no-unit-tests", action="store_true", help="only the simulation")
