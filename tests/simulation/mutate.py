@@ -64,10 +64,10 @@ def simulate_with(mutant: Mutant, seconds: float, processes: int) -> Finding:
         pending.append(receiver)
     findings: list[Finding] = []
     while pending and not any(finding.text for finding in findings):
-        for receiver in wait(pending):
-            assert isinstance(receiver, Connection)
-            pending.remove(receiver)
-            findings.append(_received(receiver))
+        for ready in wait(pending):
+            assert isinstance(ready, Connection)
+            pending.remove(ready)
+            findings.append(_received(ready))
     for worker in workers:
         worker.kill()
         worker.join()
