@@ -22,7 +22,9 @@ source_paths=masterjob
 only_mutate=masterjob/election/core/${1:-*}.py
 pytest_add_cli_args_test_selection=tests/election
 also_copy=tests
+    pytest.ini
 END
+echo '[pytest]' > "$work/pytest.ini" # else pytest takes the options of the repository, whose plug-ins are not here
 cd "$work"
 venv/bin/mutmut run --max-children "$(nproc)"
 venv/bin/mutmut results
