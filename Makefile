@@ -86,7 +86,7 @@ simulate: install ## Random faults on virtual time: SEEDS=100000, or SEED=17 WEA
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) --weather $(WEATHER),--seeds $(SEEDS))
 
 mutants: install ## Plant a hundred bugs, one at a time, and measure what finds each (an hour); ONLY=3.4 plants some
-	$(BIN)/python -m tests.simulation.mutate $(if $(ONLY),--only '$(ONLY)')
+	$(BIN)/python -m tests.simulation.mutants $(if $(ONLY),--only '$(ONLY)')
 
 mutmut: ## Change each expression of the core, one at a time, and run its unit tests (hours; resumes); FILE=session: one file
 	@sh tests/simulation/mutmut.sh $(FILE)
