@@ -4,17 +4,21 @@
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 work=$root/.mutmut
-mkdir -p "$work"
+mkdir -p "$work/tests/simulation" "$work/masterjob"
 [ -x "$work/venv/bin/mutmut" ] || {
     "${PYTHON:-python3}" -m venv "$work/venv"
     "$work/venv/bin/python" -m pip install --quiet 'mutmut==3.8.1' pytest hypothesis
 }
-rm -rf "$work/masterjob" "$work/tests"
-cp -r "$root/controller/masterjob" "$work/"
-mkdir -p "$work/tests/simulation"
+# Only what the election needs: the rest of the package would need its dependencies.
+for each in election concurrency errors.py; do
+    rm -rf "${work:?}/masterjob/$each"
+    cp -r "$root/controller/masterjob/$each" "$work/masterjob/"
+done
+rm -rf "$work/tests/election"
 cp -r "$root/tests/election" "$work/tests/"
 cp "$root/tests/simulation/memory.py" "$work/tests/simulation/"
-touch "$work/tests/__init__.py" "$work/tests/simulation/__init__.py"
+touch "$work/masterjob/__init__.py" "$work/tests/__init__.py" "$work/tests/simulation/__init__.py"
+# What has real threads is not of the core.
 (cd "$work/tests/election" && rm -f test_runner.py test_watchdog.py test_observers.py)
 cat > "$work/setup.cfg" <<END
 [mutmut]

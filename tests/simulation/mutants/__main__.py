@@ -22,12 +22,12 @@ def main() -> NoReturn:
     parser = argparse.ArgumentParser(prog="mutants", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="CPU seconds of each process, or 0")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="processes at once")
-    parser.add_argument("--only", default="", help="only bugs whose sentence or section contains this")
+    parser.add_argument("--only", default="", help="only bugs whose row contains this")
     parser.add_argument("--no-tests", action="store_true", help="only the simulation")
     parser.add_argument("--table", type=Path, default=Path("docs/mutants.md"), help="where to write the table")
     options = parser.parse_args()
     rows = table.read(options.table)
-    chosen = [each for each in MUTANTS if options.only in f"{each.sentence} ({each.rule.section})"]
+    chosen = [each for each in MUTANTS if options.only in f"{each.rule.section} {each.sentence} {each.unseen}"]
     for mutant in chosen:
         old = rows.get(mutant.sentence, table.Row("not tried", "not tried"))
         is_tried = mutant.is_simulated and options.seconds > 0
