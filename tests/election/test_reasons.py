@@ -1,4 +1,4 @@
-"""What an instance says about a lock: the reasons in the log and the history, and its explanation, on virtual time."""
+"""What an instance says about a lock: reasons in the log and the history, and its explanation, on virtual time."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Mechanical mutants of the elector: ``make mutmut`` gives those that the unit tests do not find to the simulation.
+"""Mechanical mutants of the elector: gives those that the unit tests do not find to the simulation.
 
 Runs in mutmut's copy of the code (see mutmut.sh), where ``MUTANT_UNDER_TEST`` names the mutant of this process.
 ``mechanical.md`` has a line for each mutant that neither finds, with the reason.
@@ -9,7 +9,6 @@ import itertools
 import json
 import multiprocessing
 import os
-import re
 import subprocess
 import sys
 import time
@@ -32,7 +31,7 @@ def exit_codes(file: Path) -> dict[str, int]:
 
 
 def find(name: str, seconds: float) -> str:
-    """Return what the simulation finds with this mutant; an empty text if nothing within ``seconds`` of CPU time."""
+    """Return what the simulation finds within ``seconds`` of CPU time; an empty text if nothing."""
     os.environ[VARIABLE] = name
     started_at = time.process_time()
     for seed, weather in itertools.product(itertools.count(), Weather):
