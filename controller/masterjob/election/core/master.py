@@ -186,10 +186,11 @@ class MasterRole:
             self._touch(terms)
             session_ids = {session.id for session in state.all_sessions()}
             release = Release(state.now, tuple(sorted(session_ids)), tuple(sorted(terms)))
+            started = state.running_time
             state.send(
                 release,
                 then=lambda _: self._on_released(release),
-                otherwise=lambda _: self._on_release_failed(release),
+                otherwise=lambda _: self._on_release_failed(release, state.running_time - started),
             )
 
     def _on_released(self, release: Release) -> None:
@@ -207,14 +208,14 @@ class MasterRole:
         self._state.record(TransitionKind.STEPPED_DOWN, phase.term, reason)
         self._state.set_phase(lock, Waiting(phase.ready_at))
 
-    def _on_release_failed(self, release: Release) -> None:
+    def _on_release_failed(self, release: Release, duration: float) -> None:
         """Retry in halves, since one locked row must not block the other releases.
 
-        A term alone is retried after as long as the attempt took, so that our claims are not blocked all the time.
+        A term alone is retried after as long as the attempt ran, so that our claims are not blocked all the time.
         """
-        now = self._state.now
         self._retry_batches.extend(halves(release.terms))
-        self._retry_at = now + (max(RETRY_DELAY, now - release.sent) if len(release.terms) == 1 else RETRY_DELAY)
+        delay = max(RETRY_DELAY, duration) if len(release.terms) == 1 else RETRY_DELAY
+        self._retry_at = self._state.now + delay
         self._touch(release.terms)
 
     def _touch(self, terms: Iterable[Term]) -> None:
