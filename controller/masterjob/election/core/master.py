@@ -24,7 +24,11 @@ class MasterRole:
 
     def __init__(self, state: ElectorState) -> None:
         self._state = state
-        self._orphan_terms: set[Term] = set()
+        self._orphan_terms: dict[Term, str] = {}
+        """Terms that are held for us but not run, each with the id of the session that holds it.
+
+        It may be a session that we have closed: a promoted replica can bring it back.
+        """
         self._retry_at = LONG_AGO
         self._retry_batches: deque[tuple[Term, ...]] = deque()
         """Terms whose release failed, in batches that are retried one after the other."""
@@ -123,7 +127,7 @@ class MasterRole:
         for name, row in rows.items():
             lock = self._state.locks.get(name)
             if lock is None or (isinstance(lock.phase, Waiting) and lock.changed_at < sent):
-                self._orphan_terms.add(row.term)
+                self._orphan_terms[row.term] = row.session_id
         for name, term in list(self._state.held_terms.items()):
             lock = self._state.locks[name]
             if lock.changed_at < sent and (name not in rows or rows[name].term != term):
@@ -185,6 +189,7 @@ class MasterRole:
         if terms:
             self._touch(terms)
             session_ids = {session.id for session in state.all_sessions()}
+            session_ids |= {self._orphan_terms[term] for term in terms if term in self._orphan_terms}
             release = Release(state.now, tuple(sorted(session_ids)), tuple(sorted(terms)))
             started = state.running_time
             state.send(
@@ -194,8 +199,8 @@ class MasterRole:
             )
 
     def _on_released(self, release: Release) -> None:
-        self._orphan_terms.difference_update(release.terms)
         for term in release.terms:
+            self._orphan_terms.pop(term, None)
             phase = self._state.releasing.get(term.lock_name)
             if phase is not None and phase.term == term:
                 self._finish_release(term.lock_name)
