@@ -47,12 +47,8 @@ def change(name: str) -> str:
     diff = subprocess.run(
         [".mutmut/venv/bin/mutmut", "show", name], cwd="..", capture_output=True, text=True, check=False
     ).stdout
-    removed, added = (
-        " ".join(
-            line[1:].strip() for line in diff.splitlines() if re.match(rf"\{sign}(?!{re.escape(sign * 2)})", line)
-        )
-        for sign in "-+"
-    )
+    lines = [line for line in diff.splitlines() if not line.startswith(("---", "+++"))]
+    removed, added = (" ".join(line[1:].strip() for line in lines if line.startswith(sign)) for sign in "-+")
     return f"`{removed}` → `{added}`"
 
 
