@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from masterjob.election.core.events import StepDown, Withdraw
 from masterjob.election.values import Term
 from tests.simulation.conditions import Weather
+from tests.simulation.database_faults import DatabaseFaults
 from tests.simulation.invariants import EXITS, FROZEN
 from tests.simulation.network import Cut
 
@@ -16,21 +17,17 @@ if TYPE_CHECKING:
 MAX_EXTRA_INSTANCES = 2
 
 
-class Faults:
+class Faults(DatabaseFaults):
     """The faults of one world."""
 
     def __init__(self, world: "World") -> None:
-        self._world = world
-        self._rng = world.rng
-        self._clock_steps: list[tuple[float, float]] = []
-        self._replica = world.server.memory.snapshot()
+        super().__init__(world)
         choices: list[tuple[Callable[[], None], int]] = [
             (self._cut_off, 4), (self._delay_replies, 2), (self._kill, 1), (self._shut_down, 1),
             (self._boot_another, 1), (self._freeze, 2), (self._stall, 1), (self._pause_elector, 2),
             (self._pause_watchdog, 1), (self._pause_worker, 1), (self._outage, 1), (self._brownout, 1),
-            (self._clock_step, 2),
-            (self._lock_row, 1), (self._switch, 2), (self._request_step_down, 1), (self._retime, 1),
-            (self._rejoin, 1), (self._replicate, 1),
+            (self._clock_step, 2), (self._lock_row, 1), (self._switch, 2), (self._request_step_down, 1),
+            (self._retime, 1), (self._rejoin, 1), (self._replicate, 1),
         ]  # fmt: skip
         if world.weather is Weather.WILD:
             choices += [(self._promote, 2), (self._split, 2)]
@@ -54,9 +51,6 @@ class Faults:
         masters = [each for each in live if each.jobs.runs]
         return self._rng.choice(masters if masters and self._rng.random() < 0.7 else live) if live else None
 
-    def _choose_lock(self) -> str:
-        return self._rng.choice(self._world.conditions.lock_names)
-
     # --- network ---
 
     def _cut_off(self) -> None:
@@ -69,15 +63,22 @@ class Faults:
             self._world.story.tell("the network loses {} of {} until {:.3f}", cut.value, instance.name, until)
 
     def _delay_replies(self) -> None:
-        """Delay the replies to one instance by up to a lease, and then perhaps cut it off."""
-        if instance := self._choose_instance():
-            world, lease = self._world, self._world.conditions.longest_lease
-            until = world.scheduler.now + self._rng.uniform(0.5, 1.5) * lease
-            instance.link.delay_replies(self._rng.choice((0.3, 1.0)) * lease, until)
-            instance.hinder(until)
-            world.story.tell("the replies to {} are late until {:.3f}", instance.name, until)
-            if self._rng.random() < 0.5:
-                world.scheduler.at(until, instance.link.cut_off, Cut.BOTH, until + lease)
+        """Delay the replies to an instance, perhaps to a claim for a lock that became free; cut it off."""
+        world, lease = self._world, self._world.conditions.longest_lease
+        masters = [each for each in world.live_instances() if each.jobs.runs]
+        others = [each for each in world.live_instances() if not each.jobs.runs]
+        instance = self._rng.choice(others) if others and self._rng.random() < 0.5 else self._choose_instance()
+        if instance is None:
+            return
+        until = world.scheduler.now + self._rng.uniform(0.1, 1.0) * lease
+        instance.link.delay_replies(self._rng.choice((0.3, 1.5)) * lease, until)
+        instance.hinder(until)
+        world.story.tell("the replies to {} are late until {:.3f}", instance.name, until)
+        if self._rng.random() < 0.7:
+            world.scheduler.at(until, instance.link.cut_off, Cut.BOTH, until + 1.5 * lease)
+        if masters and instance not in masters and self._rng.random() < 0.5:
+            for name in list(self._rng.choice(masters).jobs.runs):
+                self._step_down(name)
 
     def _brownout(self) -> None:
         """For a while most messages are late: what was sent is done, but the answers take their time."""
@@ -156,60 +157,6 @@ class Faults:
     def _boot_another(self) -> None:
         self._world.boot_if_fewer(self._world.conditions.fleet + MAX_EXTRA_INSTANCES)
 
-    # --- the database ---
-
-    def _outage(self) -> None:
-        until = self._world.scheduler.now + self._rng.choice((0.3, 2.0, 8.0)) * self._rng.random()
-        self._world.server.down_until = max(self._world.server.down_until, until)
-        self._world.unsettle(until)
-        self._world.story.tell("the database is down until {:.3f}", until)
-
-    def _lock_row(self) -> None:
-        """Lock a row by somebody else's transaction."""
-        server, rows = self._world.server, [self._choose_lock(), *self._world.server.memory.tables.sessions]
-        row, owner = self._rng.choice(rows), object()
-        duration = self._rng.choice((0.5, 6.0)) * self._rng.random()
-        server.lock_row(row, owner)
-        self._world.scheduler.after(duration, server.unlock_row, row, owner)
-        self._world.story.tell("a transaction locks the row of {} for {:.3f} s", row, duration)
-
-    def _clock_step(self) -> None:
-        """Avoid steps that cancel out between two looks: they are a documented limit."""
-        now = self._world.scheduler.now
-        step = self._rng.choice((-1, 1)) * self._rng.choice((0.5, 3.0, 60.0)) * self._rng.random()
-        recent = [
-            size for time, size in self._clock_steps if time > now - 2 * self._world.conditions.longest_lease
-        ]
-        if any(abs(step + sum(recent[i:])) < 0.2 for i in range(len(recent))):
-            return
-        self._clock_steps.append((now, step))
-        self._world.server.clock.step(step)
-        if self._world.weather is Weather.WILD:
-            self._keep_clock_past_terms()
-        self._world.story.tell("the database's clock steps by {:.3f}", step)
-
-    def _replicate(self) -> None:
-        self._replica = self._world.server.memory.snapshot()
-
-    def _promote(self) -> None:
-        """Promote a lagging replica with its own clock, which is past every term that was issued."""
-        self._world.story.tell("a lagging replica is promoted")
-        self._world.failover.promote(self._replica, self._rng.uniform(-1, 1))
-        self._replica = self._world.server.memory.snapshot()
-        self._keep_clock_past_terms()
-
-    def _split(self) -> None:
-        """Promote a lagging replica while a part of the instances still uses the old primary."""
-        until = self._world.scheduler.now + self._rng.uniform(0.2, 5)
-        self._world.story.tell("two primaries at once until {:.3f}", until)
-        self._world.failover.split(self._replica, self._rng.uniform(-1, 1), until)
-        self._replica = self._world.server.memory.snapshot()
-        self._keep_clock_past_terms()
-
-    def _keep_clock_past_terms(self) -> None:
-        """Keep what I2 requires of a promoted replica: its rows may be old, but its clock must not."""
-        self._world.server.clock.advance_past(max(self._world.checker.issued_terms.values(), default=0))
-
     # --- people ---
 
     def _switch(self) -> None:
@@ -222,9 +169,7 @@ class Faults:
     def _request_step_down(self) -> None:
         name = self._choose_lock()
         if self._rng.random() < 0.5:
-            for instance in self._world.live_instances():
-                instance.rest(name, self._world.conditions.longest_heartbeat * 1.02)
-                instance.submit(StepDown(name, "asked on the spot"))
+            self._step_down(name)
         elif (row := self._world.server.memory.tables.locks.get(name)) is not None:
             term, server = Term(name, row.term), self._world.server
 
@@ -232,6 +177,11 @@ class Faults:
                 server.store.request_step_down(term, "somebody", "why not")
 
             server.when_unlocked(lambda: (name,), commit)
+
+    def _step_down(self, name: str) -> None:
+        for instance in list(self._world.live_instances()):
+            instance.rest(name, self._world.conditions.longest_heartbeat * 1.02)
+            instance.submit(StepDown(name, "asked on the spot"))
 
     def _retime(self) -> None:
         name = self._choose_lock()

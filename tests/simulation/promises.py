@@ -83,6 +83,8 @@ class Promises:
         world, holder = self._world, self._instance_of(row.holder)
         if holder is None or holder not in instances or name in holder.jobs.runs:
             return
+        if row.holder not in {session.id for session in holder.elector._state.all_sessions()}:
+            return  # a promoted replica has brought back a session that was closed; it is evicted after its lease
         since = max(
             world.steady_since,
             holder.unhindered_since,

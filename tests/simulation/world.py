@@ -13,7 +13,7 @@ what led to it.
     connections.py  its connections
     jobs.py         its jobs: start, stop, guarded writes, shims
     failover.py     promoted replicas, and two primaries at once
-    faults.py       what goes wrong
+    faults.py       what goes wrong; database_faults.py: with the database
     invariants.py   what must never happen
     promises.py     what must happen in time
     story.py        what happened, in sentences
