@@ -128,7 +128,7 @@ class Promises:
                 since = max(since, self._known.beat_at.get(row.holder, 0.0))
                 if holder is not None:
                     self._due_since[name] = world.scheduler.now + CHECK_INTERVAL
-                    if holder.link.lets_requests_pass:
+                    if holder.link.lets_heartbeats_pass:
                         return
             self._due_since[name] = max(since, self._due_since.get(name, 0.0))
         bound = lease + world.conditions.longest_heartbeat
