@@ -82,8 +82,8 @@ format: install ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-simulate: install ## Random faults on virtual time: SEEDS=100000, or SEED=17 WEATHER=wild to replay one seed
-	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) --weather $(WEATHER),--seeds $(SEEDS))
+simulate: install ## Random faults on virtual time: SEEDS=100000, or SEED=17 WEATHER=wild to replay one seed, SHRINK=1 to shrink its failure
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) --weather $(WEATHER) $(if $(SHRINK),--shrink),--seeds $(SEEDS))
 
 mutants: install ## Plant a hundred bugs, one at a time, and measure what finds each (an hour); ONLY=3.4 plants some
 	$(BIN)/python -m tests.simulation.mutants $(if $(ONLY),--only '$(ONLY)')

@@ -42,7 +42,7 @@ class Failover:
         old, instances = self._world.server, list(self._world.instances)
         self.promote(tables, clock_difference)
         for instance in instances:
-            if self._world.rng.random() < 0.5:
+            if instance.rng.random() < 0.5:
                 instance.server = old
                 instance.hinder(until + RECOVERY)
         self._split_until = max(self._split_until, until)

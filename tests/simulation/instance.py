@@ -3,23 +3,16 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from masterjob.election.core.actions import (
-    Abandon,
-    Action,
-    Overrun,
-    RecordTransition,
-    SetStopTimeout,
-    StartJob,
-    StopJob,
-)
-from masterjob.election.core.commands import COMMAND_TIMEOUT, Evict, Release, StoreCommand
+from masterjob.election.core.actions import RecordTransition
+from masterjob.election.core.commands import COMMAND_TIMEOUT, AppendHistory, Evict, Release, StoreCommand
 from masterjob.election.core.elector import Elector
-from masterjob.election.core.events import CoreEvent, Declare, LocksChanged, Shutdown, Tick
+from masterjob.election.core.events import CoreEvent, Declare, LocksChanged, Shutdown, StepDown, Tick
 from masterjob.election.core.session import NEVER
 from masterjob.election.timing import Timing
-from masterjob.election.values import Identity, LostPolicy
+from masterjob.election.values import Identity
+from tests.simulation.actions import ActionExecutor
 from tests.simulation.clock import LocalClock
-from tests.simulation.connections import RECOVERY, Worker
+from tests.simulation.connections import RECOVERY
 from tests.simulation.jobs import Jobs
 from tests.simulation.network import Link
 from tests.simulation.story import Violation
@@ -36,19 +29,24 @@ That time also counts a freeze of the process: a lock can stay unused for twice 
 """
 
 
+LATEST_WAKING = 0.01
+"""Seconds from the end of a pause until each thread of the process runs again, at most."""
+
+
 class SimulatedInstance:
     """One process."""
 
     def __init__(self, world: "World", name: str, server: "Server", make_elector: Callable[..., Elector]) -> None:
-        spread = world.conditions.clock_spread
+        spread, self.rng = world.conditions.clock_spread, world.stream(name)
         self.world = world
         self.name = name
         self.server = server
         self.scheduler = world.scheduler
-        self.clock = LocalClock(world.rng.choice((1 - spread, 1 + spread, 1.0)), world.rng.uniform(0, 1e6))
-        self.link = Link(world.scheduler, world.rng, world.network)
-        self.elector = make_elector(Identity(name), world.rng, self._new_id)
+        self.clock = LocalClock(self.rng.choice((1 - spread, 1 + spread, 1.0)), self.rng.uniform(0, 1e6))
+        self.link = Link(world.scheduler, world.stream(f"{name} network"), world.network)
+        self.elector = make_elector(Identity(name), world.stream(f"{name} elector"), self._new_id)
         self.jobs = Jobs(self)
+        self.actions = ActionExecutor(self)
         self.alive = True
         self.shutting_down = False
         self.elector_paused_until = 0.0
@@ -63,7 +61,6 @@ class SimulatedInstance:
         """Until when it need not compete for a lock."""
         self._watchdog = Watchdog(self)
         self._inbox: list[CoreEvent] = []
-        self._workers: dict[str, Worker] = {}
         self._tick_at = NEVER
         self._scheduled_tick = NEVER
         self._last_id = 0
@@ -113,10 +110,13 @@ class SimulatedInstance:
     def step(self, event: CoreEvent) -> None:
         """Let the elector handle an event, and do what it orders."""
         elector, local = self.elector, self.clock.local(self.scheduler.now)
-        for action in elector.handle(event, local):
-            self._execute(action)
+        actions = elector.handle(event, local)
+        for action in actions:
+            self.actions.execute(action)
             if not self.alive:
                 return
+        if actions and (entries := [each.entry for each in actions if isinstance(each, RecordTransition)]):
+            self.actions.submit(AppendHistory(local, tuple(entries)))
         if self.shutting_down and elector.is_idle:
             self.world.on_death(self)
             return
@@ -142,8 +142,11 @@ class SimulatedInstance:
 
     def declare(self, lock_name: str, timing: Timing, init_delay: float = 0.0) -> None:
         """Take part in a lock, or change its timing."""
-        if not self.shutting_down:
-            self.submit(Declare(lock_name, timing, self.world.conditions.lost_policies[lock_name], init_delay))
+        self.submit(Declare(lock_name, timing, self.world.conditions.lost_policies[lock_name], init_delay))
+
+    def step_down(self, lock_name: str) -> None:
+        """End the current term of a lock, if any, without the database."""
+        self.submit(StepDown(lock_name, "asked on the spot"))
 
     def shut_down(self) -> None:
         """End all terms, then the process."""
@@ -159,9 +162,8 @@ class SimulatedInstance:
 
     def on_change(self, server: "Server", lock_names: frozenset[str]) -> None:
         """Receive a notification, late or not at all."""
-        world = self.world
-        if server is self.server and not self.link.is_cut and world.rng.random() < 0.8:
-            self.scheduler.after(world.network.draw_delay(), self.submit, LocksChanged(lock_names))
+        if server is self.server and not self.link.is_cut and self.rng.random() < 0.8:
+            self.scheduler.after(self.link.draw_delay(), self.submit, LocksChanged(lock_names))
 
     def connect(self, server: "Server") -> None:
         """Use another server."""
@@ -190,17 +192,19 @@ class SimulatedInstance:
         """Pause the watchdog's thread alone: the elector's thread ends the trust itself."""
         self.watchdog_paused_until = max(self.watchdog_paused_until, until)
 
-    def pause_worker(self, until: float) -> None:
-        """Pause one thread with a connection: its commands wait."""
-        if self._workers:
-            name = self.world.rng.choice(sorted(self._workers))
-            self._workers[name].paused_until = until
-            self.hinder(until + RECOVERY)
+    def pause_worker(self, until: float) -> str:
+        """Pause one thread with a connection: its commands wait. Return the connection's name."""
+        self.hinder(until + RECOVERY)
+        return self.actions.pause_worker(until)
 
     def freeze(self, until: float, *, can_exit: bool) -> None:
         """Pause all Python threads. ``can_exit``: native code blocks them, so the exit watchdog still works."""
         self.process_paused_until = max(self.process_paused_until, until)
         self.hinder(self.process_paused_until + RECOVERY)
+        # Its threads wake in any order.
+        self.elector_paused_until = max(self.elector_paused_until, until + self.rng.uniform(0, LATEST_WAKING))
+        self.watchdog_paused_until = max(self.watchdog_paused_until, until + self.rng.uniform(0, LATEST_WAKING))
+        self._watchdog.arm()
         self.jobs.on_frozen()
         exit_at = self.clock.world(self.elector.exit_deadline())
         if can_exit and exit_at < self.process_paused_until:
@@ -210,34 +214,3 @@ class SimulatedInstance:
         if self.alive and self.elector.exit_deadline() <= self.clock.local(self.scheduler.now) + 1e-6:
             self.world.story.tell("{} is ended by its exit watchdog", self.name)
             self.world.on_death(self)
-
-    # --- actions ---
-
-    def _execute(self, action: Action) -> None:
-        if isinstance(action, StoreCommand):
-            worker = self._workers.get(action.connection_name)
-            if worker is None:
-                worker = self._workers[action.connection_name] = Worker(self, action.connection_name)
-            worker.submit(action)
-        else:
-            self._execute_locally(action)
-
-    def _execute_locally(self, action: Action) -> None:
-        match action:
-            case StartJob(term):
-                self.world.checker.counts["start"] += 1
-                self.jobs.start(term)
-            case SetStopTimeout(term, seconds):
-                self.jobs.stop_timeouts[term.lock_name] = seconds
-            case StopJob(term, _):
-                self.rest(term.lock_name, self.world.conditions.longest_heartbeat * 1.02)
-                self.jobs.stop(term)
-            case RecordTransition(entry):
-                self.world.checker.counts[entry.kind.value] += 1
-                self.world.story.tell("{}: {}", self.name, entry.reason)
-            case Abandon(command):
-                self._workers[command.connection_name].abandon(command)
-            case Overrun(term, lost_policy):
-                self.world.checker.on_overrun(self, term)
-                if lost_policy is LostPolicy.EXIT:
-                    self.world.on_death(self)

@@ -83,6 +83,8 @@ class Promises:
         world, holder = self._world, self._instance_of(row.holder)
         if holder is None or holder not in instances or name in holder.jobs.runs:
             return
+        if row.holder not in {session.id for session in holder.elector._state.all_sessions()}:
+            return  # a promoted replica has brought back a session that was closed; it is evicted after its lease
         since = max(
             world.steady_since,
             holder.unhindered_since,
@@ -126,7 +128,7 @@ class Promises:
                 since = max(since, self._known.beat_at.get(row.holder, 0.0))
                 if holder is not None:
                     self._due_since[name] = world.scheduler.now + CHECK_INTERVAL
-                    if holder.link.lets_requests_pass:
+                    if holder.link.lets_heartbeats_pass:
                         return
             self._due_since[name] = max(since, self._due_since.get(name, 0.0))
         bound = lease + world.conditions.longest_heartbeat
