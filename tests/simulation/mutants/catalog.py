@@ -10,6 +10,7 @@ from tests.simulation.mutants import (
     master,
     process,
     retiming,
+    retries,
     session,
     sql,
     store,
@@ -32,6 +33,7 @@ _MODULES = (
     sql,
     connections,
     process,
+    retries,
 )
 
 MUTANTS: tuple[Mutant, ...] = tuple(

@@ -59,7 +59,7 @@ MUTANTS = (
         Edit(
             MasterRole,
             "_reconcile",
-            "self._orphan_terms.add(row.term)",
+            "self._orphan_terms[row.term] = row.session_id",
             "any(self.serve(lock, row.term, each) for each in self._state.sessions.values() "
             "if lock is not None and each.id == row.session_id)",
         ),
@@ -67,7 +67,7 @@ MUTANTS = (
     Mutant(
         "a term that is held and not run is not released",
         rules.NOTHING_ADOPTED,
-        Edit(MasterRole, "_reconcile", "self._orphan_terms.add(row.term)", "pass"),
+        Edit(MasterRole, "_reconcile", "self._orphan_terms[row.term] = row.session_id", "pass"),
     ),
     Mutant(
         "a term that is run and not held is not stopped",

@@ -18,8 +18,8 @@ MUTANTS = (
         Edit(
             Session,
             "attempt_timeout",
-            "return min(share, self.timing.heartbeat_interval)",
-            "return self.timing.trust_duration",
+            "if trust_left <= 0:\n        return min(self.timing.trust_duration / 2, heartbeat_interval)",
+            "if True:\n        return self.timing.trust_duration",
         ),
     ),
     Mutant(
@@ -66,7 +66,12 @@ MUTANTS = (
     Mutant(
         "jobs go on when their trust ends",
         rules.TRUST_ENDS,
-        Edit(Heartbeat, "_end_trust", "self._master_role.end_terms_on(session, reason)", "pass"),
+        Edit(
+            Heartbeat,
+            "_expire",
+            'self._master_role.end_terms_on(session, f"no heartbeat was confirmed for {silence}")',
+            "pass",
+        ),
     ),
     Mutant(
         "the end of a trust stops one job only",
@@ -94,26 +99,6 @@ MUTANTS = (
             "    for lock in list(state.locks.values()):\n"
             "        if isinstance(lock.phase, Stopping) and lock.phase.sessions[0].is_trusted:\n"
             "            state.set_phase(lock, Serving(lock.phase.term, lock.phase.sessions, state.now))\n",
-        ),
-    ),
-    Mutant(
-        "the retries of a heartbeat are never used up",
-        rules.RETRIES,
-        Edit(Session, "retries_exhausted", "self.failures > self.timing.max_heartbeat_retry_count", "False"),
-    ),
-    Mutant(
-        "the first heartbeat that fails ends the terms",
-        rules.RETRIES,
-        Edit(Session, "retries_exhausted", "> self.timing.max_heartbeat_retry_count", "> 0"),
-    ),
-    Mutant(
-        "one attempt may take all the trust that is left",
-        rules.RETRIES,
-        Edit(
-            Session,
-            "attempt_timeout",
-            "return min(share, self.timing.heartbeat_interval)",
-            "return self.trust_left(now) or share",
         ),
     ),
 )
