@@ -184,3 +184,24 @@ def test_a_start_that_succeeds_forgets_the_failures_before() -> None:
         harness.advance(5.0)
         harness.submit(JobStarted(harness.actions_of(StartJob)[-1].term))
     assert len(harness.actions_of(StartJob)) == 3
+
+
+def test_releases_that_fail_together_are_retried_after_a_second_however_long_they_took() -> None:
+    harness = ElectorHarness()
+    harness.become_master("a", "b", "c")
+    for name in "abc":
+        harness.submit(JobStopped(single(harness.submit(Withdraw(name, "closed")), StopJob).term))
+    harness.answer(harness.pending(Release)[0])
+    (both,) = harness.pending(Release)
+    assert len(both.terms) == 2  # type: ignore[attr-defined]
+    harness.now += 4.0
+    harness.fail(both, "lock timeout")
+    harness.advance(1.01, except_for=Release)
+    assert harness.pending(Release)
+
+
+def test_an_overrun_names_its_term() -> None:
+    harness = ElectorHarness()
+    term = harness.become_master("a")
+    harness.advance_without_replies(TIMING.lease_duration)
+    assert single(harness.actions, Overrun).term == term
