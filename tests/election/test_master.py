@@ -17,6 +17,7 @@ from masterjob.election.core.events import (
     StepDown,
     Withdraw,
 )
+from masterjob.election.core.state import halves
 from masterjob.election.values import LostPolicy, Term, TransitionKind
 from tests.election.harness import TIMING, ElectorHarness, single
 
@@ -205,3 +206,8 @@ def test_an_overrun_names_its_term() -> None:
     term = harness.become_master("a")
     harness.advance_without_replies(TIMING.lease_duration)
     assert single(harness.actions, Overrun).term == term
+
+
+def test_a_batch_that_fails_is_halved() -> None:
+    assert halves((1, 2, 3, 4, 5)) == [(1, 2, 3), (4, 5)]
+    assert halves((1,)) == [(1,)]
