@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from masterjob.election.core.commands import AppendHistory, Evict, Release, StoreCommand
 from masterjob.election.core.events import Failure, Reply
-from tests.simulation.network import QUICK
+from tests.simulation.network import QUICK, Connections
 
 if TYPE_CHECKING:
     from tests.simulation.instance import SimulatedInstance
@@ -104,7 +104,7 @@ class Worker:
         scheduler = self._instance.scheduler
         timeout = command.timeout / self._instance.clock.rate
         waits = 2 * timeout if isinstance(command, Evict | Release) else timeout
-        self._instance.hinder(scheduler.now + waits + RECOVERY)
+        self._instance.hinder(scheduler.now + waits + RECOVERY, Connections.of(self._connection))
 
     def _on_outcome(self, command: StoreCommand[object], outcome: Reply | Failure) -> None:
         if command is self._in_flight:

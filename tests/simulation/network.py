@@ -28,9 +28,14 @@ class Connections(Enum):
     HEARTBEATS = "the connections of the heartbeats"
     CONTROL = "the connection of everything except heartbeats"
 
+    @classmethod
+    def of(cls, connection: str) -> "Connections":
+        """Return which of the two kinds the connection of this name is."""
+        return cls.CONTROL if connection == CONTROL_CONNECTION else cls.HEARTBEATS
+
     def include(self, connection: str) -> bool:
         """Return whether the connection of this name is one of them."""
-        return self is Connections.ALL or (connection == CONTROL_CONNECTION) == (self is Connections.CONTROL)
+        return self in (Connections.ALL, Connections.of(connection))
 
 
 class Network:

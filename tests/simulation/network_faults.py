@@ -23,7 +23,7 @@ class NetworkFaults(FaultSource):
         if instance := self._choose_instance(rng):
             until = self._now + rng.choice((0.3, 1.0, 2.0)) * self._longest_lease * rng.random()
             instance.link.cut_off(cut, until, connections)
-            instance.hinder(until)
+            instance.hinder(until, connections)
             self._world.story.tell_fault(
                 "the network loses {} of {} on {} until {:.3f}",
                 cut.value,
@@ -45,7 +45,7 @@ class NetworkFaults(FaultSource):
         until = self._now + rng.uniform(0.1, 1.0) * self._longest_lease
         connections = rng.choice((Connections.ALL, Connections.CONTROL))
         instance.link.delay_replies(rng.choice((0.3, 1.5)) * self._longest_lease, until, connections)
-        instance.hinder(until)
+        instance.hinder(until, connections)
         world.story.tell_fault(
             "the replies to {} on {} are late until {:.3f}", instance.name, connections.value, until
         )
@@ -68,7 +68,7 @@ class NetworkFaults(FaultSource):
         instance = self._world.instances_by_name[name]
         instance.link.cut_off(cut, until, connections)
         if instance.link.cut_until == until:
-            instance.hinder(until)
+            instance.hinder(until, connections)
             self._world.story.tell(
                 "the network loses {} of {} on {} until {:.3f}", cut.value, name, connections.value, until
             )

@@ -73,7 +73,7 @@ class Requests(FaultSource):
         cut = rng.choice((Cut.REQUESTS, Cut.REPLIES, Cut.RESETS, Cut.RESETS))
         delay = rng.choice((0.0, 0.05)) * rng.random()
         self._world.scheduler.after(delay, master.link.cut_off, cut, until, Connections.CONTROL)
-        master.hinder(until)
+        master.hinder(until, Connections.CONTROL)
         self._world.story.tell_fault(
             "the network loses {} of {} on {} until {:.3f}",
             cut.value,
@@ -90,7 +90,7 @@ class Requests(FaultSource):
             self._world.story.tell_fault("{} leaves {} for {:.3f} s", instance.name, name, delay)
             if rng.random() < 0.5:  # while its claim is on its way
                 instance.link.delay_replies(1.0, self._now + 1.5, Connections.CONTROL)
-                instance.hinder(self._now + 1.5)
+                instance.hinder(self._now + 1.5, Connections.CONTROL)
                 self._order_step_down(name)
                 self._world.scheduler.after(
                     rng.uniform(0, 0.5), instance.submit, Withdraw(name, "not wanted any more")
