@@ -121,3 +121,13 @@ def test_our_own_sessions_are_not_watched() -> None:
     session_list = SessionList(0, (SessionRow("mine", "me", 1, 99_000, 10_000),))
     detector.observe(session_list, 0.0, 0.0, frozenset({"mine"}))
     assert not list(detector.suspects(1e6))
+
+
+def test_the_age_of_a_session_that_was_our_own_until_now_is_not_believed() -> None:
+    """Its heartbeat may be older than the last observation, and so may a step of the database's clock."""
+    detector = LivenessDetector()
+    detector.observe(SessionList(0, (SessionRow("mine", "me", 1, 0, 10_000),)), 0.0, 0.0, frozenset({"mine"}))
+    given_up = SessionRow("mine", "me", 1, 9_900, 10_000)
+    detector.observe(SessionList(1000, (given_up,)), 1.0, 1.0, frozenset({"another"}))
+    assert not list(detector.suspects(10.9))
+    assert list(detector.suspects(11.1))

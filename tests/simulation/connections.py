@@ -84,7 +84,7 @@ class Worker:
 
     def _respond(self, command: StoreCommand[object], outcome: Reply | Failure) -> None:
         instance, link, story = self._instance, self._instance.link, self._instance.world.story
-        if link.resets(self._connection):
+        if link.resets(self._connection, command):
             outcome = Failure(command, "the connection was reset")
         if isinstance(outcome, Failure):
             instance.on_failure(command)
@@ -93,7 +93,7 @@ class Worker:
             self._mark_late(command)
             story.tell_fate("{}: its {} is executed, but the reply is lost", instance.name, command)
             return
-        delay = link.draw_delay() + link.draw_lateness(self._connection)
+        delay = link.draw_delay() + link.draw_lateness(self._connection, command)
         if delay > QUICK:
             self._mark_late(command)
             story.tell_fate("{}: its {} is executed; the reply takes {:.3f} s", instance.name, command, delay)
