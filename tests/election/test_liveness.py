@@ -146,3 +146,13 @@ def test_the_failed_attempts_to_evict_a_session_are_counted() -> None:
 
 def test_a_session_that_is_not_watched_can_be_forgotten() -> None:
     LivenessDetector().forget("unknown")
+
+
+def test_the_age_of_a_session_that_was_our_own_until_now_is_not_believed() -> None:
+    """Its heartbeat may be older than the last observation, and so may a step of the database's clock."""
+    detector = LivenessDetector()
+    detector.observe(SessionList(0, (SessionRow("mine", "me", 1, 0, 10_000),)), 0.0, 0.0, frozenset({"mine"}))
+    given_up = SessionRow("mine", "me", 1, 9_900, 10_000)
+    detector.observe(SessionList(1000, (given_up,)), 1.0, 1.0, frozenset({"another"}))
+    assert not list(detector.suspects(10.9))
+    assert list(detector.suspects(11.1))

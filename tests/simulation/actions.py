@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from tests.simulation.instance import SimulatedInstance
 
 
+STEP_DOWN_REASONS = ("asked on the spot", "asked to step down")
+"""Why a term ends after which its instance pauses for a heartbeat interval."""
+
+
 class ActionExecutor:
     """The connections of an instance, and its orders to jobs."""
 
@@ -35,18 +39,20 @@ class ActionExecutor:
             case Abandon(command):
                 self._abandon(command)
             case StartJob(term):
-                world.checker.counts["start"] += 1
                 jobs.start(term)
             case SetStopTimeout(term, seconds):
                 jobs.stop_timeouts[term.lock_name] = seconds
-            case StopJob(term, _):
-                self._instance.rest(term.lock_name, world.conditions.longest_heartbeat * 1.02)
-                jobs.stop(term)
+            case StopJob(term, reason):
+                self._on_stop(term, reason)
             case RecordTransition(entry):
-                world.checker.counts[entry.kind.value] += 1
-                world.story.tell("{}: {}", self._instance.name, entry.reason)
+                world.on_transition(self._instance, entry)
             case Overrun(term, lost_policy):
                 self._on_overrun(term, lost_policy)
+
+    def _on_stop(self, term: Term, reason: str) -> None:
+        if reason in STEP_DOWN_REASONS:
+            self._instance.rest(term.lock_name, self._instance.world.conditions.longest_heartbeat * 1.02)
+        self._instance.jobs.stop(term)
 
     def _on_overrun(self, term: Term, lost_policy: LostPolicy) -> None:
         world = self._instance.world

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from masterjob.election.core.commands import AppendHistory, Evict, Release, StoreCommand
 from masterjob.election.core.events import Failure, Reply
-from tests.simulation.network import QUICK
+from tests.simulation.network import QUICK, Connections
 
 if TYPE_CHECKING:
     from tests.simulation.instance import SimulatedInstance
@@ -84,7 +84,7 @@ class Worker:
 
     def _respond(self, command: StoreCommand[object], outcome: Reply | Failure) -> None:
         instance, link, story = self._instance, self._instance.link, self._instance.world.story
-        if link.resets(self._connection):
+        if link.resets(self._connection, command):
             outcome = Failure(command, "the connection was reset")
         if isinstance(outcome, Failure):
             instance.on_failure(command)
@@ -93,7 +93,7 @@ class Worker:
             self._mark_late(command)
             story.tell_fate("{}: its {} is executed, but the reply is lost", instance.name, command)
             return
-        delay = link.draw_delay() + link.draw_lateness(self._connection)
+        delay = link.draw_delay() + link.draw_lateness(self._connection, command)
         if delay > QUICK:
             self._mark_late(command)
             story.tell_fate("{}: its {} is executed; the reply takes {:.3f} s", instance.name, command, delay)
@@ -104,7 +104,7 @@ class Worker:
         scheduler = self._instance.scheduler
         timeout = command.timeout / self._instance.clock.rate
         waits = 2 * timeout if isinstance(command, Evict | Release) else timeout
-        self._instance.hinder(scheduler.now + waits + RECOVERY)
+        self._instance.hinder(scheduler.now + waits + RECOVERY, Connections.of(self._connection))
 
     def _on_outcome(self, command: StoreCommand[object], outcome: Reply | Failure) -> None:
         if command is self._in_flight:

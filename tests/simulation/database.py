@@ -35,17 +35,20 @@ class CheckedStore(MemoryStore):
 
     def open_session(self, session: NewSession) -> None:
         super().open_session(session)
-        self._checker.on_heartbeat(session.id)
+        self._sessions[session.id].renewed_at = self._checker.on_heartbeat(session.id)
 
     def renew(self, session_id: str, instance: str) -> Inventory | None:
-        self._checker.on_heartbeat(session_id)
-        return super().renew(session_id, instance)
+        inventory = super().renew(session_id, instance)
+        if (row := self._sessions.get(session_id)) is not None:
+            row.renewed_at = self._checker.on_heartbeat(session_id)
+            self._checker.on_renewal(self._database.tables, session_id, row)
+        return inventory
 
     def evict(self, session_id: str, beat: int, *, if_stale: bool) -> tuple[Term, ...] | None:
         row = self._sessions.get(session_id)
         terms = super().evict(session_id, beat, if_stale=if_stale)
         if row is not None and terms is not None:
-            self._checker.on_eviction(session_id, row.lease_ms / 1000)
+            self._checker.on_eviction(session_id, row, terms)
         return terms
 
     def list_vacancies(self) -> Vacancies:
@@ -62,7 +65,7 @@ class CheckedStore(MemoryStore):
         for term in terms:
             last, enabled = before[term.lock_name]
             if term.number != last:
-                self._checker.on_claim(term, self.highest_terms, enabled=enabled)
+                self._checker.on_claim(term, self._database.tables, self.highest_terms, enabled=enabled)
         return terms
 
 

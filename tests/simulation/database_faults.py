@@ -53,6 +53,11 @@ class DatabaseFaults(FaultSource):
     def promote(self, rng: Random) -> None:
         """Promote a lagging replica with its own clock, which is past every term that was issued."""
         self._world.story.tell_fault("a lagging replica is promoted")
+        self.promote_quietly(rng)
+
+    def promote_quietly(self, rng: Random) -> None:
+        """Do the same as a part of another fault."""
+        self._world.story.tell("the replica is the primary now")
         self._world.failover.promote(self._replica, rng.uniform(-1, 1))
         self._replica = self._world.server.memory.snapshot()
         self._keep_clock_past_terms()

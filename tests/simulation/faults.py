@@ -28,10 +28,10 @@ class Faults:
     def __init__(self, world: "World") -> None:
         self._world = world
         network, process = NetworkFaults(world), ProcessFaults(world)
-        database, requests = DatabaseFaults(world), Requests(world)
+        self._database, self._requests = database, requests = DatabaseFaults(world), Requests(world)
         choices: list[tuple[Fault, int]] = [
             (network.cut_off, 4), (network.cut_off_connection, 2), (network.delay_replies, 3),
-            (network.brownout, 1),
+            (network.disturb_claim, 2), (network.brownout, 1),
             (process.kill, 1), (process.shut_down, 1), (process.boot_another, 1), (process.freeze, 2),
             (process.stall, 1), (process.pause_elector, 2), (process.pause_watchdog, 1), (process.pause_worker, 1),
             (process.end_command, 1),
@@ -39,7 +39,7 @@ class Faults:
             (requests.switch, 2), (requests.step_down, 2), (requests.retime, 3), (requests.rejoin, 2),
         ]  # fmt: skip
         if world.weather is Weather.WILD:
-            choices += [(database.promote, 2), (database.split, 2)]
+            choices += [(database.promote, 2), (database.split, 2), (self.promote_while_retiming, 1)]
         self._choices = [choice for choice, weight in choices for _ in range(weight)]
 
     def schedule(self, until: float, numbers: Collection[int] | None) -> None:
@@ -49,6 +49,11 @@ class Faults:
             if numbers is None or number in numbers:
                 self._world.scheduler.at(time, self._strike, number)
             number += 1
+
+    def promote_while_retiming(self, rng: Random) -> None:
+        """Promote a replica while the term of a lock moves between two timings."""
+        self._requests.retime(rng)
+        self._world.scheduler.after(0.05 * rng.random(), self._database.promote_quietly, rng)
 
     def _strike(self, number: int) -> None:
         rng = self._world.stream(f"fault {number}")

@@ -14,7 +14,7 @@ from tests.simulation.actions import ActionExecutor
 from tests.simulation.clock import LocalClock
 from tests.simulation.connections import RECOVERY
 from tests.simulation.jobs import Jobs
-from tests.simulation.network import Link
+from tests.simulation.network import Connections, Link
 from tests.simulation.story import Violation
 from tests.simulation.watchdog import Watchdog
 
@@ -49,8 +49,7 @@ class SimulatedInstance:
         """No Python thread runs: neither the elector nor the watchdog, nor a worker, nor a job."""
         self.last_pause = float("-inf")
         self.last_pause_duration = 0.0
-        self.unhindered_since = world.scheduler.now
-        """Since when nothing has kept it from doing what it should; in the future while something does."""
+        self._hindered_until = dict.fromkeys((Connections.HEARTBEATS, Connections.CONTROL), world.scheduler.now)
         self.resting_until: dict[str, float] = {}
         """Until when it need not compete for a lock."""
         self._watchdog = Watchdog(self)
@@ -63,16 +62,27 @@ class SimulatedInstance:
         self._last_id += 1
         return f"{self.name}/{self._last_id}"
 
-    def hinder(self, until: float) -> None:
-        """Note that until then it cannot be expected to do anything in time."""
-        self.unhindered_since = max(self.unhindered_since, until)
+    def hinder(self, until: float, connections: Connections = Connections.ALL) -> None:
+        """Note that until then it cannot be expected to do in time what needs these connections."""
+        for each in self._hindered_until if connections is Connections.ALL else (connections,):
+            self._hindered_until[each] = max(self._hindered_until[each], until)
+
+    @property
+    def unhindered_since(self) -> float:
+        """Since when nothing has kept it from doing what it should; in the future while something does."""
+        return max(self._hindered_until.values())
+
+    @property
+    def hears_since(self) -> float:
+        """The same for what a heartbeat tells it."""
+        return self._hindered_until[Connections.HEARTBEATS]
 
     def on_failure(self, command: StoreCommand[object]) -> None:
         """Expect that a failed command is retried: releases and evictions after as long as the attempt ran."""
         now, delay = self.scheduler.now, RECOVERY
         if isinstance(command, Evict | Release):
             delay += min(COMMAND_TIMEOUT, self.clock.local(now) - command.sent)
-        self.hinder(now + delay)
+        self.hinder(now + delay, Connections.of(command.connection_name))
 
     def rest(self, lock_name: str, seconds: float) -> None:
         """Note that for so long it need not compete for the lock."""
@@ -172,7 +182,8 @@ class SimulatedInstance:
         self.watchdog_paused_until = min(self.watchdog_paused_until, now)
         self.process_paused_until = min(self.process_paused_until, now)
         self._handle_inbox()
-        self.unhindered_since = min(self.unhindered_since, now + 2 * COMMAND_TIMEOUT + RECOVERY)
+        for each, until in self._hindered_until.items():
+            self._hindered_until[each] = min(until, now + 2 * COMMAND_TIMEOUT + RECOVERY)
 
     # --- other threads ---
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from masterjob.concurrency.backoff import Backoff
 from masterjob.election.core.events import JobStarted, JobStartFailed, JobStopped
 from masterjob.election.core.master import MAX_START_BACKOFF
+from masterjob.election.core.session import NEVER
 from masterjob.election.values import Term
 from tests.simulation.conditions import Weather
 from tests.simulation.story import Violation
@@ -13,6 +14,10 @@ from tests.simulation.story import Violation
 if TYPE_CHECKING:
     from tests.simulation.database import Server
     from tests.simulation.instance import SimulatedInstance
+
+
+EXITS = ("its stop takes longer than its stop timeout", "no Python thread of its process can run")
+"""The excuses that ``lostPolicy: exit`` is for."""
 
 
 @dataclass(eq=False, slots=True)
@@ -26,10 +31,19 @@ class JobRun:
     stopping_since: float | None = None
     excuse: str = ""
     """Why it may run beside another one: the promise that does not hold."""
+    excused_until: float = NEVER
     overruns: bool = False
     """Whether its stop takes longer than its stop timeout."""
     transaction: object = None
     """The guarded transaction that is open."""
+
+    def is_excused(self, now: float) -> bool:
+        """Return whether it may run beside another one."""
+        return bool(self.excuse) and now <= self.excused_until
+
+    def set_excuse(self, excuse: str, until: float = NEVER) -> None:
+        """Excuse it from now on until then."""
+        self.excuse, self.excused_until = excuse, until
 
 
 class Jobs:
@@ -53,6 +67,7 @@ class Jobs:
             raise Violation(
                 f"I1: {self._instance.name} starts {term} while it still runs {self.runs[term.lock_name]}"
             )
+        self._world.checker.counts["start"] += 1
         run = self.runs[term.lock_name] = JobRun(term, self._world.scheduler.now)
         if self._happens(self._world.conditions.late_start_rate):
             self._world.scheduler.after(self._rng.uniform(0, 3), self._start_late, run)
@@ -124,7 +139,9 @@ class Jobs:
         instance, now = self._instance, self._world.scheduler.now
         timeout = self.stop_timeouts[name]
         if name not in conditions.commands and self._happens(conditions.overrun_rate):
-            run.overruns, run.excuse = True, run.excuse or "its stop takes longer than its stop timeout"
+            run.overruns = True
+            if not run.is_excused(self._world.scheduler.now):
+                run.set_excuse(EXITS[0])
             return timeout + rng.uniform(0, 2 * conditions.longest_lease)
         if conditions.weather is Weather.CALM and now - instance.last_pause < 2 * conditions.longest_lease:
             # The margin holds the pause, the stop and the difference of the clocks together.

@@ -26,6 +26,8 @@ class StoredSession:
     lease_ms: int
     heartbeat_ms: int
     beat: int = 1
+    renewed_at: float = 0.0
+    """When the last heartbeat really was, in seconds of the simulated world."""
 
 
 @dataclass

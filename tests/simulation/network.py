@@ -3,7 +3,7 @@
 from enum import Enum
 from random import Random
 
-from masterjob.election.core.commands import CONTROL_CONNECTION
+from masterjob.election.core.commands import CONTROL_CONNECTION, StoreCommand
 from tests.simulation.clock import Scheduler
 from tests.simulation.conditions import Conditions
 
@@ -28,9 +28,14 @@ class Connections(Enum):
     HEARTBEATS = "the connections of the heartbeats"
     CONTROL = "the connection of everything except heartbeats"
 
+    @classmethod
+    def of(cls, connection: str) -> "Connections":
+        """Return which of the two kinds the connection of this name is."""
+        return cls.CONTROL if connection == CONTROL_CONNECTION else cls.HEARTBEATS
+
     def include(self, connection: str) -> bool:
         """Return whether the connection of this name is one of them."""
-        return self is Connections.ALL or (connection == CONTROL_CONNECTION) == (self is Connections.CONTROL)
+        return self in (Connections.ALL, Connections.of(connection))
 
 
 class Network:
@@ -65,6 +70,7 @@ class Link:
         self._max_lateness = 0.0
         self._passes_first_requests = False
         self._used_connections: set[str] = set()
+        self._next: dict[type[StoreCommand[object]], float | None] = {}
 
     # --- faults ---
 
@@ -81,9 +87,15 @@ class Link:
         """Delay the replies to it by up to ``most`` seconds until then."""
         self._max_lateness, self._late_until, self._late_connections = most, until, connections
 
+    def disturb_next(self, kind: type[StoreCommand[object]], lateness: float | None) -> None:
+        """Delay the next reply to a command of this kind; None: reset the connection after its execution."""
+        if not self._network.is_clear:
+            self._next[kind] = lateness
+
     def heal(self) -> None:
-        """End the cut."""
+        """End all that concerns this instance alone."""
         self.cut_until = self._late_until = 0.0
+        self._next.clear()
 
     # --- messages ---
 
@@ -101,8 +113,10 @@ class Link:
         """Return whether the next message is lost by chance."""
         return self._network.loss_rate > 0 and self._rng.random() < self._network.loss_rate
 
-    def draw_lateness(self, connection: str) -> float:
+    def draw_lateness(self, connection: str, command: StoreCommand[object]) -> float:
         """Return how much longer than others a reply takes now."""
+        if self._next and (lateness := self._next.pop(type(command), None)) is not None:
+            return lateness
         if self._scheduler.now >= self._late_until or not self._late_connections.include(connection):
             return 0.0
         return self._rng.uniform(0, self._max_lateness) if self._rng.random() < 0.5 else 0.0
@@ -131,8 +145,11 @@ class Link:
         """Return whether a reply that arrives now is lost."""
         return self.is_cut_for(connection) and self._cut not in (Cut.REQUESTS, Cut.RESETS)
 
-    def resets(self, connection: str) -> bool:
+    def resets(self, connection: str, command: StoreCommand[object]) -> bool:
         """Return whether the connection breaks instead of carrying a reply."""
+        if self._next and self._next.get(type(command), 0.0) is None:
+            del self._next[type(command)]
+            return True
         return self.is_cut_for(connection) and self._cut is Cut.RESETS
 
     @property

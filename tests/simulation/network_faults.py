@@ -2,6 +2,7 @@
 
 from random import Random
 
+from masterjob.election.core.commands import Claim
 from tests.simulation.fault_source import FaultSource
 from tests.simulation.network import Connections, Cut
 
@@ -23,7 +24,7 @@ class NetworkFaults(FaultSource):
         if instance := self._choose_instance(rng):
             until = self._now + rng.choice((0.3, 1.0, 2.0)) * self._longest_lease * rng.random()
             instance.link.cut_off(cut, until, connections)
-            instance.hinder(until)
+            instance.hinder(until, connections)
             self._world.story.tell_fault(
                 "the network loses {} of {} on {} until {:.3f}",
                 cut.value,
@@ -45,7 +46,7 @@ class NetworkFaults(FaultSource):
         until = self._now + rng.uniform(0.1, 1.0) * self._longest_lease
         connections = rng.choice((Connections.ALL, Connections.CONTROL))
         instance.link.delay_replies(rng.choice((0.3, 1.5)) * self._longest_lease, until, connections)
-        instance.hinder(until)
+        instance.hinder(until, connections)
         world.story.tell_fault(
             "the replies to {} on {} are late until {:.3f}", instance.name, connections.value, until
         )
@@ -58,6 +59,24 @@ class NetworkFaults(FaultSource):
             for name in list(rng.choice(masters).jobs.runs):
                 self._order_step_down(name)
 
+    def disturb_claim(self, rng: Random) -> None:
+        """Free a lock, and let a reply to a claim come late or never; perhaps without heartbeats meanwhile."""
+        world = self._world
+        masters = [each for each in world.live_instances() if each.jobs.runs]
+        others = [each for each in world.live_instances() if not each.jobs.runs] or world.live_instances()
+        if not masters or not others:
+            return
+        name, instance = rng.choice(list(rng.choice(masters).jobs.runs)), rng.choice(others)
+        lateness = rng.choice((None, 5.0 * rng.random(), 5.0 * rng.random()))
+        instance.link.disturb_next(Claim, lateness)
+        fate = "is lost with its connection" if lateness is None else f"takes {lateness:.3f} s"
+        world.story.tell_fault(
+            "{} is asked on the spot to step down; the next reply to a claim of {} {}", name, instance.name, fate
+        )
+        self._order_step_down(name)
+        if rng.random() < 0.7:
+            self._cut_heartbeats(rng, instance.name, 0.1 * rng.random(), self._now + 1.5 * self._longest_lease)
+
     def _cut_heartbeats(self, rng: Random, name: str, delay: float, until: float) -> None:
         self._world.scheduler.after(delay, self._cut_now, name, rng.choice(CUTS), until, Connections.HEARTBEATS)
 
@@ -68,7 +87,7 @@ class NetworkFaults(FaultSource):
         instance = self._world.instances_by_name[name]
         instance.link.cut_off(cut, until, connections)
         if instance.link.cut_until == until:
-            instance.hinder(until)
+            instance.hinder(until, connections)
             self._world.story.tell(
                 "the network loses {} of {} on {} until {:.3f}", cut.value, name, connections.value, until
             )

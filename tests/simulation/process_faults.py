@@ -7,7 +7,8 @@ from masterjob.election.core.events import JobStartFailed
 from tests.simulation.conditions import Weather
 from tests.simulation.fault_source import FaultSource
 from tests.simulation.instance import LATEST_WAKING
-from tests.simulation.invariants import EXITS, FROZEN
+from tests.simulation.invariants import CLOCK_DIFFERENCE, FROZEN
+from tests.simulation.jobs import EXITS
 
 if TYPE_CHECKING:
     from tests.simulation.instance import SimulatedInstance
@@ -44,11 +45,12 @@ class ProcessFaults(FaultSource):
             longest = self._longest_harmless_pause(instance)
         else:
             longest = rng.choice((1.0, 3.0, 10.0))
-            self._excuse(instance, FROZEN)
         if longest > 0:
             until = self._now + rng.uniform(0, longest)
             instance.last_pause, instance.last_pause_duration = self._now, until - self._now + LATEST_WAKING
             self._world.story.tell_fault("the process of {} is frozen until {:.3f}", instance.name, until)
+            if self._world.weather is Weather.WILD:
+                self._excuse(instance, FROZEN, until)
             instance.freeze(until, can_exit=False)
 
     def _longest_harmless_pause(self, instance: "SimulatedInstance") -> float:
@@ -62,14 +64,22 @@ class ProcessFaults(FaultSource):
         """Block all Python threads for long by native code; only shims and the exit watchdog work."""
         if instance := self._choose_instance(rng):
             until = self._now + rng.uniform(0, 2 * self._longest_lease)
-            self._excuse(instance, EXITS[1])
+            self._excuse(instance, EXITS[1], until)
             self._world.story.tell_fault("no Python thread of {} runs until {:.3f}", instance.name, until)
             instance.freeze(until, can_exit=True)
 
-    def _excuse(self, instance: "SimulatedInstance", excuse: str) -> None:
+    def _excuse(self, instance: "SimulatedInstance", excuse: str, until: float) -> None:
+        """Excuse its jobs until it has woken and stopped them, but no command: its shim stops it in time."""
         for name, run in instance.jobs.runs.items():
-            if name not in self._world.conditions.commands and (not run.excuse or excuse == FROZEN):
-                run.excuse = excuse
+            stopped_at = until + LATEST_WAKING + instance.jobs.stop_timeouts[name] * (1 + CLOCK_DIFFERENCE)
+            if name in self._world.conditions.commands:
+                continue
+            if not run.is_excused(self._now):
+                run.set_excuse(excuse, stopped_at)
+            elif run.excused_until < stopped_at:
+                run.set_excuse(FROZEN if FROZEN in (excuse, run.excuse) else excuse, stopped_at)
+            elif excuse == FROZEN:
+                run.excuse = FROZEN
 
     def pause_elector(self, rng: Random) -> None:
         """Pause the elector's thread alone."""

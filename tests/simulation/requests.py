@@ -3,11 +3,11 @@
 from random import Random
 from typing import TYPE_CHECKING
 
+from masterjob.election.core.commands import Claim, Move
 from masterjob.election.core.events import Withdraw
 from masterjob.election.timing import Timing
 from masterjob.election.values import Term
 from tests.simulation.fault_source import FaultSource
-from tests.simulation.network import Connections, Cut
 
 if TYPE_CHECKING:
     from tests.simulation.instance import SimulatedInstance
@@ -52,11 +52,13 @@ class Requests(FaultSource):
             return
         timing, master = rng.choice(timings), self._master_of(name)
         self._world.story.tell_fault("somebody changes the timing of {}", name)
-        if master is not None and rng.random() < 0.4:
+        if master is not None and rng.random() < 0.6:
             self._hinder_move(rng, master)
         self._declare(rng, name, timing)
-        if rng.random() < 0.4:
-            self._world.scheduler.after(rng.choice((0.3, 8.0)) * rng.random(), self._declare, rng, name, before)
+        if rng.random() < 0.5:
+            self._world.scheduler.after(
+                rng.choice((0.2, 1.0, 8.0)) * rng.random(), self._declare, rng, name, before
+            )
 
     def _declare(self, rng: Random, name: str, timing: Timing) -> None:
         world = self._world
@@ -69,17 +71,12 @@ class Requests(FaultSource):
             world.scheduler.after(delay, instance.declare, name, timing)
 
     def _hinder_move(self, rng: Random, master: "SimulatedInstance") -> None:
-        until = self._now + rng.choice((0.1, 1.0, 7.0)) * rng.random()
-        cut = rng.choice((Cut.REQUESTS, Cut.REPLIES, Cut.RESETS, Cut.RESETS))
-        delay = rng.choice((0.0, 0.05)) * rng.random()
-        self._world.scheduler.after(delay, master.link.cut_off, cut, until, Connections.CONTROL)
-        master.hinder(until)
-        self._world.story.tell_fault(
-            "the network loses {} of {} on {} until {:.3f}",
-            cut.value,
+        lateness = rng.choice((None, None, rng.uniform(0, 7)))
+        master.link.disturb_next(Move, lateness)
+        self._world.story.tell(
+            "the next reply to a move of {} {}",
             master.name,
-            Connections.CONTROL.value,
-            until,
+            "is lost with its connection" if lateness is None else f"takes {lateness:.3f} s",
         )
 
     def rejoin(self, rng: Random) -> None:
@@ -89,13 +86,12 @@ class Requests(FaultSource):
             instance.rest(name, delay + 1.0)
             self._world.story.tell_fault("{} leaves {} for {:.3f} s", instance.name, name, delay)
             if rng.random() < 0.5:  # while its claim is on its way
-                instance.link.delay_replies(1.0, self._now + 1.5, Connections.CONTROL)
-                instance.hinder(self._now + 1.5)
+                instance.link.disturb_next(Claim, rng.uniform(0, 2))
                 self._order_step_down(name)
                 self._world.scheduler.after(
-                    rng.uniform(0, 0.5), instance.submit, Withdraw(name, "not wanted any more")
+                    rng.uniform(0, 1.5), instance.submit, Withdraw(name, "not wanted any more")
                 )
-                delay += 0.5
+                delay += 1.5
             else:
                 instance.submit(Withdraw(name, "not wanted any more"))
             self._world.scheduler.after(delay, self._declare_again, instance, name)

@@ -78,8 +78,8 @@ def _describe_beliefs(world: "World") -> tuple[str, ...]:
     for id_, session in tables.sessions.items():
         silence = (database_now - session.heartbeat_ms) / 1000
         lines.append(
-            f"the database: session {id_} has a lease of {session.lease_ms / 1000:g} s; by the database's clock its "
-            f"last heartbeat was {silence:.3f} s ago"
+            f"the database: session {id_} has a lease of {session.lease_ms / 1000:g} s; by its own clock the last "
+            f"heartbeat was {silence:.3f} s ago"
         )
     return tuple(lines)
 

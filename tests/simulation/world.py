@@ -30,6 +30,7 @@ from collections.abc import Callable
 from random import Random
 
 from masterjob.election.core.elector import Elector
+from masterjob.election.values import HistoryEntry
 from tests.simulation import conditions as conditions_module
 from tests.simulation.clock import DatabaseClock, Scheduler
 from tests.simulation.conditions import Weather
@@ -115,6 +116,11 @@ class World:
         """Start an instance if fewer take part."""
         if len([each for each in self.instances if not each.shutting_down]) < count:
             self.boot_instance()
+
+    def on_transition(self, instance: SimulatedInstance, entry: HistoryEntry) -> None:
+        """Note what an instance writes to the log and the history."""
+        self.checker.counts[entry.kind.value] += 1
+        self.story.tell("{}: {}", instance.name, entry.reason)
 
     def live_instances(self) -> list[SimulatedInstance]:
         """Return the instances whose process has not ended."""
