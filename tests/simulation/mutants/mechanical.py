@@ -5,7 +5,6 @@ Runs in mutmut's copy of the code (see mutmut.sh), where ``MUTANT_UNDER_TEST`` n
 """
 
 import argparse
-import itertools
 import json
 import multiprocessing
 import os
@@ -16,8 +15,7 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from tests.simulation.mutants.search import violation
-from tests.simulation.world import Weather
+from tests.simulation.mutants.search import violation, worlds
 
 VARIABLE = "MUTANT_UNDER_TEST"
 KILLED, SURVIVED, NOT_COVERED = 1, 0, 33
@@ -34,7 +32,7 @@ def find(name: str, seconds: float) -> str:
     """Return what the simulation finds within ``seconds`` of CPU time; an empty text if nothing."""
     os.environ[VARIABLE] = name
     started_at = time.process_time()
-    for seed, weather in itertools.product(itertools.count(), Weather):
+    for seed, weather in worlds(0, 1):
         if time.process_time() - started_at > seconds:
             return ""
         if text := violation(seed, weather):
