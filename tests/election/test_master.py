@@ -196,7 +196,7 @@ def test_releases_that_fail_together_are_retried_after_a_second_however_long_the
     harness.answer(harness.pending(Release)[0])
     (both,) = harness.pending(Release)
     assert len(both.terms) == 2  # type: ignore[attr-defined]
-    harness.now += 4.0
+    harness.advance(4.0, except_for=Release)
     harness.fail(both, "lock timeout")
     harness.advance(1.01, except_for=Release)
     assert harness.pending(Release)
