@@ -210,3 +210,15 @@ def test_a_session_that_cannot_be_closed_is_left_to_the_other_instances() -> Non
     harness.fail(harness.pending(CloseSession)[0])
     harness.advance(3.0)
     assert len(harness.actions_of(CloseSession)) == 1
+
+
+def test_the_trust_in_a_new_session_counts_from_when_its_opening_was_sent() -> None:
+    harness = ElectorHarness()
+    harness.declare("a")
+    opening = harness.next_heartbeat()
+    harness.now += 0.9
+    harness.answer(opening)
+    harness.answer_all()
+    term = harness.elector.current_term("a")
+    assert term is not None
+    assert harness.elector.trusted_until(term) == pytest.approx(opening.sent + TIMING.trust_duration)

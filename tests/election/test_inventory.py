@@ -16,7 +16,7 @@ from masterjob.election.core.events import (
     Reply,
     StepDown,
 )
-from masterjob.election.values import Term
+from masterjob.election.values import Inventory, StopRequest, Term
 from tests.election.harness import TIMING, ElectorHarness, single
 
 
@@ -93,11 +93,13 @@ def test_a_term_that_was_requested_to_step_down_does_and_has_a_cooldown() -> Non
     assert len(harness.actions_of(StartJob)) == 2
 
 
-def test_a_step_down_that_was_requested_of_an_earlier_term_is_not_obeyed() -> None:
+def test_a_request_to_stop_an_earlier_term_is_not_obeyed() -> None:
     harness = ElectorHarness()
     term = harness.become_master("a")
-    harness.database.tables.locks["a"].step_down_term = term.number - 1
-    harness.advance(3.0)
+    heartbeat = harness.next_heartbeat()
+    harness.pending_commands.remove(heartbeat)
+    late = StopRequest(Term("a", term.number - 1), "asked to step down", is_step_down=True)
+    harness.submit(Reply(heartbeat, Inventory(1, term.number, (late,))))
     assert not harness.actions_of(StopJob)
 
 
