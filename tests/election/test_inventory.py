@@ -273,3 +273,12 @@ def test_an_evicted_master_competes_again_as_soon_as_its_job_has_stopped() -> No
     harness.answer_all()
     harness.advance(0.1)
     assert len(harness.actions_of(StartJob)) == 2
+
+
+def test_a_term_that_has_another_number_in_the_database_is_stopped() -> None:
+    """A failover can lose a claim and the next one: the number of terms is the same, their sum is not."""
+    harness = ElectorHarness()
+    term = harness.become_master("a")
+    harness.database.tables.locks["a"].term += 5
+    harness.advance(1.0)
+    assert single(harness.actions, StopJob).term == term

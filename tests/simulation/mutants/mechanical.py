@@ -26,9 +26,9 @@ EXPLANATIONS = Path(__file__).with_suffix(".md")
 
 
 def exit_codes(file: Path) -> dict[str, int]:
-    """Return how the unit tests ended, by the name of the mutant."""
-    codes: dict[str, int] = json.loads(file.read_text())["exit_code_by_key"]
-    return codes
+    """Return how the unit tests ended, by the name of the mutant, for those that were tried."""
+    codes: dict[str, int | None] = json.loads(file.read_text())["exit_code_by_key"]
+    return {name: code for name, code in codes.items() if code is not None}
 
 
 def find(name: str, seconds: float) -> str:
