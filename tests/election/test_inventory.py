@@ -106,7 +106,7 @@ def test_an_orphan_term_is_never_served_since_its_release_may_be_on_its_way() ->
     (claim,) = harness.pending(Claim)
     claim.execute(harness.store)
     orphan = Term("a", harness.database.tables.locks["a"].term)
-    harness.elector._master_role._orphan_terms.add(orphan)
+    harness.elector._master_role._orphan_terms[orphan] = "me/1"
     harness.answer(claim)
     assert not harness.actions_of(StartJob)
     harness.answer_all()
@@ -178,3 +178,30 @@ def test_without_any_notification_the_timer_still_finds_a_free_lock() -> None:
     harness.store.release(["rival/1"], [term])
     harness.advance(TIMING.check_master_interval + 0.1)
     assert harness.actions_of(StartJob)
+
+
+def test_a_change_while_the_inventory_was_read_in_vain_causes_one_more_read() -> None:
+    harness = ElectorHarness()
+    harness.become_master("a")
+    harness.submit(LocksChanged())
+    harness.submit(LocksChanged())
+    harness.fail(harness.pending(ReadInventory)[0])
+    assert len(harness.pending(ReadInventory)) == 1
+    harness.fail(harness.pending(ReadInventory)[0])
+    assert not harness.pending(ReadInventory)
+
+
+def test_what_was_read_in_the_moment_of_a_claim_says_nothing_about_it() -> None:
+    harness = ElectorHarness()
+    harness.become_master("a")
+    harness.store.ensure_locks(["unexpected"])
+    harness.store.claim("me/1", ["unexpected"])
+    heartbeat = harness.next_heartbeat()
+    harness.declare("b")
+    harness.answer_all(except_for=(Renew, Claim))
+    harness.answer(heartbeat)
+    (read,) = harness.pending(ReadHeldTerms)
+    harness.answer(harness.pending(Claim)[0])
+    harness.pending_commands.remove(read)
+    harness.submit(Reply(read, ()))
+    assert "b" not in [stop.term.lock_name for stop in harness.actions_of(StopJob)]

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from tests.simulation.instance import SimulatedInstance
 
 
-EXITS = ("its stop takes longer than its stop timeout", "no Python thread of its process can run")
-"""The excuses that ``lostPolicy: exit`` is for."""
+CANNOT_RUN = "no Python thread of its process can run"
+"""An excuse unless the lost policy is ``exit``."""
 
 
 @dataclass(eq=False, slots=True)
@@ -39,7 +39,12 @@ class JobRun:
 
     def is_excused(self, now: float) -> bool:
         """Return whether it may run beside another one."""
-        return bool(self.excuse) and now <= self.excused_until
+        return self.overruns or (bool(self.excuse) and now <= self.excused_until)
+
+    def must_exit(self, now: float) -> bool:
+        """Return whether ``lostPolicy: exit`` has to end its process when the lease ends."""
+        is_otherwise_excused = self.excuse not in ("", CANNOT_RUN) and now <= self.excused_until
+        return self.is_excused(now) and not is_otherwise_excused
 
     def set_excuse(self, excuse: str, until: float = NEVER) -> None:
         """Excuse it from now on until then."""
@@ -140,8 +145,6 @@ class Jobs:
         timeout = self.stop_timeouts[name]
         if name not in conditions.commands and self._happens(conditions.overrun_rate):
             run.overruns = True
-            if not run.is_excused(self._world.scheduler.now):
-                run.set_excuse(EXITS[0])
             return timeout + rng.uniform(0, 2 * conditions.longest_lease)
         if conditions.weather is Weather.CALM and now - instance.last_pause < 2 * conditions.longest_lease:
             # The margin holds the pause, the stop and the difference of the clocks together.
