@@ -9,7 +9,7 @@ from masterjob.election.core.master import MAX_START_BACKOFF
 from masterjob.election.core.session import NEVER
 from masterjob.election.values import Term
 from tests.simulation.conditions import Weather
-from tests.simulation.story import Violation
+from tests.simulation.story import Violation, readable
 
 if TYPE_CHECKING:
     from tests.simulation.database import Server
@@ -70,7 +70,8 @@ class Jobs:
         """Start the job: its own thread calls start, perhaps late."""
         if term.lock_name in self.runs:
             raise Violation(
-                f"I1: {self._instance.name} starts {term} while it still runs {self.runs[term.lock_name]}"
+                f"I1: {self._instance.name} starts {readable(term)} while it still runs "
+                f"{readable(self.runs[term.lock_name].term)}"
             )
         self._world.checker.counts["start"] += 1
         run = self.runs[term.lock_name] = JobRun(term, self._world.scheduler.now)
@@ -132,7 +133,7 @@ class Jobs:
         if run is None and term in self._ended_terms:
             return  # it has ended already; the elector's thread has not yet handled the report
         if run is None or run.term != term or run.stopping_since is not None:
-            raise Violation(f"{self._instance.name} stops {term}, which it does not run")
+            raise Violation(f"I5: {self._instance.name} stops {readable(term)}, which it does not run")
         world = self._world
         run.stopping_since = world.scheduler.now
         world.story.tell("{} stops {}", self._instance.name, term)
