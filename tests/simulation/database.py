@@ -32,15 +32,19 @@ class CheckedStore(MemoryStore):
         super().__init__(database)
         self._checker = checker
         self.highest_terms: dict[str, int] = {}
+        self.highest_beats: dict[str, int] = {}
+        """How far the heartbeat counter of each session came, also of those that are gone."""
 
     def open_session(self, session: NewSession) -> None:
         super().open_session(session)
         self._sessions[session.id].renewed_at = self._checker.on_heartbeat(session.id)
+        self.highest_beats[session.id] = 1
 
     def renew(self, session_id: str, instance: str) -> Inventory | None:
         inventory = super().renew(session_id, instance)
         if (row := self._sessions.get(session_id)) is not None:
             row.renewed_at = self._checker.on_heartbeat(session_id)
+            self.highest_beats[session_id] = row.beat
             self._checker.on_renewal(self._database.tables, session_id, row)
         return inventory
 

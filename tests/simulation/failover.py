@@ -68,8 +68,8 @@ class Failover:
                 instance.connect(self._world.server)
 
     def _note_beats(self, old: "Server") -> None:
-        for id_, row in old.memory.tables.sessions.items():
-            self.former_beats[id_] = max(row.beat, self.former_beats.get(id_, 0))
+        for id_, beat in old.store.highest_beats.items():
+            self.former_beats[id_] = max(beat, self.former_beats.get(id_, 0))
 
     def _excuse_jobs(self) -> None:
         for instance in self._world.instances:

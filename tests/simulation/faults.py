@@ -45,7 +45,8 @@ class Faults:
     def schedule(self, until: float, numbers: Collection[int] | None) -> None:
         """Schedule random faults until then; if ``numbers`` is given, only those."""
         plan, number, time = self._world.stream("plan"), 0, FIRST_FAULT_AT
-        while (time := time + plan.expovariate(self._world.conditions.fault_rate)) < until:
+        longest_gap = 2 / self._world.conditions.fault_rate
+        while (time := time + plan.uniform(0, longest_gap)) < until:
             if numbers is None or number in numbers:
                 self._world.scheduler.at(time, self._strike, number)
             number += 1

@@ -67,6 +67,12 @@ class SimulatedInstance:
         for each in self._hindered_until if connections is Connections.ALL else (connections,):
             self._hindered_until[each] = max(self._hindered_until[each], until)
 
+    def _hinder_by_pause(self, until: float) -> None:
+        """Expect nothing until then, and later what hinders it now: a pause counts for no timeout."""
+        now = self.scheduler.now
+        for each, hindered_until in self._hindered_until.items():
+            self._hindered_until[each] = max(hindered_until, now) + (until - now) + RECOVERY
+
     @property
     def unhindered_since(self) -> float:
         """Since when nothing has kept it from doing what it should; in the future while something does."""
@@ -81,7 +87,7 @@ class SimulatedInstance:
         """Expect that a failed command is retried: releases and evictions after as long as the attempt ran."""
         now, delay = self.scheduler.now, RECOVERY
         if isinstance(command, Evict | Release):
-            delay += min(COMMAND_TIMEOUT, self.clock.local(now) - command.sent)
+            delay += min(COMMAND_TIMEOUT, max(0.0, self.clock.local(now) - command.sent))
         self.hinder(now + delay, Connections.of(command.connection_name))
 
     def rest(self, lock_name: str, seconds: float) -> None:
@@ -190,7 +196,7 @@ class SimulatedInstance:
     def pause_elector(self, until: float) -> None:
         """Pause the elector's thread alone: the watchdog ends the trust."""
         self.elector_paused_until = max(self.elector_paused_until, until)
-        self.hinder(self.elector_paused_until + RECOVERY)
+        self._hinder_by_pause(until)
         self._watchdog.arm()
 
     def pause_watchdog(self, until: float) -> None:
@@ -205,7 +211,7 @@ class SimulatedInstance:
     def freeze(self, until: float, *, can_exit: bool) -> None:
         """Pause all Python threads. ``can_exit``: native code blocks them, so the exit watchdog still works."""
         self.process_paused_until = max(self.process_paused_until, until)
-        self.hinder(self.process_paused_until + RECOVERY)
+        self._hinder_by_pause(until)
         # Its threads wake in any order.
         self.elector_paused_until = max(self.elector_paused_until, until + self.rng.uniform(0, LATEST_WAKING))
         self.watchdog_paused_until = max(self.watchdog_paused_until, until + self.rng.uniform(0, LATEST_WAKING))

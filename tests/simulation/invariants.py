@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from masterjob.election.values import LostPolicy, Term
-from tests.simulation.jobs import EXITS, JobRun
+from tests.simulation.jobs import JobRun
 from tests.simulation.story import Violation, readable
 
 if TYPE_CHECKING:
@@ -124,12 +124,13 @@ class InvariantChecker:
                     f"I1: {instance.name} starts {readable(run.term)} while {other.name} runs {other_term}"
                 )
             self.counts["excused overlap"] += 1
-            if self._world.conditions.lost_policies[name] is LostPolicy.EXIT and other_run.excuse in EXITS:
+            if self._world.conditions.lost_policies[name] is LostPolicy.EXIT and other_run.must_exit(now):
                 tolerance = CLOCK_DIFFERENCE * self._world.conditions.longest_lease
                 self._world.scheduler.after(tolerance, self._check_exit, other, other_run, run)
 
     def _check_exit(self, other: "SimulatedInstance", other_run: JobRun, run: JobRun) -> None:
-        if other.alive and other_run.is_running and run.is_running and other_run.excuse in EXITS:
+        must_exit = other_run.must_exit(self._world.scheduler.now)
+        if other.alive and other_run.is_running and run.is_running and must_exit:
             raise Violation(
                 f"I1: {readable(other_run.term)} of {other.name} outlives its lease in spite of lostPolicy exit"
             )

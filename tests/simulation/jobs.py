@@ -9,15 +9,15 @@ from masterjob.election.core.master import MAX_START_BACKOFF
 from masterjob.election.core.session import NEVER
 from masterjob.election.values import Term
 from tests.simulation.conditions import Weather
-from tests.simulation.story import Violation
+from tests.simulation.story import Violation, readable
 
 if TYPE_CHECKING:
     from tests.simulation.database import Server
     from tests.simulation.instance import SimulatedInstance
 
 
-EXITS = ("its stop takes longer than its stop timeout", "no Python thread of its process can run")
-"""The excuses that ``lostPolicy: exit`` is for."""
+CANNOT_RUN = "no Python thread of its process can run"
+"""An excuse unless the lost policy is ``exit``."""
 
 
 @dataclass(eq=False, slots=True)
@@ -39,7 +39,12 @@ class JobRun:
 
     def is_excused(self, now: float) -> bool:
         """Return whether it may run beside another one."""
-        return bool(self.excuse) and now <= self.excused_until
+        return self.overruns or (bool(self.excuse) and now <= self.excused_until)
+
+    def must_exit(self, now: float) -> bool:
+        """Return whether ``lostPolicy: exit`` has to end its process when the lease ends."""
+        is_otherwise_excused = self.excuse not in ("", CANNOT_RUN) and now <= self.excused_until
+        return self.is_excused(now) and not is_otherwise_excused
 
     def set_excuse(self, excuse: str, until: float = NEVER) -> None:
         """Excuse it from now on until then."""
@@ -65,7 +70,8 @@ class Jobs:
         """Start the job: its own thread calls start, perhaps late."""
         if term.lock_name in self.runs:
             raise Violation(
-                f"I1: {self._instance.name} starts {term} while it still runs {self.runs[term.lock_name]}"
+                f"I1: {self._instance.name} starts {readable(term)} while it still runs "
+                f"{readable(self.runs[term.lock_name].term)}"
             )
         self._world.checker.counts["start"] += 1
         run = self.runs[term.lock_name] = JobRun(term, self._world.scheduler.now)
@@ -127,7 +133,7 @@ class Jobs:
         if run is None and term in self._ended_terms:
             return  # it has ended already; the elector's thread has not yet handled the report
         if run is None or run.term != term or run.stopping_since is not None:
-            raise Violation(f"{self._instance.name} stops {term}, which it does not run")
+            raise Violation(f"I5: {self._instance.name} stops {readable(term)}, which it does not run")
         world = self._world
         run.stopping_since = world.scheduler.now
         world.story.tell("{} stops {}", self._instance.name, term)
@@ -140,8 +146,6 @@ class Jobs:
         timeout = self.stop_timeouts[name]
         if name not in conditions.commands and self._happens(conditions.overrun_rate):
             run.overruns = True
-            if not run.is_excused(self._world.scheduler.now):
-                run.set_excuse(EXITS[0])
             return timeout + rng.uniform(0, 2 * conditions.longest_lease)
         if conditions.weather is Weather.CALM and now - instance.last_pause < 2 * conditions.longest_lease:
             # The margin holds the pause, the stop and the difference of the clocks together.

@@ -8,7 +8,7 @@ from tests.simulation.conditions import Weather
 from tests.simulation.fault_source import FaultSource
 from tests.simulation.instance import LATEST_WAKING
 from tests.simulation.invariants import CLOCK_DIFFERENCE, FROZEN
-from tests.simulation.jobs import EXITS
+from tests.simulation.jobs import CANNOT_RUN
 
 if TYPE_CHECKING:
     from tests.simulation.instance import SimulatedInstance
@@ -64,7 +64,7 @@ class ProcessFaults(FaultSource):
         """Block all Python threads for long by native code; only shims and the exit watchdog work."""
         if instance := self._choose_instance(rng):
             until = self._now + rng.uniform(0, 2 * self._longest_lease)
-            self._excuse(instance, EXITS[1], until)
+            self._excuse(instance, CANNOT_RUN, until)
             self._world.story.tell_fault("no Python thread of {} runs until {:.3f}", instance.name, until)
             instance.freeze(until, can_exit=True)
 
@@ -74,7 +74,7 @@ class ProcessFaults(FaultSource):
             stopped_at = until + LATEST_WAKING + instance.jobs.stop_timeouts[name] * (1 + CLOCK_DIFFERENCE)
             if name in self._world.conditions.commands:
                 continue
-            if not run.is_excused(self._now):
+            if not run.excuse or run.excused_until < self._now:
                 run.set_excuse(excuse, stopped_at)
             elif run.excused_until < stopped_at:
                 run.set_excuse(FROZEN if FROZEN in (excuse, run.excuse) else excuse, stopped_at)
