@@ -85,9 +85,10 @@ def summary(rows: dict[str, Row]) -> str:
     measured = [(mutant, rows[mutant.sentence]) for mutant in MUTANTS if mutant.sentence in rows]
     simulated = [row for mutant, row in measured if mutant.is_simulated]
     found = sum(row.is_found_by_simulation for row in simulated)
-    tested = sum(row.test not in (NONE, "not tried") for _, row in measured)
+    tried = [row.test for _, row in measured if row.test != "not tried"]
+    tested = len(tried) - tried.count(NONE)
     survivors = sum(row.survives for _, row in measured)
     return (
         f"The simulation finds {found} of {len(simulated)} that it has to find; "
-        f"the tests find {tested} of {len(measured)}; {survivors} are found by neither.\n"
+        f"the tests find {tested} of {len(tried)} that they were given; {survivors} are found by neither.\n"
     )
