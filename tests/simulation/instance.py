@@ -84,7 +84,7 @@ class SimulatedInstance:
         return self._hindered_until[Connections.HEARTBEATS]
 
     def on_failure(self, command: StoreCommand[object]) -> None:
-        """Expect that a failed command is retried: releases and evictions after as long as the attempt took."""
+        """Expect that a failed command is retried: releases and evictions after as long as the attempt ran."""
         now, delay = self.scheduler.now, RECOVERY
         if isinstance(command, Evict | Release):
             delay += min(COMMAND_TIMEOUT, max(0.0, self.clock.local(now) - command.sent))
