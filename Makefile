@@ -88,7 +88,7 @@ simulate: install ## Random faults on virtual time: SEEDS=100000, or SEED=17 WEA
 mutants: install ## Plant a hundred bugs, one at a time, and measure what finds each (an hour); ONLY=3.4 plants some
 	$(BIN)/python -m tests.simulation.mutants $(if $(ONLY),--only '$(ONLY)')
 
-mutmut: ## Change each expression of the core, one at a time, and run its unit tests (hours; resumes); FILE=session: one file
+mutmut: ## Change each expression of the core, one at a time; what finds it? (an hour); FILE=session: one file
 	@sh tests/simulation/mutmut.sh $(FILE)
 
 faults: install databases ## Random faults on real processes and a real PostgreSQL: FOR=2h SEED=7

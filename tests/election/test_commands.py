@@ -1,6 +1,6 @@
 """Each command calls its operation of the store with its own values."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -23,6 +23,7 @@ from masterjob.election.core.commands import (
 )
 from masterjob.election.core.liveness import WatchedSession
 from masterjob.election.core.session import HeartbeatConnection
+from masterjob.election.ports import Store
 from masterjob.election.values import (
     HistoryEntry,
     Identity,
@@ -41,13 +42,13 @@ NEW_SESSION = NewSession("s", Identity("me"), 1000)
 
 
 class RecordingStore:
-    """Answers every call with its own name and arguments."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *args, **kwargs: self.calls.append((name, args, kwargs)) or name
+    """Records every call: its name and arguments."""
 
     def __init__(self) -> None:
-        self.calls: list[Any] = []
+        self.calls: list[tuple[str, object, object]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args, **kwargs: self.calls.append((name, args, kwargs))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_a_command_is_one_call_of_the_store(
     command: StoreCommand[object], name: str, args: tuple[object, ...], kwargs: dict[str, object]
 ) -> None:
     store = RecordingStore()
-    command.execute(store)  # type: ignore[arg-type]
+    command.execute(cast("Store", store))
     assert store.calls == [(name, args, kwargs)]
     is_heartbeat = isinstance(command, OpenSession | Renew | CloseSession)
     assert command.connection_name == ("s" if is_heartbeat else CONTROL_CONNECTION)

@@ -1,5 +1,7 @@
 """What is compared with the database, and when, on virtual time."""
 
+import pytest
+
 from masterjob.election.core.actions import StartJob, StopJob
 from masterjob.election.core.commands import (
     Claim,
@@ -12,8 +14,9 @@ from masterjob.election.core.events import (
     JobStopped,
     LocksChanged,
     Reply,
+    StepDown,
 )
-from masterjob.election.values import Term
+from masterjob.election.values import Inventory, StopRequest, Term
 from tests.election.harness import TIMING, ElectorHarness, single
 
 
@@ -90,11 +93,13 @@ def test_a_term_that_was_requested_to_step_down_does_and_has_a_cooldown() -> Non
     assert len(harness.actions_of(StartJob)) == 2
 
 
-def test_a_step_down_that_was_requested_of_an_earlier_term_is_not_obeyed() -> None:
+def test_a_request_to_stop_an_earlier_term_is_not_obeyed() -> None:
     harness = ElectorHarness()
     term = harness.become_master("a")
-    harness.database.tables.locks["a"].step_down_term = term.number - 1
-    harness.advance(3.0)
+    heartbeat = harness.next_heartbeat()
+    harness.pending_commands.remove(heartbeat)
+    late = StopRequest(Term("a", term.number - 1), "asked to step down", is_step_down=True)
+    harness.submit(Reply(heartbeat, Inventory(1, term.number, (late,))))
     assert not harness.actions_of(StopJob)
 
 
@@ -205,3 +210,75 @@ def test_what_was_read_in_the_moment_of_a_claim_says_nothing_about_it() -> None:
     harness.pending_commands.remove(read)
     harness.submit(Reply(read, ()))
     assert "b" not in [stop.term.lock_name for stop in harness.actions_of(StopJob)]
+
+
+def test_an_inventory_that_matches_is_not_read_in_full() -> None:
+    harness = ElectorHarness()
+    harness.become_master("a")
+    harness.advance(5.0)
+    assert not harness.actions_of(ReadHeldTerms)
+
+
+def test_a_full_read_that_fails_is_repeated_with_the_next_heartbeat() -> None:
+    harness = ElectorHarness()
+    harness.become_master("a")
+    harness.store.ensure_locks(["unexpected"])
+    harness.store.claim("me/1", ["unexpected"])
+    harness.advance(1.0, except_for=ReadHeldTerms)
+    harness.fail(harness.pending(ReadHeldTerms)[0])
+    harness.advance(1.5)
+    assert harness.database.tables.locks["unexpected"].holder is None
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_what_was_read_before_a_release_says_nothing_about_its_term(released: bool) -> None:
+    harness = ElectorHarness()
+    term = harness.become_master("a")
+    harness.store.ensure_locks(["unexpected"])
+    harness.store.claim("me/1", ["unexpected"])
+    harness.advance(1.0, except_for=ReadHeldTerms)
+    (read,) = harness.pending(ReadHeldTerms)
+    rows = read.execute(harness.store)
+    harness.submit(StepDown("a", "asked"))
+    harness.submit(JobStopped(term))
+    if released:
+        harness.answer(harness.pending(Release)[0])
+    harness.actions.clear()
+    harness.pending_commands.remove(read)
+    harness.submit(Reply(read, rows))
+    harness.answer_all()
+    assert term not in [term for release in harness.actions_of(Release) for term in release.terms]
+
+
+def test_a_lock_that_is_enabled_again_is_claimed_without_a_cooldown() -> None:
+    harness = ElectorHarness()
+    term = harness.become_master("a")
+    harness.database.disable("a")
+    harness.submit(LocksChanged())
+    harness.answer_all()
+    harness.database.enable("a")
+    harness.submit(JobStopped(term))
+    harness.submit(LocksChanged())
+    harness.answer_all()
+    harness.advance(0.1)
+    assert len(harness.actions_of(StartJob)) == 2
+
+
+def test_an_evicted_master_competes_again_as_soon_as_its_job_has_stopped() -> None:
+    harness = ElectorHarness()
+    term = harness.become_master("a")
+    harness.store.close_session("me/1")
+    harness.answer(harness.next_heartbeat())
+    harness.submit(JobStopped(term))
+    harness.answer_all()
+    harness.advance(0.1)
+    assert len(harness.actions_of(StartJob)) == 2
+
+
+def test_a_term_that_has_another_number_in_the_database_is_stopped() -> None:
+    """A failover can lose a claim and the next one: the number of terms is the same, their sum is not."""
+    harness = ElectorHarness()
+    term = harness.become_master("a")
+    harness.database.tables.locks["a"].term += 5
+    harness.advance(1.0)
+    assert single(harness.actions, StopJob).term == term

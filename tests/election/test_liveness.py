@@ -127,16 +127,6 @@ def test_our_own_sessions_are_not_watched() -> None:
     assert not list(detector.suspects(1e6))
 
 
-def test_the_age_of_a_session_that_was_our_own_until_now_is_not_believed() -> None:
-    """Its heartbeat may be older than the last observation, and so may a step of the database's clock."""
-    detector = LivenessDetector()
-    detector.observe(SessionList(0, (SessionRow("mine", "me", 1, 0, 10_000),)), 0.0, 0.0, frozenset({"mine"}))
-    given_up = SessionRow("mine", "me", 1, 9_900, 10_000)
-    detector.observe(SessionList(1000, (given_up,)), 1.0, 1.0, frozenset({"another"}))
-    assert not list(detector.suspects(10.9))
-    assert list(detector.suspects(11.1))
-
-
 def test_the_silence_of_a_session_is_the_age_that_was_read_and_the_time_since() -> None:
     def silence(age_ms: int) -> float:
         return WatchedSession(SessionRow("s", "rival", 1, age_ms, 10_000), 100.0, 0.0, 0.0).silent_for(102.0)
@@ -156,3 +146,64 @@ def test_the_failed_attempts_to_evict_a_session_are_counted() -> None:
 
 def test_a_session_that_is_not_watched_can_be_forgotten() -> None:
     LivenessDetector().forget("unknown")
+
+
+def test_the_age_of_a_session_that_was_our_own_until_now_is_not_believed() -> None:
+    """Its heartbeat may be older than the last observation, and so may a step of the database's clock."""
+    detector = LivenessDetector()
+    detector.observe(SessionList(0, (SessionRow("mine", "me", 1, 0, 10_000),)), 0.0, 0.0, frozenset({"mine"}))
+    given_up = SessionRow("mine", "me", 1, 9_900, 10_000)
+    detector.observe(SessionList(1000, (given_up,)), 1.0, 1.0, frozenset({"another"}))
+    assert not list(detector.suspects(10.9))
+    assert list(detector.suspects(11.1))
+
+
+def test_an_age_is_believed_to_the_millisecond() -> None:
+    harness = DetectorHarness()
+    harness.observe(0.0, beat=1, beat_written_at=-1.0)
+    harness.observe(9.0, beat=2, beat_written_at=0.5)
+    assert harness.if_stale_at(10.5) is None
+    assert harness.if_stale_at(10.504) is True
+
+
+def test_the_age_of_a_heartbeat_of_just_now_is_nothing() -> None:
+    harness = DetectorHarness()
+    harness.observe(0.0, beat=1, beat_written_at=-1.0)
+    harness.observe(5.0, beat=2, beat_written_at=5.0)
+    assert harness.if_stale_at(14.99) is None
+    assert harness.if_stale_at(15.01) is True
+
+
+def test_a_session_may_be_dead_a_moment_after_it_was_observed() -> None:
+    harness = DetectorHarness()
+    harness.observe(0.0, beat=1, beat_written_at=-1.0)
+    harness.observe(9.9, beat=2, beat_written_at=0.1)
+    assert harness.if_stale_at(10.09) is None
+    assert harness.if_stale_at(10.11) is True
+
+
+def test_an_age_counts_if_the_last_observation_is_just_a_lease_ago() -> None:
+    harness = DetectorHarness()
+    harness.observe(0.0, beat=1, beat_written_at=-1.0)
+    harness.observe(10.0, beat=2, beat_written_at=5.0)
+    assert harness.if_stale_at(15.01) is True
+
+
+def test_a_session_that_the_database_does_not_call_stale_yet_is_not_suspected() -> None:
+    harness = DetectorHarness()
+    harness.observe(0.0, beat=1, beat_written_at=-1.0)
+    harness.observe(5.0, beat=2, beat_written_at=4.0)
+    harness.clock_error = -2.0
+    harness.observe(10.0, beat=2, beat_written_at=4.0, clock_error_at_beat=0.0)
+    assert harness.if_stale_at(16.001) is None
+    assert harness.if_stale_at(16.003) is True
+
+
+def test_a_session_that_is_almost_stale_is_not_suspected_yet() -> None:
+    harness = DetectorHarness()
+    harness.observe(0.0, beat=1, beat_written_at=-1.0)
+    harness.observe(5.0, beat=2, beat_written_at=4.0)
+    harness.clock_error = -0.5
+    harness.observe(13.9, beat=2, beat_written_at=4.0, clock_error_at_beat=0.0)
+    assert harness.if_stale_at(14.49) is None
+    assert harness.if_stale_at(14.51) is True

@@ -2,10 +2,10 @@
 
 import pytest
 
-from masterjob.election.core.actions import StopJob
+from masterjob.election.core.actions import RecordTransition, StopJob
 from masterjob.election.core.commands import Claim, Move, Release
 from masterjob.election.core.events import Declare, JobStartFailed, JobStopped, LocksChanged, StepDown, Withdraw
-from masterjob.election.values import TransitionKind
+from masterjob.election.values import HistoryEntry, TransitionKind
 from tests.election.harness import SLOW, TIMING, ElectorHarness, single
 
 
@@ -127,6 +127,13 @@ def test_a_grant_that_is_not_served_is_released_with_its_reason(wanted: bool) ->
     reason = "the grant came too late" if wanted else "not wanted any more"
     harness.answer(harness.pending(Release)[0])
     assert (TransitionKind.STEPPED_DOWN, f"me stepped down from a: {reason}") in harness.history()
+
+
+def test_an_entry_of_the_history_names_lock_term_and_instance() -> None:
+    harness = ElectorHarness()
+    term = harness.become_master("a")
+    entry = single(harness.actions, RecordTransition).entry
+    assert entry == HistoryEntry("a", term.number, TransitionKind.ELECTED, "me became master of a", "me")
 
 
 def test_the_history_has_the_whole_life_of_a_term() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from masterjob.election.core.actions import SetStopTimeout, StartJob, StopJob
-from masterjob.election.core.commands import Move, ReadHeldTerms, Release, Renew
+from masterjob.election.core.commands import Claim, Move, ReadHeldTerms, Release, Renew
 from masterjob.election.core.events import Declare, JobStopped, Reply, StepDown
 from masterjob.election.core.state import Serving
 from masterjob.election.timing import Timing
@@ -212,4 +212,14 @@ def test_a_lock_of_a_closed_session_that_a_promoted_replica_brought_back_is_rele
     harness.store.claim("me/1", ["b"])
     harness.advance(SLOW.heartbeat_interval)
     assert harness.database.tables.locks["b"].holder is None
+    assert harness.database.tables.locks["a"].holder == "me/2"
+
+
+def test_a_timing_that_changed_while_the_claim_was_in_flight_counts_for_the_term() -> None:
+    harness = ElectorHarness()
+    harness.declare("a")
+    harness.answer_all(except_for=Claim)
+    harness.submit(Declare("a", SLOW))
+    harness.answer_all()
+    harness.advance(0.1)
     assert harness.database.tables.locks["a"].holder == "me/2"

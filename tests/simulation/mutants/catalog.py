@@ -43,7 +43,7 @@ MUTANTS: tuple[Mutant, ...] = tuple(
 MUTANT_BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
 
 _SAMPLE_SENTENCES = (
-    "trust counts from the reply of a renewal",
+    "the margin counts at most a fifth of a second of the stop timeout",
     "a lock is released before its stop has returned",
     "a look at the sessions counts from its sending",
     "a new term is the last one plus one",

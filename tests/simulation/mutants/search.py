@@ -4,6 +4,7 @@ import itertools
 import multiprocessing
 import resource
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
@@ -75,18 +76,24 @@ def _search(mutant: Mutant, first: int, step: int, seconds: float, sender: Conne
     def finding(seed: str = "", text: str = "") -> Finding:
         return Finding(time.process_time() - started_at, seeds, executions[mutant.name] > 0, seed, text)
 
-    with mutant.planted():
-        for seed in itertools.count(first, step):
-            if time.process_time() - started_at >= seconds:
-                break
-            for weather in Weather:
-                text = violation(seed, weather)
-                crashes += text.startswith("crash")
-                if text and (not text.startswith("crash") or crashes >= MAX_CRASHES):
-                    sender.send(finding(f"{seed} {weather.value}", text))
-                    return
-            seeds += 1
+    for seed, weather in worlds(first, step):
+        if time.process_time() - started_at >= seconds:
+            break
+        with mutant.planted():
+            text = violation(seed, weather)
+        seeds = (seed - first) // step + 1
+        crashes += text.startswith("crash")
+        if not text or (text.startswith("crash") and crashes < MAX_CRASHES):
+            continue
+        if not violation(seed, weather):  # else it is not the bug's
+            sender.send(finding(f"{seed} {weather.value}", text))
+            return
     sender.send(finding())
+
+
+def worlds(first: int, step: int) -> Iterator[tuple[int, Weather]]:
+    """Yield the seeds from the first one on, each in all weathers, without end."""
+    return ((seed, weather) for seed in itertools.count(first, step) for weather in Weather)
 
 
 def violation(seed: int, weather: Weather) -> str:

@@ -82,7 +82,7 @@ MUTANTS = (
     mutant_of_store(
         "tables of a newer release are used",
         rules.VERSION,
-        Edit(schema, "_is_current", "version is not None and version not in KNOWN_VERSIONS", "False"),
+        Edit(schema, "_has_newest_version", "version is not None and version not in KNOWN_VERSIONS", "False"),
         tests="schema",
     ),
     mutant_of_store(

@@ -15,7 +15,8 @@ _HEAD = """# Planted bugs
 For each rule of the protocol ([design.md, section 3](design.md#3-the-protocol)) there is at least one bug without
 it. The table says what finds each: the simulation, with the CPU seconds that each of two processes needs and the
 seed that shows it, and the first test that fails. `make mutants` measures everything again, `make mutants
-ONLY=words` the rows with these words. The bugs are in `tests/simulation/mutants/`.
+ONLY=words` the rows with these words. A row with **no** says how long the search was. The bugs are in
+`tests/simulation/mutants/`.
 
 """
 _COLUMNS = "| rule | planted bug | simulation | test |\n|---|---|---|---|\n"
