@@ -83,7 +83,7 @@ def test_a_password_in_a_file_of_its_own_is_rotated_too(
     url = account.url.replace(f":{account.password}@", "@")
     store = connect(Database(DatabaseLocation(url, password_file=str(file))))
     store.list_sessions()
-    account.change_password("sec/o@nd")
+    account.change_password("sec/ö@nd€")
     file.write_text(account.password)
     with pytest.raises(StoreUnavailable):
         store.list_sessions()

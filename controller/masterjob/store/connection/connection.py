@@ -1,8 +1,8 @@
 """A connection that opens when needed, is dropped after any error, and never blocks longer than its timeout.
 
 The drivers' own timeouts do not cover a frozen server or a hanging name service. So each connect runs in a
-thread of its own, which is abandoned if it takes too long; and a call that takes too long has its socket shut
-down, which makes it fail at once.
+thread of its own, which is left behind if it takes too long (see dialling.py); and a call that takes too long has
+its socket shut down, which makes it fail at once.
 """
 
 import contextlib

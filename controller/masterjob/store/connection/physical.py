@@ -136,6 +136,9 @@ def _file_id(path: str | None) -> tuple[int, int] | None:
 
 def _connect_arguments(target: DatabaseTarget, timeout: float, address: Address | None) -> dict[str, Any]:
     arguments = {**target.arguments, **target.dialect.connect_arguments(target.url, timeout)}
+    if target.url.get_driver_name() == "pymysql" and isinstance(target.url.password, str):
+        # as the server's own client; PyMySQL takes Latin-1, and its error names the first character that has none
+        arguments["password"] = target.url.password.encode()
     if address is None:
         return arguments
     where: dict[str, Any] = {"host": address.host, "port": address.port}
