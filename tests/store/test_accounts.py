@@ -10,11 +10,13 @@ import pytest
 from masterjob.config.location import DatabaseLocation
 from masterjob.election.values import HistoryEntry, Identity, NewSession, TransitionKind
 from masterjob.errors import StoreUnavailable
+from masterjob.job_status import RunRecord
 from masterjob.store.database import Database, SqlStore
 from masterjob.store.queries.declared_switches import SwitchSpec
 from tests.servers import Server
 from tests.store.accounts import Account
 from tests.store.parallel import retry
+from tests.store.test_job_status import running
 from tests.timeouts import WAIT_TIMEOUT
 
 _numbers = itertools.count(1)
@@ -126,6 +128,7 @@ def use_everything(url: str) -> None:
         elect_and_end(store, lock_name)
     finally:
         store.close()
+    database.write_runs([RunRecord(lock_name, "report", "one", 1, running())])
     admin = database.lock_admin()
     admin.disable(lock_name, "a test", "tester")
     admin.enable(lock_name, "tester")

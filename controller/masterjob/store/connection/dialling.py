@@ -6,10 +6,10 @@ interrupted, so it may open its connection after the timeout: it is kept for the
 """
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
+from masterjob.concurrency.clock import MAX_GAP, RunningClock
 from masterjob.store.connection.addresses import Address, is_name, look_up
 from masterjob.store.connection.url import Endpoint
 
@@ -81,13 +81,13 @@ class Dialling(Generic[C]):
             AllAddressesFailed: several addresses failed.
             Exception: the error of the driver, if it is the server's or there is only one address.
         """
-        current, deadline = _Round(), time.monotonic() + timeout
+        current = _Round()
         try:
             with self._condition:
                 self._is_wanted = True
                 for number, endpoint in enumerate(endpoints if self._opened is None else ()):
                     self._add(current, number, endpoint)
-                return self._wait_for_first(current, deadline, timeout, len(endpoints))
+                return self._wait_for_first(current, timeout, len(endpoints))
         except _NoThread:
             return self._open_here(endpoints)
 
@@ -122,24 +122,26 @@ class Dialling(Generic[C]):
         current.unresolved.add(number)
         _start_thread(lambda: self._resolve(current, number, address))
 
-    def _wait_for_first(self, current: _Round, deadline: float, timeout: float, endpoints: int) -> C:
-        next_at = time.monotonic() + timeout / max(1, endpoints)
+    def _wait_for_first(self, current: _Round, timeout: float, endpoints: int) -> C:
+        clock = RunningClock()  # while the process is frozen, no address has its turn
+        next_at = timeout / max(1, endpoints)
         while True:
             if self._opened is not None:
                 opened, self._opened, self._is_wanted = self._opened, None, False
                 return opened
-            now = time.monotonic()
-            if self._is_cancelled or now >= deadline:
+            now = clock()
+            if self._is_cancelled or now >= timeout:
                 raise TimeoutError(f"no connection within {timeout:g} s" + _describe(current.failures))
             if current.is_over:
                 raise _most_telling(current.failures)
             if current.waiting and (now >= next_at or (not current.running and current.next_is_known)):
                 _, address = current.waiting.pop(0)
                 shares = 1 + len(current.waiting) + len(current.unresolved)
-                next_at = now + (deadline - now) / shares
+                next_at = now + (timeout - now) / shares
                 self._start(current, address)
                 continue
-            self._condition.wait(min(deadline, max(next_at, now) if current.waiting else deadline) - now)
+            next_event_at = min(timeout, next_at) if current.waiting and next_at > now else timeout
+            self._condition.wait(min(next_event_at - now, MAX_GAP))
 
     def _start(self, current: _Round, address: Address) -> None:
         opening = self._new_opening(address)
