@@ -140,15 +140,17 @@ class Instance:
             statuses = self.database.lock_admin().status(name)
         except StoreUnavailable:
             return f"{explanation}; the database gave no answer"
-        return _explain_status(statuses[0]) if statuses else explanation
+        return explain_waiting(statuses[0]) if statuses else explanation
 
 
-def _explain_status(lock: LockStatus) -> str:
+def explain_waiting(lock: LockStatus) -> str:
+    """Return one sentence on a lock that this instance waits for: who is master, and why its job does not run."""
     if not lock.enabled:
         return lock.why
-    if lock.master is not None:
-        return f"waiting: {lock.master.instance} is master (term {lock.term})"
-    return "waiting: the lock is free and about to be claimed"
+    if lock.master is None or not lock.master.alive:
+        return f"waiting: {lock.why}"
+    master = f"waiting: {lock.master.instance} is master (term {lock.term})"
+    return f"{master}; {lock.why}" if lock.why else master
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
