@@ -14,6 +14,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from masterjob.cli.app import app
+from masterjob.election.values import Identity, NewSession
+from masterjob.store.database import Database
 from tests.library.conftest import wait_until
 from tests.timeouts import WAIT_TIMEOUT
 
@@ -85,6 +87,17 @@ class Terminal:
 
     def wait_for(self, state: str, lock_name: str = "BEEP") -> None:
         wait_until(lambda: self.state(lock_name) == state)
+
+
+def elect_instance(terminal: Terminal, lock_name: str = "BEEP", session: str = "session") -> None:
+    """Make an instance the master."""
+    database = Database(terminal.url)
+    database.prepare()
+    store = database.connect(10)
+    store.ensure_locks([lock_name])
+    store.open_session(NewSession(session, Identity("a-host-1234-5678abcd", address="a-host"), 60_000))
+    store.claim(session, [lock_name])
+    store.close()
 
 
 class RunProcess:

@@ -6,20 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from masterjob.election.values import Identity, NewSession
 from masterjob.store.database import Database
-from tests.cli.conftest import Terminal, manifest
-
-
-def elect_instance(terminal: Terminal, lock_name: str = "BEEP") -> None:
-    """Make an instance the master."""
-    database = Database(terminal.url)
-    database.prepare()
-    store = database.connect(10)
-    store.ensure_locks([lock_name])
-    store.open_session(NewSession("session", Identity("a-host-1234-5678abcd", address="a-host"), 60_000))
-    store.claim("session", [lock_name])
-    store.close()
+from tests.cli.conftest import Terminal, elect_instance, manifest
 
 
 def test_list_shows_who_is_master_and_who_is_disabled_why(terminal: Terminal) -> None:
@@ -40,7 +28,8 @@ def test_an_empty_database_is_reported_as_empty(terminal: Terminal) -> None:
 def test_status_is_a_stable_object_for_programs(terminal: Terminal) -> None:
     elect_instance(terminal)
     lock = terminal.run_json("status", "BEEP")
-    assert list(lock) == ["lockName", "state", "why", "enabled", "term", "master", "disabled", "job"]
+    fields = ["lockName", "state", "why", "since", "enabled", "term", "master", "disabled", "job"]
+    assert list(lock) == fields
     assert (lock["state"], lock["enabled"], lock["disabled"]) == ("Starting", True, None)
     assert lock["master"]["instance"] == "a-host-1234-5678abcd"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", lock["master"]["since"])
