@@ -11,11 +11,8 @@ from tests.exploration.database import CheckedStore, Violation
 from tests.exploration.moves import PROMPT, Move, Verb, moves, next_time
 from tests.exploration.process import Link, Process, Stage
 from tests.exploration.sentences import call_sentence, execution_sentence, move_sentence
-from tests.exploration.states import TIMING, CallSummary, ProcessState
+from tests.exploration.states import CLOCK_STEP, CallSummary, ProcessState
 from tests.exploration.world import World
-
-CLOCK_STEP = TIMING.lease_duration + 1.0
-"""Seconds by which the database's clock is stepped."""
 
 RETRIES = COMMAND_TIMEOUT + 2.0
 """Seconds after a failed call until it has been retried: it waits as long as the call took, or a moment."""

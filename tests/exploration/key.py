@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import permutations, product
 
 from tests.exploration.fingerprint import Kind
-from tests.exploration.states import TIMING, ProcessState
+from tests.exploration.states import CLOCK_STEP, TIMING, ProcessState
 from tests.exploration.world import World
 
 _FORGOTTEN = -1
@@ -58,7 +58,7 @@ def _number_of(state: ProcessState, world: World) -> int:
 
 def _relative(kind: Kind, value: object, now: float, clock: float) -> object:
     match kind, value:
-        case Kind.OBSERVATION, (sent, received, observed):
+        case Kind.OBSERVATION, (float(sent), float(received), float(observed)):
             if now - sent > TIMING.lease_duration:
                 return _FORGOTTEN
             return _microseconds(sent - now), _microseconds(received - now), _microseconds(observed - clock)
@@ -131,7 +131,7 @@ class _Reader:
     def _read_database(self) -> tuple[object, ...]:
         database, now = self._world.database, self._world.now
         clock_ms, ranks = int(database.clock(now) * 1000), self._term_ranks
-        oldest = -round(TIMING.lease_duration * 1000)
+        oldest = -round(TIMING.lease_duration * 1000) - _possible_step_ms(self._world)
         result: list[object] = [database.clock_offset != 0.0]
         for session_id, session in database.tables.sessions.items():
             result += (
@@ -154,7 +154,7 @@ class _Reader:
 
 
 def _rank_terms(world: World) -> dict[int, object]:
-    """Return what stands for each term: its rank, and by how much it is ahead of the clock."""
+    """Return what stands for each term: its rank, and by how much it is, or can be, ahead of the clock."""
     tables = world.database.tables
     terms = {0, *tables.guarded_writes.values()}
     for state in world.processes:
@@ -162,7 +162,13 @@ def _rank_terms(world: World) -> dict[int, object]:
     for row in tables.locks.values():
         terms |= {row.term, row.step_down_term or 0}
     clock_ms = int(world.database.clock(world.now) * 1000)
-    return {term: (rank, max(0, term - clock_ms)) for rank, term in enumerate(sorted(terms))}
+    earliest = clock_ms - _possible_step_ms(world)
+    return {term: (rank, max(0, term - earliest)) for rank, term in enumerate(sorted(terms))}
+
+
+def _possible_step_ms(world: World) -> int:
+    """Return by how much the database's clock may still be stepped back: that makes an old time a new one."""
+    return 0 if world.database.clock_offset else round(CLOCK_STEP * 1000)
 
 
 def _rank_beats(world: World) -> dict[tuple[str, int], int]:

@@ -32,11 +32,11 @@ def settled(instances: int, locks: int, stagger: float = 0.0) -> World:
     act at the same time, and every order of what they do is possible.
     """
     if not stagger:
-        return settle(booting(instances, locks), 2 * TIMING.heartbeat_interval)
+        return settle(booting(instances, locks), 4 * TIMING.heartbeat_interval)
     world = _empty_world()
     for _ in range(instances):
         world = settle(_boot(world, 1, locks), stagger)
-    return settle(world, 2 * TIMING.heartbeat_interval)
+    return settle(world, 4 * TIMING.heartbeat_interval)
 
 
 def _boot(world: World, instances: int, locks: int) -> World:

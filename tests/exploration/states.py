@@ -17,6 +17,9 @@ from tests.exploration.snapshots import freeze, thaw
 TIMING = Timing.of(4.0, stop_timeout=3.0, max_heartbeat_retry_count=1, check_master_interval=4.0)
 """The lease is 12 s, the margin 3.24 s and the trust 8.76 s, which is a little more than two heartbeats."""
 
+CLOCK_STEP = TIMING.lease_duration + 1.0
+"""Seconds by which the database's clock may be stepped, once."""
+
 INSTANCE_NAMES = ("anna", "ben", "carl")
 
 
