@@ -44,7 +44,12 @@ BUGS = (
     Bug("an eviction goes by the database's clock alone", "I1", _bounds(1, Verb.STEP_FORWARD)),
     Bug("an age is believed though the database's clock has stepped", "I1", _bounds(1, Verb.STEP_FORWARD)),
     Bug("a claim takes a lock that another session holds", "I1", _bounds(0), lambda: booting(2, 1)),
-    Bug("a new term is the database's time", "I2", _bounds(2, Verb.STEP_BACK, Verb.STEP_DOWN)),
+    Bug(
+        "a new term is the database's time",
+        "I2",
+        _bounds(2, Verb.STEP_BACK, Verb.STEP_DOWN),
+        lambda: settled(2, 1, 1.0, heartbeats=2),
+    ),
     Bug("a claim ignores that the lock is disabled", "I4", _bounds(1, Verb.DISABLE), lambda: booting(2, 1)),
     Bug("the guard lets every term write", "I2", _bounds(1, Verb.FREEZE)),
     Bug("a lock is released before its stop has returned", "I1", _bounds(2, Verb.STEP_DOWN, Verb.SLOW_STOP)),

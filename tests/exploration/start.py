@@ -25,18 +25,18 @@ def _empty_world() -> World:
     return World(LOCAL_CLOCK_START, Database(), (), ())
 
 
-def settled(instances: int, locks: int, stagger: float = 0.0) -> World:
+def settled(instances: int, locks: int, stagger: float = 0.0, heartbeats: int = 4) -> World:
     """Return a world in which every lock has its master and nothing is on its way.
 
     The heartbeats of one instance come ``stagger`` seconds after those of the one before it: with 0, all instances
-    act at the same time, and every order of what they do is possible.
+    act at the same time, and every order of what they do is possible. ``heartbeats`` is the age of the terms.
     """
     if not stagger:
-        return settle(booting(instances, locks), 4 * TIMING.heartbeat_interval)
+        return settle(booting(instances, locks), heartbeats * TIMING.heartbeat_interval)
     world = _empty_world()
     for _ in range(instances):
         world = settle(_boot(world, 1, locks), stagger)
-    return settle(world, 4 * TIMING.heartbeat_interval)
+    return settle(world, heartbeats * TIMING.heartbeat_interval)
 
 
 def _boot(world: World, instances: int, locks: int) -> World:
