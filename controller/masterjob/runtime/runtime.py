@@ -1,6 +1,5 @@
 """All instances of this process, one for each database, from the first lock to the shutdown."""
 
-import atexit
 import logging
 import os
 import threading
@@ -13,6 +12,7 @@ from masterjob.election.core.events import LocksChanged
 from masterjob.election.observers import Observer
 from masterjob.election.ports import Job
 from masterjob.runtime.instance import Instance
+from masterjob.runtime.process_exit import ProcessExit
 from masterjob.runtime.shutdown import RELEASE_TIMEOUT, ShutdownHook, ShutdownSequence
 from masterjob.runtime.sigterm import SigtermBlock, SigtermHandler
 
@@ -23,7 +23,7 @@ class Runtime:
     """All instances of this process, and its shutdown. All methods are thread-safe."""
 
     def __init__(self) -> None:
-        self._atexit_registered = False
+        self._process_exit = ProcessExit(partial(self.shutdown, "the interpreter exits"))
         self._reset()
         sigterm_block = SigtermBlock()
         os.register_at_fork(
@@ -107,9 +107,7 @@ class Runtime:
                 instance = Instance(url, self._begin_shutdown, observers)
                 self._instances[url] = instance
                 instance.runner.start()
-            if not self._atexit_registered:
-                self._atexit_registered = True
-                atexit.register(self.shutdown, "the interpreter exits")
+            self._process_exit.register()
             return self._instances[url]
 
     def _begin_shutdown(self, instance: Instance) -> None:
