@@ -123,7 +123,7 @@ def test_a_removed_file_frees_the_lock_and_its_switch(terminal: Terminal, run: R
     terminal.write("beep.yaml", manifest(more="  enabled: false\n"))
     process.wait_for_line("stepped down from BEEP")
     path.unlink()
-    process.wait_for_line("BEEP is no longer disabled by file:default/beep: the resource is gone")
+    process.wait_for_line("BEEP is no longer disabled by file:default/beep: that MasterJob is gone")
     assert terminal.run_json("status", "BEEP")["disabled"] is None
 
 

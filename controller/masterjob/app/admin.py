@@ -81,7 +81,8 @@ def lazy_lock_admin(database: str | None) -> LockAdmin:
 
     @functools.cache
     def found() -> tuple[str, Database]:
-        return _find_database(database)
+        url, _ = _find_database(database)
+        return url, Database(url, current_runtime().outage_log(url))
 
     def connect() -> BoundedConnection:
         return found()[1].connect_admin()

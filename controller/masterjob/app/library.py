@@ -17,6 +17,7 @@ from masterjob.config.settings import config_section, load_config_document, reso
 from masterjob.election.values import validate_lock_name
 from masterjob.errors import SettingError
 from masterjob.jobs.python.job import CallableSpec, MasterJob
+from masterjob.log_fields import log_fields
 from masterjob.runtime.handle import IdleMaster, Master
 from masterjob.runtime.host_process import describe_reloader, require_real_threads
 from masterjob.runtime.instance import running_loop
@@ -99,7 +100,7 @@ def start_master(  # noqa: PLR0913 - the arguments are the product's surface
     }
     settings = resolve_settings(options, os.environ, config)
     if (reason := describe_reloader()) is not None:
-        logger.info("%s: %s", name, reason)
+        logger.info("%s: %s", name, reason, extra=log_fields(lock=name))
         return IdleMaster(name, reason)
     runtime, timeout = current_runtime(), settings.timing.stop_timeout
     lock_job = CallableSpec(job, running_loop()).create_job(runtime.thread_pool, timeout)

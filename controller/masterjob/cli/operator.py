@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from masterjob.cli.api_options import ApiOptions
-from masterjob.cli.bootstrap import Bootstrap
+from masterjob.cli.bootstrap import Bootstrap, wait_for_end
 from masterjob.cli.log import LogOptions
 from masterjob.cli.options import DatabaseOptions, option
 from masterjob.cli.signals import ShutdownSignals
@@ -81,10 +81,11 @@ def operator(cluster: ClusterOptions, database: DatabaseOptions, log: LogOptions
     runtime = current_runtime()
     kube_operator = Operator(runtime, bootstrap.settings_for, bootstrap.jobs, target_cluster)
     signals = ShutdownSignals()
+    bootstrap.end_if_refused(signals)
     bootstrap.log_startup("masterjob operator", target_cluster.description)
     bootstrap.start_control_api(
         [kube_operator.check_resources_listed, kube_operator.check_database_reached],
         KubeAuthenticator(target_cluster, kube_operator.resources_of),
     )
     kube_operator.start()
-    runtime.shutdown(signals.wait())
+    wait_for_end(signals)

@@ -4,7 +4,7 @@ import logging
 import threading
 
 from masterjob.cli.api_options import ApiOptions
-from masterjob.cli.bootstrap import Bootstrap
+from masterjob.cli.bootstrap import Bootstrap, wait_for_end
 from masterjob.cli.log import LogOptions
 from masterjob.cli.options import DatabaseOptions, PathsArgument, config_file_to_exclude
 from masterjob.cli.signals import ShutdownSignals
@@ -57,6 +57,7 @@ def run(paths: PathsArgument, database: DatabaseOptions, log: LogOptions, api: A
     runtime = current_runtime()
     controller = Controller(runtime, bootstrap.settings_for, bootstrap.jobs)
     signals = ShutdownSignals()
+    bootstrap.end_if_refused(signals)
     bootstrap.log_startup("masterjob", ", ".join(map(str, paths)))
     for path in paths:
         if not path.exists():
@@ -85,4 +86,4 @@ def run(paths: PathsArgument, database: DatabaseOptions, log: LogOptions, api: A
     controller.start()
     watch_thread.start()
     runtime.add_shutdown_hook(before=stop_following)
-    runtime.shutdown(signals.wait())
+    wait_for_end(signals)

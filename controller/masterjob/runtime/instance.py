@@ -14,6 +14,7 @@ from masterjob.election.runner import ElectionRunner
 from masterjob.errors import SettingError, StoreUnavailable
 from masterjob.lock_status import LockStatus
 from masterjob.runtime.identity import new_identity
+from masterjob.store.connection.outages import OutageLog
 from masterjob.store.database import Database
 
 
@@ -29,9 +30,15 @@ class OpenLock:
 class Instance:
     """The locks that this process competes for on one database, and the election runner that does so."""
 
-    def __init__(self, url: str, on_shutdown: Callable[["Instance"], None], observers: list[Observer]) -> None:
+    def __init__(
+        self,
+        url: str,
+        on_shutdown: Callable[["Instance"], None],
+        observers: list[Observer],
+        outages: OutageLog | None = None,
+    ) -> None:
         self.url = url
-        self.database = Database(url)
+        self.database = Database(url, outages)
         self.runner = ElectionRunner(new_identity(os.environ), self.database, self.database.fence, observers)
         self.max_stop_timeout = 0.0
         self.observers = observers
@@ -57,6 +64,10 @@ class Instance:
         """Return whether the lock is in use. A close that timed out counts as done once the lock is released."""
         open_lock = self._open_locks.get(name)
         return open_lock is not None and not (open_lock.closing and self.runner.wait_withdrawn(name, 0.0))
+
+    def open_lock_names(self) -> list[str]:
+        """Return the names of the locks that are not closed."""
+        return list(self._open_locks)
 
     def get_open_lock(self, name: str) -> OpenLock:
         """Return the lock that was opened last under this name."""

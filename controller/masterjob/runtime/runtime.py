@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from masterjob.concurrency.thread_pool import ThreadPool
+from masterjob.config.redact import redact_url
 from masterjob.config.settings import Settings
 from masterjob.election.core.events import LocksChanged
 from masterjob.election.observers import Observer
@@ -15,6 +16,7 @@ from masterjob.runtime.instance import Instance
 from masterjob.runtime.process_exit import ProcessExit
 from masterjob.runtime.shutdown import RELEASE_TIMEOUT, ShutdownHook, ShutdownSequence
 from masterjob.runtime.sigterm import SigtermBlock, SigtermHandler
+from masterjob.store.connection.outages import OutageLog
 
 logger = logging.getLogger("masterjob")
 
@@ -37,6 +39,7 @@ class Runtime:
         self._instances: dict[str, Instance] = {}
         self._shutting_down: list[Instance] = []
         self._observers: list[tuple[str | None, Observer]] = []
+        self._outage_logs: dict[str, OutageLog] = {}
         self._status_write_observers: list[Callable[[str], None]] = []
         self._shutdown_sequence = ShutdownSequence()
         self._lock = threading.RLock()
@@ -90,6 +93,24 @@ class Runtime:
         for observer in observers:
             observer(outcome)
 
+    def outage_log(self, url: str) -> OutageLog:
+        """Return the log of the outages of one database, for everything in this process that uses it."""
+        with self._lock:
+            if url not in self._outage_logs:
+                self._outage_logs[url] = OutageLog(redact_url(url))
+                self._outage_logs[url].add_affected(partial(self._open_lock_names, url))
+            return self._outage_logs[url]
+
+    def describe_refusal(self) -> str | None:
+        """Return why a database refuses this process at the moment; None if none does."""
+        with self._lock:
+            outage_logs = list(self._outage_logs.values())
+        return next((refusal for each in outage_logs if (refusal := each.refusal()) is not None), None)
+
+    def _open_lock_names(self, url: str) -> list[str]:
+        instance = self._instances.get(url)
+        return [] if instance is None else instance.open_lock_names()
+
     def instances(self) -> list[Instance]:
         """Return the instances that are not shutting down, one for each database."""
         with self._lock:
@@ -104,7 +125,7 @@ class Runtime:
         with self._lock:
             if url not in self._instances:
                 observers = [each for observed_url, each in self._observers if observed_url in (None, url)]
-                instance = Instance(url, self._begin_shutdown, observers)
+                instance = Instance(url, self._begin_shutdown, observers, self.outage_log(url))
                 self._instances[url] = instance
                 instance.runner.start()
             self._process_exit.register()

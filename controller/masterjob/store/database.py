@@ -12,6 +12,7 @@ from masterjob.store import schema
 from masterjob.store.admin import LockAdmin
 from masterjob.store.connection.connection import BoundedConnection
 from masterjob.store.connection.dialects import MYSQL, POSTGRESQL, SQLITE, Dialect
+from masterjob.store.connection.outages import OutageLog
 from masterjob.store.connection.pool import ConnectionPool
 from masterjob.store.fencing import check_term
 from masterjob.store.notifier import LocksChangedCallback, Notifier
@@ -62,12 +63,15 @@ class Database:
     The tables are created or upgraded once for each of these objects: by the first call of a `LockAdmin`, or by
     `prepare`. ``redacted_url`` is the URL without its passwords, for logs and people.
 
+    ``outages`` logs when the database cannot be used; without it, only the caller learns that.
+
     Raises:
         SettingError: the URL is wrong, or names a database that is not supported.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, outages: OutageLog | None = None) -> None:
         self._url, self._dialect = _parse_url(url)
+        self._outages = outages
         self.redacted_url = _redact(self._url)
         self.fence = check_term
         self._prepared = False
@@ -92,7 +96,8 @@ class Database:
 
     def create_notifier(self, on_change: LocksChangedCallback) -> Notifier:
         """Return a notifier, not started yet, that calls ``on_change`` in its own thread."""
-        return Notifier(lambda: self._new_connection(_ADMIN_TIMEOUT), on_change)
+        # It reports no outage: it aborts its own connections, and the heartbeats find out anyway.
+        return Notifier(lambda: BoundedConnection(self._url, self._dialect, _ADMIN_TIMEOUT), on_change)
 
     def lock_admin(self, keep_open: float = 0.0, on_write: Callable[[str], None] = lambda _: None) -> LockAdmin:
         """Return the operations of people and resources on locks. The first call prepares the tables.
@@ -126,11 +131,13 @@ class Database:
                 with self._new_connection(_MIGRATION_TIMEOUT, connect_timeout) as db:
                     schema.upgrade(db)
                 self._prepared = True
+                if self._outages is not None:
+                    self._outages.mark_usable()
         finally:
             self._prepare_lock.release()
 
     def _new_connection(self, timeout: float, connect_timeout: float | None = None) -> BoundedConnection:
-        return BoundedConnection(self._url, self._dialect, timeout, connect_timeout)
+        return BoundedConnection(self._url, self._dialect, timeout, connect_timeout, self._outages)
 
 
 def _parse_url(text: str) -> tuple[URL, Dialect]:

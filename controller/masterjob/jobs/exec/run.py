@@ -17,6 +17,7 @@ from masterjob.jobs.exec.command import ExecCommand
 from masterjob.jobs.exec.output import CommandOutput
 from masterjob.jobs.exec.shim_client import ShimClient, kill_group
 from masterjob.jobs.run import Run, RunState
+from masterjob.log_fields import log_fields
 
 logger = logging.getLogger("masterjob.jobs.exec")
 
@@ -77,12 +78,17 @@ class ExecRun(Run):
             self._report_failure(f"the shim of the command cannot be started: {error}", None)
             self._mark_ended()
             return
-        output = CommandOutput(self._term.lock_name, shim_client.outputs)
+        output = CommandOutput(
+            self._term.lock_name, shim_client.outputs, self._command.output_levels, self._term.number
+        )
         self._pool.submit(output.run)
         try:
             self._run_command(shim_client, output)
         except Exception as error:
-            logger.exception("%s: the command cannot be supervised", self._term.lock_name)
+            name = self._term.lock_name
+            logger.exception(
+                "%s: the command cannot be supervised", name, extra=self._log_fields("command failed")
+            )
             self._report_failure(f"the command cannot be supervised: {error}", None)
         finally:
             output.finish()
@@ -139,14 +145,33 @@ class ExecRun(Run):
                 self._report_started()
             case ["started", pid]:
                 shim_client.process_group = int(pid)
-                logger.info("%s: %s runs as process %s", self._term.lock_name, self._command.argv[0], pid)
+            case ["running"]:
+                self._log_running(shim_client)
             case ["unable", failed_part, error_number]:
                 self._report_failure(self._describe_launch_error(failed_part, int(error_number)), None)
             case ["ended", exit_code]:
                 self._handle_exit(int(exit_code), output)
             case ["overdue"]:
                 self._trust_expired = True
-                logger.warning("%s: the trust has ended; the command is stopped", self._term.lock_name)
+                fields = self._log_fields("stopping", reason="the trust has ended")
+                logger.warning(
+                    "%s: the trust has ended; the command is stopped", self._term.lock_name, extra=fields
+                )
+
+    def _log_running(self, shim_client: ShimClient) -> None:
+        logger.info(
+            "%s: %s runs as process %s",
+            self._term.lock_name,
+            self._command.argv[0],
+            shim_client.process_group,
+            extra=self._log_fields("command started"),
+        )
+
+    def _log_fields(
+        self, event: str, *, reason: str | None = None, exit_code: int | None = None
+    ) -> dict[str, object]:
+        term = self._term
+        return log_fields(lock=term.lock_name, term=term.number, event=event, reason=reason, exit_code=exit_code)
 
     # --- reports
 
@@ -158,10 +183,11 @@ class ExecRun(Run):
 
     def _handle_exit(self, exit_code: int, output: CommandOutput) -> None:
         exit_description = f"exit code {exit_code}" if exit_code >= 0 else f"signal {_signal_name(-exit_code)}"
+        fields = self._log_fields("command ended", exit_code=exit_code)
         if self._stopping or self._trust_expired:
-            logger.info("%s: the command has ended with %s", self._term.lock_name, exit_description)
+            logger.info("%s: the command has ended with %s", self._term.lock_name, exit_description, extra=fields)
         elif exit_code == 0:
-            logger.info("%s: the command is done; the lock is kept", self._term.lock_name)
+            logger.info("%s: the command is done; the lock is kept", self._term.lock_name, extra=fields)
             self._report_started()
         if self._trust_expired:
             late = "the shim got no new end of the trust in time, and has stopped the command"

@@ -9,18 +9,26 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import URL, Connection, CursorResult, Row
+from sqlalchemy import URL, Connection, CursorResult, Row, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from masterjob.errors import StoreUnavailable
+from masterjob.errors import Refusal, StoreRefused, StoreUnavailable
 from masterjob.store.connection.deadlines import deadline_monitor
 from masterjob.store.connection.dialects import Dialect
+from masterjob.store.connection.outages import OutageLog
 from masterjob.store.connection.physical import DRIVER_ERRORS, ConnectThread, PhysicalConnection
+from masterjob.store.connection.refusals import classify
 
 T = TypeVar("T")
 
 
-class ConstraintViolation(StoreUnavailable):
+class StatementFailed(StoreUnavailable):
+    """The database answered that this statement failed: a row was locked for too long, for example."""
+
+    is_outage = False
+
+
+class ConstraintViolation(StatementFailed):
     """A constraint rejected the statement. This outcome is known: nothing was written."""
 
 
@@ -28,13 +36,22 @@ class BoundedConnection:
     """One connection, used by one thread at a time; only `abort` may be called by another thread.
 
     ``timeout``: seconds for each call; ``connect_timeout``: seconds for the connect before it (default: the same).
+    ``outages`` learns whether the database can be used.
     """
 
-    def __init__(self, url: URL, dialect: Dialect, timeout: float, connect_timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        url: URL,
+        dialect: Dialect,
+        timeout: float,
+        connect_timeout: float | None = None,
+        outages: OutageLog | None = None,
+    ) -> None:
         self.dialect = dialect
         self.timeout = timeout
         self._url = url
         self._connect_timeout = timeout if connect_timeout is None else connect_timeout
+        self._outages = outages
         self._physical: PhysicalConnection | None = None
         self._connect_thread: ConnectThread | None = None
         self._aborted = False
@@ -57,6 +74,22 @@ class BoundedConnection:
         Raises:
             StoreUnavailable: it failed or took too long; the next call opens a new connection.
         """
+        try:
+            result = self._run(work)
+        except StoreUnavailable as error:
+            if self._outages is not None and error.is_outage:
+                self._outages.record_failure(error)
+            raise
+        if self._outages is not None:
+            self._outages.record_success()
+        return result
+
+    def reconnect_if_closed(self) -> None:
+        """Drop the connection if the server has closed it: the next call then opens a new one."""
+        with contextlib.suppress(StoreUnavailable):
+            self._run(lambda connection: connection.execute(text("SELECT 1")).close())
+
+    def _run(self, work: Callable[[Connection], T]) -> T:
         succeeded = self._aborted = False
         try:
             connection = self._ensure_connected()
@@ -96,7 +129,7 @@ class BoundedConnection:
         if self._physical is not None and self._physical.connection is not None:
             self._physical.check_file_unchanged()
             return self._physical.connection
-        self._physical = PhysicalConnection(self._url, self.dialect, self.timeout)
+        self._physical = self._new_physical()
         if not self.dialect.is_remote:
             return self._physical.open()
         self._connect_thread = ConnectThread(self._physical)
@@ -108,6 +141,12 @@ class BoundedConnection:
             if self._connect_thread.is_abandoned:
                 self._physical = None  # its thread still uses it, and closes it
             self._connect_thread = None
+
+    def _new_physical(self) -> PhysicalConnection:
+        try:
+            return PhysicalConnection(self._url, self.dialect, self.timeout)
+        except (TypeError, ValueError) as error:  # SQLAlchemy converts some options of the URL to numbers
+            raise StoreRefused(Refusal.OPTION, f"{self.dialect.name}: {error}") from error
 
     @contextlib.contextmanager
     def _enforce_timeout(self) -> Iterator[None]:
@@ -127,9 +166,15 @@ class BoundedConnection:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
         message = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         if self._physical is not None and self._physical.is_aborted:
-            message = f"no answer within {self.timeout:g} s"
-        error_type = ConstraintViolation if isinstance(error, IntegrityError) else StoreUnavailable
-        return error_type(f"{self.dialect.name}: {message}")
+            message = "no answer in time" if self._aborted else f"no answer within {self.timeout:g} s"
+            return StoreUnavailable(f"{self.dialect.name}: {message}")
+        message = f"{self.dialect.name}: {message}"
+        verdict = classify(error)
+        if isinstance(verdict, Refusal):
+            return StoreRefused(verdict, message)
+        if verdict is None:
+            return StoreUnavailable(message)
+        return (ConstraintViolation if isinstance(error, IntegrityError) else StatementFailed)(message)
 
 
 def execute_statement(

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import socket
 import sqlite3
 import threading
@@ -12,6 +13,7 @@ import pymysql
 from sqlalchemy import URL, Connection, NullPool, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
+from masterjob.errors import Refusal, StoreRefused
 from masterjob.store.connection.dialects import POSTGRESQL, Dialect
 
 # RuntimeError: no thread can be started; UnicodeError: text that no database can store.
@@ -60,7 +62,10 @@ class PhysicalConnection:
 
     def _connect_driver(self, dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
         # SQLAlchemy's hook, because its own first statement on the new connection may hang already.
-        raw = dialect.connect(*arguments, **options)
+        try:
+            raw = dialect.connect(*arguments, **options)
+        except TypeError as error:  # a driver that passes each option of the URL to a function
+            raise StoreRefused(Refusal.OPTION, f"{self._dialect.name}: {_describe_option(error)}") from error
         with self._lock:
             self._raw = raw
             socket_fd = self._dialect.socket_fd(raw)
@@ -97,6 +102,11 @@ class PhysicalConnection:
             if self._socket is not None:
                 self._socket.close()
             self._socket = self._raw = self.connection = None
+
+
+def _describe_option(error: TypeError) -> str:
+    unknown = re.search(r"unexpected keyword argument '(.+)'", str(error))
+    return f"the driver does not know the option {unknown[1]}" if unknown else str(error)
 
 
 def _file_id(path: str | None) -> tuple[int, int] | None:
