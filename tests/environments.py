@@ -24,7 +24,8 @@ _INSTALL_TIMEOUT = 300.0
 def python_with(*packages: str) -> Path:
     """Return our own interpreter with these packages in addition to ours, which they precede."""
     installed_by_us = sysconfig.get_paths()["purelib"]
-    return _environment("-".join(packages), Path(sys.executable), packages, [installed_by_us])
+    name = f"{'-'.join(packages)}-{sys.version_info.major}.{sys.version_info.minor}"
+    return _environment(name, Path(sys.executable), packages, [installed_by_us])
 
 
 def python_of_version(version: str) -> Path:
@@ -64,7 +65,7 @@ def _works(interpreter: Path, version: str) -> bool:
 
 
 def _environment(name: str, interpreter: Path, packages: tuple[str, ...], paths: list[str]) -> Path:
-    directory = DIRECTORY / f"{name}-{'.'.join(map(str, sys.version_info[:2]))}"
+    directory = DIRECTORY / name
     python, finished = directory / "bin" / "python", directory / "finished"
     DIRECTORY.mkdir(exist_ok=True)
     with (DIRECTORY / f"{name}.lock").open("w") as lock:
