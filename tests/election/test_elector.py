@@ -14,6 +14,7 @@ from masterjob.election.core.commands import (
 )
 from masterjob.election.core.events import (
     Declare,
+    JobRunChanged,
     JobStopped,
     Reply,
     Shutdown,
@@ -21,6 +22,7 @@ from masterjob.election.core.events import (
     Tick,
     Withdraw,
 )
+from masterjob.job_status import RunPhase, RunStatus
 from tests.election.harness import SLOW, TIMING, ElectorHarness
 
 
@@ -64,6 +66,17 @@ def test_a_database_that_fails_all_but_the_heartbeats_is_not_queried_in_a_loop()
         )
         harness.submit(Tick())
     assert len(harness.actions_of(StoreCommand)) - before < 30 * 6
+
+
+@pytest.mark.parametrize("phase", list(RunPhase))
+def test_the_status_of_a_run_influences_nothing(phase: RunPhase) -> None:
+    harness = ElectorHarness()
+    term = harness.become_master("a")
+    harness.answer_all()
+    next_tick_at = harness.elector.next_tick_at()
+    assert harness.submit(JobRunChanged(term, RunStatus(phase, harness.now))) == []
+    assert harness.elector.current_term("a") == term
+    assert harness.elector.next_tick_at() == next_tick_at
 
 
 def test_a_shutdown_stops_the_jobs_then_releases_then_removes_the_session() -> None:

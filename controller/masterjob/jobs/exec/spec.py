@@ -16,6 +16,7 @@ from masterjob.election.ports import Job
 from masterjob.jobs.exec.command import RESERVED_VARIABLES, ExecCommand
 from masterjob.jobs.exec.output import OutputLevels
 from masterjob.jobs.exec.run import ExecRun
+from masterjob.jobs.policy import DEFAULT_POLICY, POLICY_FIELDS, RunPolicy, parse_policy
 from masterjob.jobs.run import JobRunner
 
 MAX_ITEMS = 256
@@ -36,10 +37,11 @@ class ExecSpec:
     """A command. It need not exist before it is started: it may be installed later."""
 
     command: ExecCommand
+    policy: RunPolicy = DEFAULT_POLICY
 
     def create_job(self, pool: ThreadPool, stop_timeout: float) -> Job:
         """Return the job of one lock."""
-        return JobRunner(partial(ExecRun, self.command, pool), stop_timeout)
+        return JobRunner(partial(ExecRun, self.command, self.policy, pool), stop_timeout)
 
 
 def parse_spec(field: Field) -> ExecSpec:
@@ -48,7 +50,8 @@ def parse_spec(field: Field) -> ExecSpec:
     Raises:
         SettingError: a field is not valid.
     """
-    field.check_names(["command", "environment", "directory", "stdoutLevel", "stderrLevel"])
+    names = ("command", "environment", "directory", "stdoutLevel", "stderrLevel")
+    field.check_names([*names, *POLICY_FIELDS])
     return ExecSpec(
         ExecCommand(
             argv=field["command"].required(_parse_command),
@@ -58,7 +61,8 @@ def parse_spec(field: Field) -> ExecSpec:
                 stdout=field["stdoutLevel"].optional(_parse_level, logging.INFO),
                 stderr=field["stderrLevel"].optional(_parse_level, logging.INFO),
             ),
-        )
+        ),
+        parse_policy(field),
     )
 
 
