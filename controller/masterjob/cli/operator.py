@@ -24,7 +24,10 @@ Run it in every pod. All pods follow the MasterJobs, and one of them is elected 
 a MasterJob shows which one, or why none is. The config file defines the jobs, as for "masterjob run".
 
 In a pod, the service account is used, and POD_NAME, POD_UID, POD_IP, NODE_NAME and CONTAINER_NAME identify the
-pod. SIGTERM or Ctrl-C stops the jobs, releases the locks and exits with code 0.
+pod. SIGTERM, SIGHUP or Ctrl-C stops the jobs, releases the locks and exits with code 0.
+
+A database that is down is waited for. If it refuses this process at the start, such as for a wrong password, the
+exit code is 1.
 """
 
 

@@ -37,8 +37,11 @@ The config file, which defines the jobs:
 
 Manifests can be edited while this runs. "enabled: false" stops the job on every instance (disabledReason says
 why). New intervals apply without a new election. Removing a manifest releases its lock. An error is logged with
-its file, line and field, and the previous version stays in effect. SIGTERM or Ctrl-C stops the jobs, releases the
-locks and exits with code 0.
+its file, line and field, and the previous version stays in effect. SIGTERM, SIGHUP or Ctrl-C stops the jobs,
+releases the locks and exits with code 0.
+
+A database that is down is waited for. If it refuses this process at the start, such as for a wrong password, the
+exit code is 1.
 
 The control API listens on http://127.0.0.1:3000, for this machine only. It serves /explorer, /metrics, /healthz
 and /readyz. To open it to other machines, require tokens:
