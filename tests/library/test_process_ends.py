@@ -15,14 +15,19 @@ from tests.library.conftest import LibraryHarness
 from tests.timeouts import WAIT_TIMEOUT
 
 CHILD_PROGRAM = """
-import sys, time
+import sys, threading
 from masterjob import MasterJob, start_master
 
+started = threading.Event()
+
+def start():
+    print("start", flush=True)
+    started.set()
+
 def child(url):
-    job = MasterJob(lambda: print("start", flush=True), lambda: print("stop", flush=True))
-    master = start_master(lock_name="JOB", master_job=job, database=url, init_delay="0s", lease_duration="10m")
-    while not master.is_master:
-        time.sleep(0.01)
+    job = MasterJob(start, lambda: print("stop", flush=True))
+    start_master(lock_name="JOB", master_job=job, database=url, init_delay="0s", lease_duration="10m")
+    started.wait()
 
 if __name__ == "__main__":
     import importlib
@@ -75,6 +80,7 @@ from celery.signals import worker_process_init
 from masterjob import MasterJob, start_master
 
 app = Celery("app", broker="memory://")
+app.conf.worker_redirect_stdouts = False
 
 @worker_process_init.connect
 def take_part(**_):

@@ -71,6 +71,8 @@ def run(paths: PathsArgument, database: DatabaseOptions, log: LogOptions, api: A
     def watch() -> None:
         watcher.scan()
         listed.set()
+        if not stop.is_set():
+            controller.start()  # now, so that an outage of the database can name the locks
         watcher.watch(stop)
 
     watch_thread = threading.Thread(target=watch, name="masterjob-watch", daemon=True)
@@ -86,7 +88,6 @@ def run(paths: PathsArgument, database: DatabaseOptions, log: LogOptions, api: A
             controller.check_database_reached,
         ]
     )
-    controller.start()
     watch_thread.start()
     runtime.add_shutdown_hook(before=stop_following)
     wait_for_end(signals)

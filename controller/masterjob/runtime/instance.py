@@ -49,7 +49,7 @@ class Instance:
         self._on_shutdown = on_shutdown
         self._open_locks: dict[str, OpenLock] = {}
         self._lock = threading.Lock()
-        self._shutting_down = False
+        self._shutting_down = self._started = False
 
     def open_lock(self, name: str, job: Job, settings: Settings, job_name: str = "") -> bool:
         """Compete for a lock; return False if this instance is shutting down: the caller needs a new one.
@@ -66,6 +66,9 @@ class Instance:
             self._recorder.set_job_name(name, job_name)
             self.runner.set_job(name, job)
             self.update_settings(name, settings)  # under the lock: a Declare after the Shutdown would outlast it
+            if not self._started:  # with its first lock, so that an outage can name it
+                self._started = True
+                self.runner.start()
         return True
 
     def _is_open(self, name: str) -> bool:

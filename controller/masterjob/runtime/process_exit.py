@@ -1,7 +1,8 @@
 """The exit of a Python process, however it comes: a callback that runs before it.
 
-`atexit` is not enough. A child of ``multiprocessing`` that was forked ends with ``os._exit`` before Python 3.13,
-and so does every child of ``billiard``, Celery's copy of it. Both run their own finalizers first.
+`atexit` is not enough. A child of ``multiprocessing`` that was forked ends with ``os._exit`` before Python 3.13, and
+so does every child of ``billiard``, Celery's copy of it; both run their own finalizers first. A worker process of
+Celery's prefork pool runs not even those, but sends a signal of Celery.
 """
 
 import atexit
@@ -33,3 +34,11 @@ class ProcessExit:
             if module is not None and key not in self._finalizers:
                 self._finalizers.add(key)
                 module.Finalize(None, self._callback, exitpriority=_PRIORITY)
+        celery_signals = sys.modules.get("celery.signals")
+        if celery_signals is not None:
+            celery_signals.worker_process_shutdown.connect(
+                self._on_celery_shutdown, weak=False, dispatch_uid="masterjob"
+            )
+
+    def _on_celery_shutdown(self, **_: object) -> None:
+        self._callback()

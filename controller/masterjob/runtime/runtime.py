@@ -127,7 +127,6 @@ class Runtime:
                 observers = [each for observed_url, each in self._observers if observed_url in (None, url)]
                 instance = Instance(url, self._begin_shutdown, observers, self.outage_log(url))
                 self._instances[url] = instance
-                instance.runner.start()
             self._process_exit.register()
             return self._instances[url]
 
