@@ -12,7 +12,7 @@ import pytest
 
 import masterjob
 from tests import environments
-from tests.library.conftest import LibraryHarness
+from tests.library.conftest import LibraryHarness, wait_until
 from tests.servers.process import free_port
 from tests.timeouts import WAIT_TIMEOUT
 
@@ -159,8 +159,12 @@ def check_that_the_child_runs_the_newest_code(process: "subprocess.Popen[str]", 
     _, second_pid, code = wait_for_line(process, "start").split()
     assert int(second_pid) not in (process.pid, int(first_pid))
     assert code == "after"
-    kinds = [event.kind for event in masterjob.history("JOB", database=url)]
-    assert kinds == ["elected", "stepped down", "elected"]
+    # An event is written right after it happened.
+    wait_until(lambda: history_kinds(url) == ["elected", "stepped down", "elected"])
+
+
+def history_kinds(url: str) -> list[str]:
+    return [event.kind for event in masterjob.history("JOB", database=url)]
 
 
 def test_flask_run_with_the_debugger_runs_the_job_in_the_process_that_serves(
