@@ -1,7 +1,7 @@
 """The exit of a Python process, however it comes: a callback that runs before it.
 
-`atexit` is not enough. A child of ``multiprocessing`` that was forked ends with ``os._exit`` before Python 3.13, as
-does every child of ``billiard``, Celery's copy of it; both run their own finalizers first. A worker process of
+`atexit` is not enough. A child of ``multiprocessing`` that was forked ends with ``os._exit`` before Python 3.13. So
+does every child of ``billiard``, Celery's copy of it. Both run their own finalizers first. A worker process of
 Celery's prefork pool runs not even those, but sends a signal of Celery.
 """
 
