@@ -1,8 +1,8 @@
 """The exit of a Python process, however it comes: a callback that runs before it.
 
-`atexit` is not enough. A child of ``multiprocessing`` that was forked ends with ``os._exit`` before Python 3.13. So
-does every child of ``billiard``, Celery's copy of it. Both run their own finalizers first. A worker process of
-Celery's prefork pool runs not even those, but sends a signal of Celery.
+`atexit` is not enough. Before Python 3.13 a forked child of ``multiprocessing`` ends with ``os._exit``; so does
+every child of ``billiard``, Celery's copy of it. Both run their own finalizers first. A worker process of Celery's
+prefork pool runs not even those, but sends a signal of Celery.
 """
 
 import atexit
