@@ -123,7 +123,7 @@ HTTP = {"start": "http://h"}
         ),
         (
             {"exec": EXEC | {"stderrLevel": "loud"}},
-            "it.exec.stderrLevel (line 4) must be debug, info, warning or error, not 'loud'",
+            "it.exec.stderrLevel (line 3) must be debug, info, warning or error, not 'loud'",
         ),
         ({"exec": {"command": [""]}}, "it.exec.command.0 (line 4) must not be empty"),
         ({"exec": {"command": ["a\0b"]}}, "it.exec.command.0 (line 4) has a character that is not text"),
