@@ -11,6 +11,7 @@ from masterjob.jobs.http.call import HookCall, Hooks
 from masterjob.jobs.http.request import HookFailed
 from masterjob.jobs.lifecycle import Errored, StartReturned
 from masterjob.jobs.run import Run
+from masterjob.log_fields import log_fields
 
 logger = logging.getLogger("masterjob.jobs.http")
 
@@ -70,14 +71,20 @@ class HttpRun(Run):
         except HookFailed as error:
             return error
         except Exception as error:
-            logger.exception("%s: the call of the %s hook raised", self._term.lock_name, event)
+            logger.exception(
+                "%s: the call of the %s hook raised", self._term.lock_name, event, extra=self._log_fields()
+            )
             return error
         return None
+
+    def _log_fields(self) -> dict[str, object]:
+        return log_fields(lock=self._term.lock_name, term=self._term.number)
 
     def _post_stop(self, call: HookCall, url: str, done: threading.Event) -> None:
         error = self._post(call, url, "stop")
         if error is not None:
-            logger.error("%s: the stop was not confirmed: %s", self._term.lock_name, error)
+            fields = self._log_fields() | log_fields(event="stop failed", reason=str(error))
+            logger.error("%s: the stop was not confirmed: %s", self._term.lock_name, error, extra=fields)
         done.set()
         with self._lock:
             self._finish()
