@@ -25,7 +25,7 @@ Or edit the manifest: enabled: false stops the job. Or, in another terminal:
 
   .venv/bin/masterjob disable {lock} --reason 'trying it out' --config {config}
   .venv/bin/masterjob enable {lock} --config {config}
-  .venv/bin/masterjob status {lock} --config {config}
+  .venv/bin/masterjob status {lock} --config {config}      Running, Disabled and so on, and why
   .venv/bin/masterjob history {lock} --config {config}
 
 Or over HTTP, at any of the three (ports {ports}):
