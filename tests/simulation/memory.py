@@ -71,6 +71,9 @@ class MemoryDatabase:
     def backdate(self, session_id: str, ms: int) -> None:
         self.tables.sessions[session_id].heartbeat_ms -= ms
 
+    def history_kinds(self, lock_name: str) -> list[str]:
+        return [entry.kind.value for entry in self.tables.history if entry.lock_name == lock_name]
+
     def enable(self, lock_name: str) -> None:
         self._set_enabled(lock_name, enabled=True)
 
@@ -212,6 +215,10 @@ class MemoryStore:
 
     def append_history(self, entries: Sequence[HistoryEntry]) -> None:
         self._database.tables.history.extend(entries)
+
+    def append_missing_history(self, entries: Sequence[HistoryEntry]) -> None:
+        history = self._database.tables.history
+        history.extend(entry for entry in entries if entry not in history)
 
     def can_commit(self, term: Term) -> bool:
         """Return whether a guarded write of this term commits now."""

@@ -215,6 +215,16 @@ def test_history_may_be_written_in_one_batch(store: Store) -> None:
     store.append_history([])
 
 
+def test_only_missing_entries_are_added_to_the_history_again(backend: Backend, store: Store) -> None:
+    written = HistoryEntry("job", 1, TransitionKind.ELECTED, "elected", "one")
+    missing = HistoryEntry("job", 1, TransitionKind.STEPPED_DOWN, "bad \x00 reason", "one")
+    store.append_history([written])
+    for _ in range(2):
+        store.append_missing_history([written, missing])
+    assert backend.history_kinds("job") == ["elected", "stepped down"]
+    store.append_missing_history([])
+
+
 def test_a_closed_store_opens_again_when_it_is_used(store: Store) -> None:
     session_id = open_session(store)
     store.close()

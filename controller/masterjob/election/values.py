@@ -154,7 +154,11 @@ class Vacancies:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """An entry of the history. ``reason`` is a sentence, the same as in the log."""
+    """An entry of the history. ``reason`` is a sentence, the same as in the log.
+
+    ``happened_at`` is on the local clock (`masterjob.concurrency.clock`), and the store places it on the database's
+    clock. None: when it is written.
+    """
 
     lock_name: str
     term: int | None
@@ -162,3 +166,4 @@ class HistoryEntry:
     reason: str
     instance: str | None = None
     actor: str | None = None
+    happened_at: float | None = None

@@ -233,12 +233,21 @@ class CloseSession(SessionCommand[None]):
 
 @dataclass(frozen=True, eq=False)
 class AppendHistory(StoreCommand[None]):
-    """Adds transitions to the history. The runner sends it, without waiting for a reply."""
+    """Adds transitions to the history. `masterjob.election.history_writer` sends it, not the core."""
 
     entries: tuple[HistoryEntry, ...]
 
-    failure_message = "the history lacks some transitions"
+    failure_message = "transitions could not be written to the history (will be retried)"
 
     def execute(self, store: Store) -> None:
         """Write the entries."""
         store.append_history(self.entries)
+
+
+@dataclass(frozen=True, eq=False)
+class AppendMissingHistory(AppendHistory):
+    """Adds transitions whose first attempt may have been executed."""
+
+    def execute(self, store: Store) -> None:
+        """Write the entries that are not there."""
+        store.append_missing_history(self.entries)

@@ -167,10 +167,28 @@ class ElectorState:
         """Order an action."""
         self.actions.append(action)
 
-    def record(self, kind: TransitionKind, term: Term, reason: str) -> None:
-        """Order a transition to be written to the log and the history."""
-        entry = HistoryEntry(term.lock_name, term.number, kind, reason, self.identity.instance)
-        self.emit(RecordTransition(entry))
+    def record(
+        self,
+        kind: TransitionKind,
+        term: Term,
+        reason: str,
+        *,
+        instance: str | None = None,
+        happened_at: float | None = None,
+    ) -> None:
+        """Order a transition to be written to the log and the history: of this instance and now, if not given."""
+        self.emit(
+            RecordTransition(
+                HistoryEntry(
+                    term.lock_name,
+                    term.number,
+                    kind,
+                    reason,
+                    instance or self.identity.instance,
+                    happened_at=self.now if happened_at is None else happened_at,
+                )
+            )
+        )
 
     def send(
         self,

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from masterjob.concurrency.clock import clock
 from masterjob.election.values import HistoryEntry, TransitionKind
 from masterjob.lock_status import HistoryEvent
 from masterjob.store.connection.connection import BoundedConnection, execute_statement
@@ -28,7 +29,7 @@ _PRUNE_ONE_IN = 32  # often enough to keep histories short, rarely enough to cos
 
 _INSERT = """
     INSERT INTO master_event (lock_name, term, kind, instance, actor, reason, at)
-    VALUES (:lock_name, :term, :kind, :instance, :actor, :reason, {now})
+    VALUES (:lock_name, :term, :kind, :instance, :actor, :reason, {ago})
 """
 _PRUNE = """
     DELETE FROM master_event WHERE lock_name = :lock_name AND id <= (
@@ -39,14 +40,29 @@ _READ = """
     SELECT at, lock_name, term, kind, instance, actor, reason FROM master_event
     WHERE lock_name = :lock_name ORDER BY id DESC LIMIT :limit
 """
+_READ_TERMS = """
+    SELECT lock_name, term, kind, instance, reason FROM master_event WHERE lock_name IN :names AND term IN :terms
+"""
 
 
 def write(connection: Connection, dialect: Dialect, entries: Sequence[HistoryEntry]) -> None:
     """Insert rows in one batch, in the open transaction if there is one; sometimes prune the oldest."""
-    connection.execute(dialect.sql(_INSERT), [_to_row(entry) for entry in entries])
+    # The ages are computed last. The time from here to the server makes an entry appear later than it happened, never
+    # earlier: at most by the timeout of the call, or by the length of a freeze of this process at just this point.
+    now = clock()
+    rows = [_to_row(entry) | {"age_us": _age_us(entry, now)} for entry in entries]
+    connection.execute(dialect.sql(_INSERT), rows)
     for entry in entries:
         if random.randrange(_PRUNE_ONE_IN) == 0:  # noqa: S311 - chance, not a secret
             prune(connection, dialect, entry.lock_name)
+
+
+def write_missing(connection: Connection, dialect: Dialect, entries: Sequence[HistoryEntry]) -> None:
+    """Insert the rows that are not there. Only the instance that writes an entry may call this for it."""
+    keys = {"names": [entry.lock_name for entry in entries], "terms": [entry.term for entry in entries]}
+    written = {tuple(row) for row in execute_statement(connection, dialect, _READ_TERMS, keys)}
+    if missing := [entry for entry in entries if _identity(_to_row(entry)) not in written]:
+        write(connection, dialect, missing)
 
 
 def prune(connection: Connection, dialect: Dialect, lock_name: str) -> None:
@@ -77,6 +93,14 @@ def _with_vacancy(event: HistoryEvent, older: Sequence[HistoryEvent]) -> History
 def sanitize_text(text: str, limit: int = _MAX_TEXT_LENGTH) -> str:
     """Return ``text`` without characters that one of the databases rejects; a job's error may contain any."""
     return text[:limit].replace("\x00", " ").encode("utf-8", "replace").decode("utf-8")
+
+
+def _identity(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["lock_name"], row["term"], row["kind"], row["instance"], row["reason"]
+
+
+def _age_us(entry: HistoryEntry, now: float) -> int:
+    return 0 if entry.happened_at is None else max(0, round((now - entry.happened_at) * 1e6))
 
 
 def _to_row(entry: HistoryEntry) -> dict[str, Any]:

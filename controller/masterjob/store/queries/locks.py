@@ -124,3 +124,8 @@ class LockQueries:
         """Append rows to the history."""
         if entries:
             self._db.run(lambda connection: history.write(connection, self._db.dialect, entries))
+
+    def append_missing_history(self, entries: Sequence[HistoryEntry]) -> None:
+        """Append the rows that the history lacks."""
+        if entries:
+            self._db.run(lambda connection: history.write_missing(connection, self._db.dialect, entries))
