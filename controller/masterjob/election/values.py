@@ -156,8 +156,8 @@ class Vacancies:
 class HistoryEntry:
     """An entry of the history. ``reason`` is a sentence, the same as in the log.
 
-    ``happened_at`` is on the local clock (`masterjob.concurrency.clock`), and the store places it on the database's
-    clock. None: when it is written.
+    ``happened_at`` is on the local clock (`masterjob.concurrency.clock`); the store places it on that of the database.
+    None: when it is written.
     """
 
     lock_name: str

@@ -47,8 +47,8 @@ _READ_TERMS = """
 
 def write(connection: Connection, dialect: Dialect, entries: Sequence[HistoryEntry]) -> None:
     """Insert rows in one batch, in the open transaction if there is one; sometimes prune the oldest."""
-    # The ages are computed last. The time from here to the server makes an entry appear later than it happened, never
-    # earlier: at most by the timeout of the call, or by the length of a freeze of this process at just this point.
+    # The ages are computed last. The time from here to the server makes an entry appear later than it happened,
+    # never earlier: by the timeout of the call at most, or by a freeze of this process at just this point.
     now = clock()
     rows = [_to_row(entry) | {"age_us": _age_us(entry, now)} for entry in entries]
     connection.execute(dialect.sql(_INSERT), rows)
