@@ -156,7 +156,7 @@ class Vacancies:
 class HistoryEntry:
     """An entry of the history. ``reason`` is a sentence, the same as in the log.
 
-    ``happened_at`` is on the local clock (`masterjob.concurrency.clock`); the store places it on that of the database.
+    ``happened_at`` is on the local clock (`masterjob.concurrency.clock`); the store places it on the database's.
     None: when it is written.
     """
 
