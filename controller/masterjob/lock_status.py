@@ -1,14 +1,24 @@
-"""A lock as people see it, and its history; as values, and as JSON for the command line and the control API alike.
+"""A lock and its history as people see them: why nothing runs, if nothing runs.
 
-The store reads these values; terminals, the control API and the status of MasterJobs show them.
+The store reads these values; terminals, the control API (`status_json`) and the status of MasterJobs show them.
 """
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from shlex import quote
-from typing import Any, Literal
+from typing import Literal
 
-LockState = Literal["Elected", "Vacant", "Stopping", "Disabled"]
+from masterjob.job_status import ONCE_SOURCE, JobStatus, RunPhase
+
+LockState = Literal["Running", "Starting", "Completed", "StartFailed", "Stopping", "Disabled", "Vacant", "Unknown"]
+
+_STATE_OF_PHASE: dict[RunPhase, LockState] = {
+    RunPhase.STARTING: "Starting",
+    RunPhase.RUNNING: "Running",
+    RunPhase.COMPLETED: "Completed",
+    RunPhase.FAILED: "StartFailed",
+    RunPhase.STOPPING: "Stopping",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +52,120 @@ class MasterStatus:
     since: datetime
     heartbeat_age: float
     alive: bool
+    lease: float = float("inf")
+    """Seconds."""
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether a heartbeat is missing: every timing has two heartbeat intervals within its lease."""
+        return not self.alive or self.heartbeat_age > self.lease / 2
 
 
 @dataclass(frozen=True, slots=True)
 class LockStatus:
-    """The status of a lock. ``term`` is the number of its last term, 0 if it had none."""
+    """The status of a lock. ``term`` is the number of its last term, 0 if it had none.
+
+    ``job`` is the last run of its job in any term, if one was recorded; ``live_instances`` counts the instances of
+    all locks.
+    """
 
     lock_name: str
     enabled: bool
     disabled: DisabledStatus | None
     master: MasterStatus | None
     term: int
+    job: JobStatus | None = None
+    live_instances: int = 0
+
+    @property
+    def current_job(self) -> JobStatus | None:
+        """The job in the last term; None if nothing of that term was recorded, or if the job was stopped."""
+        job = self.job
+        return job if job is not None and job.term == self.term and job.phase is not None else None
+
+    @property
+    def is_completed_for_good(self) -> bool:
+        """Whether the job has completed and does not run again until the lock is enabled (``once: true``)."""
+        return (
+            not self.enabled
+            and self.disabled is not None
+            and self.disabled.source == ONCE_SOURCE
+            and self.job is not None
+            and self.job.phase is RunPhase.COMPLETED
+        )
 
     @property
     def state(self) -> LockState:
-        """The state in one word: Elected, Vacant, Stopping or Disabled."""
+        """The state in one word."""
         if not self.enabled:
+            if self.is_completed_for_good:
+                return "Completed"
             return "Stopping" if self.master is not None else "Disabled"
-        return "Elected" if self.master is not None and self.master.alive else "Vacant"
+        if self.master is None or not self.master.alive:
+            return "StartFailed" if self.master is None and self._has_failed else "Vacant"
+        if self.master.is_overdue:
+            return "Unknown"
+        job = self.current_job
+        return "Starting" if job is None or job.phase is None else _STATE_OF_PHASE[job.phase]
+
+    @property
+    def why(self) -> str:
+        """One sentence on why the job does not run, or may not; empty if it runs."""
+        if self.is_completed_for_good:
+            return "the job has completed, and is run again only after the lock was enabled again"
+        if not self.enabled:
+            return self.why_disabled
+        if self.master is None:
+            return self._why_without_master()
+        if self.master.is_overdue:
+            return _why_overdue(self.master)
+        return self._why_with_master()
+
+    @property
+    def _has_failed(self) -> bool:
+        return self.current_job is not None and self.current_job.phase is RunPhase.FAILED
+
+    @property
+    def why_disabled(self) -> str:
+        """Who disabled the lock, why, and until when."""
+        if self.disabled is None:  # the switch is being changed
+            return "disabled"
+        until = "" if self.disabled.until is None else f" (until {format_timestamp(self.disabled.until)})"
+        return f"disabled by {self.disabled.by}: {self.disabled.reason}{until}"
+
+    def _why_without_master(self) -> str:
+        if self.current_job is not None and self._has_failed:
+            return describe_failure(self.current_job)
+        if self.live_instances == 0:
+            return "no instance is alive"
+        return "the lock is free: no instance that knows its job has claimed it yet"
+
+    def _why_with_master(self) -> str:
+        job = self.current_job
+        if self.job is not None and self.job.consecutive_failures and self.state in ("Starting", "StartFailed"):
+            return describe_failure(self.job)
+        match None if job is None else job.phase:
+            case RunPhase.RUNNING:
+                return ""
+            case RunPhase.COMPLETED:
+                return "the job has completed; it is run again only in another term"
+            case RunPhase.STOPPING:
+                return "the job is being stopped"
+        return "the job is being started"
+
+
+def describe_failure(job: JobStatus) -> str:
+    """Return what went wrong with a job, where, and how often in a row."""
+    error = job.last_error or "its job failed"
+    times = f" ({job.consecutive_failures} failures in a row)" if job.consecutive_failures > 1 else ""
+    return f"failed on {job.instance}: {error}{times}"
+
+
+def _why_overdue(master: MasterStatus) -> str:
+    silence = f"{master.instance} has been silent for {master.heartbeat_age:.0f} s"
+    if not master.alive:
+        return f"{silence}; its lease is over, and an instance that knows the job takes over"
+    return f"{silence}; if it is dead, its lease ends in {master.lease - master.heartbeat_age:.0f} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +199,7 @@ def describe_actor(actor: str, source: str, resource: str | None) -> str:
 def explain_how_to_enable(lock: LockStatus) -> str:
     """Return what ends the newest disable: a command, or an edit."""
     command = f"masterjob enable {quote(lock.lock_name)}"  # people paste it into a shell
-    if lock.disabled is None or lock.disabled.source == "api":
+    if lock.disabled is None or lock.disabled.source in ("api", ONCE_SOURCE):
         return command
     remove_source = f"or, if that is gone for good: {command} --source {quote(lock.disabled.source)}"
     if not lock.disabled.resource:
@@ -101,55 +207,3 @@ def explain_how_to_enable(lock: LockStatus) -> str:
     namespace, _, name = lock.disabled.resource.partition("/")
     patch = '\'{"spec":{"enabled":true}}\''
     return f"kubectl patch masterjob {name} -n {namespace} --type merge -p {patch}, {remove_source}"
-
-
-# --- JSON
-
-
-def lock_json(lock: LockStatus) -> dict[str, Any]:
-    """Return the status of a lock as JSON."""
-    return {
-        "lockName": lock.lock_name,
-        "state": lock.state,
-        "enabled": lock.enabled,
-        "term": lock.term,
-        "master": None if lock.master is None else _master_json(lock.master),
-        "disabled": None if lock.disabled is None else disabled_json(lock.disabled),
-    }
-
-
-def _master_json(master: MasterStatus) -> dict[str, Any]:
-    return {
-        "instance": master.instance,
-        "address": master.address,
-        "pod": master.pod,
-        "node": master.node,
-        "since": format_timestamp(master.since),
-        "heartbeatAgeSeconds": round(master.heartbeat_age, 3),
-        "alive": master.alive,
-    }
-
-
-def disabled_json(disabled: DisabledStatus) -> dict[str, Any]:
-    """Return a disable as JSON."""
-    return {
-        "reason": disabled.reason,
-        "actor": disabled.actor,
-        "source": disabled.source,
-        "since": format_timestamp(disabled.since),
-        "until": None if disabled.until is None else format_timestamp(disabled.until),
-    }
-
-
-def event_json(event: HistoryEvent) -> dict[str, Any]:
-    """Return an event of the history as JSON."""
-    return {
-        "at": format_timestamp(event.at),
-        "lockName": event.lock_name,
-        "term": event.term,
-        "kind": event.kind,
-        "instance": event.instance,
-        "actor": event.actor,
-        "reason": event.reason,
-        "vacantForSeconds": None if event.vacant_for is None else round(event.vacant_for.total_seconds(), 3),
-    }

@@ -27,9 +27,9 @@ def test_list_shows_who_is_master_and_who_is_disabled_why(terminal: Terminal) ->
     terminal.run("disable", "OTHER", "--reason", "moving the data", "--actor", "ann")
     lines = terminal.run("list").stdout.splitlines()
     assert lines[0].split() == ["Lock", "State", "Master", "Since", "Why"]
-    assert lines[1].split()[:3] == ["BEEP", "Elected", "a-host-1234-5678abcd"]
+    assert lines[1].split()[:3] == ["BEEP", "Starting", "a-host-1234-5678abcd"]
     assert lines[2].split()[:2] == ["OTHER", "Disabled"]
-    assert lines[2].rstrip().endswith("moving the data [ann (api)]")
+    assert lines[2].rstrip().endswith("disabled by ann (api): moving the data")
 
 
 def test_an_empty_database_is_reported_as_empty(terminal: Terminal) -> None:
@@ -40,8 +40,8 @@ def test_an_empty_database_is_reported_as_empty(terminal: Terminal) -> None:
 def test_status_is_a_stable_object_for_programs(terminal: Terminal) -> None:
     elect_instance(terminal)
     lock = terminal.run_json("status", "BEEP")
-    assert list(lock) == ["lockName", "state", "enabled", "term", "master", "disabled"]
-    assert (lock["state"], lock["enabled"], lock["disabled"]) == ("Elected", True, None)
+    assert list(lock) == ["lockName", "state", "why", "enabled", "term", "master", "disabled", "job"]
+    assert (lock["state"], lock["enabled"], lock["disabled"]) == ("Starting", True, None)
     assert lock["master"]["instance"] == "a-host-1234-5678abcd"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", lock["master"]["since"])
 
@@ -79,7 +79,7 @@ def test_the_first_disable_counts_until_it_is_enabled_again(terminal: Terminal) 
     assert terminal.run("disable", "BEEP", "--reason", "first").stdout == "BEEP is disabled\n"
     second = terminal.run("disable", "BEEP", "--reason", "second")
     assert second.exit_code == 0
-    assert second.stdout.startswith("BEEP was already disabled; the first reason is kept: first [")
+    assert "(api): first; the first reason is kept" in second.stdout
     assert terminal.run("enable", "BEEP").stdout == "BEEP is enabled\n"
     assert terminal.run("enable", "BEEP").stdout == "BEEP was not disabled\n"
     assert [each["kind"] for each in terminal.run_json("history", "BEEP")] == ["enabled", "disabled"]
@@ -103,7 +103,7 @@ def test_what_a_file_disables_is_not_enabled_by_a_command_which_explains_what_to
     Database(terminal.url).lock_admin().disable("BEEP", "moving", "file:default/beep", "file:default/beep")
     result = terminal.run("enable", "BEEP")
     assert result.exit_code == 1
-    assert "still disabled: moving [file:default/beep]" in result.stdout
+    assert "BEEP is still disabled by file:default/beep: moving. " in result.stdout
     assert "masterjob enable BEEP --source file:default/beep" in result.stdout
     assert terminal.run("enable", "BEEP", "--source", "file:default/beep").stdout == "BEEP is enabled\n"
 

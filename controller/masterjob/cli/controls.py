@@ -17,8 +17,9 @@ from masterjob.cli.options import (
 )
 from masterjob.election.timing import parse_duration
 from masterjob.errors import SettingError
-from masterjob.lock_status import explain_how_to_enable, lock_json
+from masterjob.lock_status import explain_how_to_enable
 from masterjob.runtime.identity import default_actor
+from masterjob.status_json import lock_json
 
 ENABLE_HELP = """Undo a disable, so that the job of a lock can run again.
 
@@ -75,7 +76,7 @@ def enable(
     if output is OutputFormat.JSON:
         render.print_json({"changed": changed, **(lock_json(locks[0]) if locks else {"lockName": lock_name})})
     elif still_disabled:
-        typer.echo(f"{lock_name} is still disabled: {render.explain(locks[0])}. {explain_how_to_enable(locks[0])}")
+        typer.echo(f"{lock_name} is still {locks[0].why_disabled}. {explain_how_to_enable(locks[0])}")
     elif not locks:
         typer.echo(f"{lock_name} was not disabled: it was never used on this database")
     else:
@@ -103,7 +104,7 @@ def disable(
     elif changed:
         typer.echo(f"{lock_name} is disabled")
     else:
-        typer.echo(f"{lock_name} was already disabled; the first reason is kept: {render.explain(lock)}")
+        typer.echo(f"{lock_name} was already {lock.why_disabled}; the first reason is kept")
 
 
 def step_down(

@@ -7,14 +7,15 @@ import typer
 from masterjob.cli import render
 from masterjob.cli.options import DatabaseOptions, LockNameArgument, OutputFormat, OutputOption
 from masterjob.errors import SettingError
-from masterjob.lock_status import LockStatus, event_json, explain_how_to_enable, format_timestamp, lock_json
+from masterjob.lock_status import LockStatus, explain_how_to_enable, format_timestamp
+from masterjob.status_json import event_json, lock_json
 from masterjob.store.admin import LockAdmin
 
-LIST_HELP = """Show all locks: who is master, or why none is.
+LIST_HELP = """Show all locks: where each job runs, or why it does not.
 
 \b
   masterjob list
-  masterjob list -o json | jq '.[] | select(.state != "Elected")'
+  masterjob list -o json | jq '.[] | select(.state != "Running")'
 
 JSON: a list of locks, each as in "masterjob status".
 """
@@ -24,7 +25,8 @@ STATUS_HELP = """Show one lock: its master, its term, and who disabled it.
   masterjob status REPORT
   masterjob status REPORT --output json | jq -r .master.instance
 
-JSON: {lockName, state, enabled, term, master, disabled}; the state is Elected, Vacant, Stopping or Disabled.
+JSON: {lockName, state, why, enabled, term, master, disabled, job}; the state is Running, Starting, Completed,
+StartFailed, Stopping, Disabled, Vacant or Unknown (a heartbeat of the master is overdue).
 Exit code 1 if the lock was never used.
 """
 HISTORY_HELP = """Show what happened to a lock, newest first.
@@ -60,7 +62,7 @@ def _lock_row(lock: LockStatus) -> tuple[str, ...]:
         lock.state,
         master,
         "" if since is None else render.elapsed_since(since),
-        render.explain(lock),
+        lock.why,
     )
 
 
@@ -76,7 +78,11 @@ def status(
 
 
 def _status_rows(lock: LockStatus) -> list[tuple[str, str]]:
-    rows = [("State", lock.state), ("Term", str(lock.term) if lock.term else "none yet")]
+    rows = [
+        ("State", lock.state),
+        ("Why", lock.why),
+        ("Term", str(lock.term) if lock.term else "none yet"),
+    ]
     if lock.master is not None:
         rows += [
             ("Master", lock.master.instance),

@@ -10,10 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from masterjob.election.timing import format_duration
-from masterjob.lock_status import HistoryEvent, LockStatus, format_timestamp
+from masterjob.lock_status import HistoryEvent
 
 _PIPE_WIDTH = 2000  # columns, so that a row in a pipe is one line
-_STATE_COLOURS = {"Elected": "green", "Disabled": "yellow", "Stopping": "yellow", "Vacant": "red"}
+_STATE_COLOURS = {
+    "Running": "green",
+    "Completed": "green",
+    **dict.fromkeys(("Starting", "Stopping", "Disabled"), "yellow"),
+    **dict.fromkeys(("StartFailed", "Vacant", "Unknown"), "red"),
+}
 
 
 def print_json(value: object) -> None:
@@ -32,16 +37,6 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
     console.print(table)
-
-
-def explain(lock: LockStatus) -> str:
-    """Return why the lock has no master or loses it; an empty text if all is well."""
-    if lock.disabled is not None:
-        until = "" if lock.disabled.until is None else f", until {format_timestamp(lock.disabled.until)}"
-        return f"{lock.disabled.reason} [{lock.disabled.by}{until}]"
-    if lock.master is not None and not lock.master.alive:
-        return f"its master has been silent for {format_age(lock.master.heartbeat_age)}"
-    return ""
 
 
 def event_text(event: HistoryEvent) -> str:

@@ -118,14 +118,13 @@ def _evaluate_ready(inputs: StatusInputs) -> Condition:
 
 
 def _evaluate_ready_from_lock(lock: LockStatus, inputs: StatusInputs) -> Condition:
-    match lock.state:
-        case "Disabled":
-            return _ready("True", ConditionReason.DISABLED, _disabled_message(lock))
-        case "Stopping":
-            message = f"{_master_name(lock)} is stopping: {_disabled_message(lock)}"
-            return _ready("False", ConditionReason.STOPPING, message)
-        case "Elected":
-            return _ready("True", ConditionReason.ELECTED, f"{_master_name(lock)} is master")
+    if not lock.enabled and lock.master is None:
+        return _ready("True", ConditionReason.DISABLED, _disabled_message(lock))
+    if not lock.enabled:
+        message = f"{_master_name(lock)} is stopping: {_disabled_message(lock)}"
+        return _ready("False", ConditionReason.STOPPING, message)
+    if lock.master is not None and lock.master.alive:
+        return _ready("True", ConditionReason.ELECTED, f"{_master_name(lock)} is master")
     problem = inputs.problem  # if a start has failed, other pods know the job
     is_known_elsewhere = _evaluate_job_running(inputs).reason is ConditionReason.START_FAILED
     if problem is not None and problem.reason is ProblemReason.UNKNOWN_JOB and not is_known_elsewhere:

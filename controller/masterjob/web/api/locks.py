@@ -15,7 +15,8 @@ from aiohttp import web
 
 from masterjob.election.values import MAX_LOCK_NAME_LENGTH
 from masterjob.errors import SettingError
-from masterjob.lock_status import LockStatus, disabled_json, event_json, explain_how_to_enable, lock_json
+from masterjob.lock_status import LockStatus, explain_how_to_enable
+from masterjob.status_json import disabled_json, event_json, lock_json
 from masterjob.web.access.auth import RequestRejected
 from masterjob.web.api.request import ApiRequest
 from masterjob.web.interfaces import LockOperations, Verb

@@ -6,9 +6,11 @@ its route (`masterjob.web.api.routes`).
 
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import Any, get_args
 
 from masterjob.election.values import MAX_LOCK_NAME_LENGTH
+from masterjob.job_status import RunPhase
+from masterjob.lock_status import LockState
 
 Schema = dict[str, Any]
 
@@ -65,10 +67,33 @@ SCHEMAS: dict[str, Schema] = {
             "alive": {"type": "boolean", "description": "By its lease and the database's clock."},
         }
     ),
+    "Job": _object_schema(
+        {
+            "name": {"type": "string", "description": "Empty for a job of the library."},
+            "instance": {"type": "string"},
+            "term": {"type": "integer", "description": "The term of this run."},
+            "phase": {
+                "type": ["string", "null"],
+                "enum": [*RunPhase, None],
+                "description": "null if the job was stopped.",
+            },
+            "since": _DATE_TIME_SCHEMA,
+            "exitCode": {"type": ["integer", "null"], "description": "Minus the signal, if one ended it."},
+            "restarts": {"type": "integer", "description": "In place, in this term."},
+            "consecutiveFailures": {"type": "integer", "description": "Over all instances."},
+            "lastError": {"type": "string"},
+            "output": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "The last lines of a run that ended; only if one lock is read.",
+            },
+        }
+    ),
     "MasterLock": _object_schema(
         {
             "lockName": {"type": "string"},
-            "state": {"type": "string", "enum": ["Elected", "Vacant", "Stopping", "Disabled"]},
+            "state": {"type": "string", "enum": list(get_args(LockState))},
+            "why": {"type": "string", "description": "Why the job does not run; empty if it runs."},
             "enabled": {"type": "boolean"},
             "term": {
                 "type": "integer",
@@ -76,6 +101,7 @@ SCHEMAS: dict[str, Schema] = {
             },
             "master": _nullable_reference("Master"),
             "disabled": _nullable_reference("Disabled"),
+            "job": _nullable_reference("Job"),
             "instanceID": {
                 **_NULLABLE_STRING_SCHEMA,
                 "description": "master.instance, as the existing system calls it.",

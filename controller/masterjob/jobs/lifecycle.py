@@ -1,0 +1,171 @@
+"""The life of a run: a pure state machine. An event and a time go in; a status and an action come out.
+
+      start called         lived for startSeconds, or start returned
+    ------------> +----------+ --------------------------> +---------+
+                  | Starting |                             | Running |
+           +----> +----------+ <-------------------------- +---------+
+           |           |        exit code 0, `always`           |
+           |           +--------------------+-------------------+
+           |                                |
+     restart due      exit code 0, not `always` | any other exit, or an error
+           |                                |
+    +----------------+               +-----------+   +--------+
+    | Failed, waits  |               | Completed |   | Failed |
+    +----------------+               +-----------+   +--------+
+      exit code 0 with `always`, before it was Running
+
+A stop leads from Starting and Running to Stopping. Completed and Failed stay: nothing is left to stop, and people
+want to see how it ended. After a stop, nothing changes the status any more.
+
+A failure gives the lock to another instance, except an exit with `never`: then the lock is kept, so that no
+instance runs the job again in this term. A command that ends with 0 too early is not given away, because it would
+end on other instances too. It counts as a failure and waits longer each time, as in Kubernetes.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from masterjob.concurrency.backoff import Backoff
+from masterjob.errors import MasterJobError, describe
+from masterjob.job_status import START_SECONDS, RunPhase, RunStatus, to_one_line
+
+RESTART_BACKOFF = Backoff(1.0, 300.0)
+"""The pauses before a restart in place. A command that was Running begins with the first pause again."""
+
+
+class Restart(StrEnum):
+    """What follows when a command exits."""
+
+    ALWAYS = "always"
+    ON_FAILURE = "onFailure"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class RunPolicy:
+    """What a job says about its life. ``once``: after it has completed, the lock is disabled for good."""
+
+    restart: Restart = Restart.ALWAYS
+    once: bool = False
+    start_seconds: float = START_SECONDS
+
+
+# --- events
+
+
+@dataclass(frozen=True, slots=True)
+class StartCalled:
+    """The job was started for the first time in this term."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimePassed:
+    """The job has lived for its ``start_seconds``."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartReturned:
+    """The job's ``start`` has returned without an error: what it started runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """A command has exited by itself. ``error`` describes it; ``output`` has its last lines."""
+
+    exit_code: int
+    error: MasterJobError
+    output: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Errored:
+    """The job could not be started, or has raised an error, or was ended from outside."""
+
+    error: BaseException
+    output: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RestartDue:
+    """The pause before a restart is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """The election wants the job to stop."""
+
+
+RunEvent = StartCalled | StartTimePassed | StartReturned | Exited | Errored | RestartDue | StopRequested
+
+
+# --- actions
+
+
+@dataclass(frozen=True, slots=True)
+class ReportStarted:
+    """Report to the election that the job has started."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Report the error to the election, which gives the lock to another instance."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class RestartAfter:
+    """Start the command again in place after this many seconds."""
+
+    seconds: float
+
+
+RunAction = ReportStarted | HandOver | RestartAfter
+Transition = tuple[RunStatus, RunAction | None]
+
+
+def advance(policy: RunPolicy, run: RunStatus | None, event: RunEvent, now: float) -> Transition:
+    """Return the next status of a run (None before it was started) and what to do about it."""
+    if run is None:
+        return RunStatus(RunPhase.STARTING, now), None
+    if isinstance(event, RestartDue) and run.phase in (RunPhase.STARTING, RunPhase.FAILED):
+        return replace(run, phase=RunPhase.STARTING, since=now, restarts=run.restarts + 1), None
+    if run.phase not in (RunPhase.STARTING, RunPhase.RUNNING):
+        return run, None
+    return _advance_living(policy, run, event, now)
+
+
+def _advance_living(policy: RunPolicy, run: RunStatus, event: RunEvent, now: float) -> Transition:
+    match event, run.phase:
+        case StopRequested(), _:
+            return replace(run, phase=RunPhase.STOPPING, since=now), None
+        case ((StartTimePassed() | StartReturned()), RunPhase.STARTING):
+            return _succeed(run, RunPhase.RUNNING, now)
+        case Exited(), _:
+            return _on_exit(policy, run, event, now)
+        case Errored(error, output), _:
+            return _fail(replace(run, output=output), error, now), HandOver(error)
+    return run, None
+
+
+def _on_exit(policy: RunPolicy, run: RunStatus, event: Exited, now: float) -> Transition:
+    ended = replace(run, exit_code=event.exit_code, output=event.output)
+    if event.exit_code:
+        action = None if policy.restart is Restart.NEVER else HandOver(event.error)
+        return _fail(ended, event.error, now), action
+    if policy.restart is not Restart.ALWAYS:
+        return _succeed(replace(ended, is_final=policy.once), RunPhase.COMPLETED, now)
+    if run.phase is RunPhase.RUNNING:
+        restarting = replace(ended, phase=RunPhase.STARTING, since=now, last_error="")
+        return restarting, RestartAfter(RESTART_BACKOFF.delay(0))
+    return _fail(ended, event.error, now), RestartAfter(RESTART_BACKOFF.delay(run.failures))
+
+
+def _succeed(run: RunStatus, phase: RunPhase, now: float) -> Transition:
+    action = None if run.has_run else ReportStarted()
+    return replace(run, phase=phase, since=now, last_error="", failures=0, has_run=True), action
+
+
+def _fail(run: RunStatus, error: BaseException, now: float) -> RunStatus:
+    text = str(error) if isinstance(error, MasterJobError) else describe(error)
+    return replace(run, phase=RunPhase.FAILED, since=now, last_error=to_one_line(text), failures=run.failures + 1)

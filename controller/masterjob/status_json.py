@@ -1,0 +1,72 @@
+"""Locks and their history as JSON, for the command line and the control API alike."""
+
+from typing import Any
+
+from masterjob.job_status import JobStatus
+from masterjob.lock_status import DisabledStatus, HistoryEvent, LockStatus, MasterStatus, format_timestamp
+
+
+def lock_json(lock: LockStatus) -> dict[str, Any]:
+    """Return the status of a lock as JSON."""
+    return {
+        "lockName": lock.lock_name,
+        "state": lock.state,
+        "why": lock.why,
+        "enabled": lock.enabled,
+        "term": lock.term,
+        "master": None if lock.master is None else _master_json(lock.master),
+        "disabled": None if lock.disabled is None else disabled_json(lock.disabled),
+        "job": None if lock.job is None else _job_json(lock.job),
+    }
+
+
+def _job_json(job: JobStatus) -> dict[str, Any]:
+    return {
+        "name": job.job,
+        "instance": job.instance,
+        "term": job.term,
+        "phase": job.phase,
+        "since": format_timestamp(job.since),
+        "exitCode": job.exit_code,
+        "restarts": job.restarts,
+        "consecutiveFailures": job.consecutive_failures,
+        "lastError": job.last_error,
+        "output": list(job.output),
+    }
+
+
+def _master_json(master: MasterStatus) -> dict[str, Any]:
+    return {
+        "instance": master.instance,
+        "address": master.address,
+        "pod": master.pod,
+        "node": master.node,
+        "since": format_timestamp(master.since),
+        "heartbeatAgeSeconds": round(master.heartbeat_age, 3),
+        "alive": master.alive,
+    }
+
+
+def disabled_json(disabled: DisabledStatus) -> dict[str, Any]:
+    """Return a disable as JSON."""
+    return {
+        "reason": disabled.reason,
+        "actor": disabled.actor,
+        "source": disabled.source,
+        "since": format_timestamp(disabled.since),
+        "until": None if disabled.until is None else format_timestamp(disabled.until),
+    }
+
+
+def event_json(event: HistoryEvent) -> dict[str, Any]:
+    """Return an event of the history as JSON."""
+    return {
+        "at": format_timestamp(event.at),
+        "lockName": event.lock_name,
+        "term": event.term,
+        "kind": event.kind,
+        "instance": event.instance,
+        "actor": event.actor,
+        "reason": event.reason,
+        "vacantForSeconds": None if event.vacant_for is None else round(event.vacant_for.total_seconds(), 3),
+    }
