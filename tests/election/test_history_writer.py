@@ -3,9 +3,15 @@
 import pytest
 
 from masterjob.election.core.actions import RecordTransition
-from masterjob.election.core.commands import AppendHistory, AppendMissingHistory, ListSessions
+from masterjob.election.core.commands import ListSessions
 from masterjob.election.core.events import CoreEvent, Failure, Reply, Tick
-from masterjob.election.history_writer import MAX_BATCH_SIZE, MAX_KEPT_ENTRIES, HistoryWriter
+from masterjob.election.history_writer import (
+    MAX_BATCH_SIZE,
+    MAX_KEPT_ENTRIES,
+    AppendHistory,
+    AppendMissingHistory,
+    HistoryWriter,
+)
 from masterjob.election.values import HistoryEntry, SessionList, TransitionKind
 
 ANSWER = Reply(ListSessions(1.0), SessionList(0, ()))

@@ -6,10 +6,12 @@ fail. They are kept, with the times at which they happened, and sent again once 
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from masterjob.election.core.actions import Action, RecordTransition
-from masterjob.election.core.commands import AppendHistory, AppendMissingHistory
+from masterjob.election.core.commands import StoreCommand
 from masterjob.election.core.events import CoreEvent, Failure, Reply
+from masterjob.election.ports import Store
 from masterjob.election.values import HistoryEntry
 
 MAX_KEPT_ENTRIES = 1_000
@@ -17,6 +19,28 @@ MAX_KEPT_ENTRIES = 1_000
 
 MAX_BATCH_SIZE = 100
 """The most entries of one attempt to write them again."""
+
+
+@dataclass(frozen=True, eq=False)
+class AppendHistory(StoreCommand[None]):
+    """Adds transitions to the history."""
+
+    entries: tuple[HistoryEntry, ...]
+
+    failure_message = "transitions could not be written to the history (will be retried)"
+
+    def execute(self, store: Store) -> None:
+        """Write the entries."""
+        store.append_history(self.entries)
+
+
+@dataclass(frozen=True, eq=False)
+class AppendMissingHistory(AppendHistory):
+    """Adds transitions whose first attempt may have been executed."""
+
+    def execute(self, store: Store) -> None:
+        """Write the entries that are not there."""
+        store.append_missing_history(self.entries)
 
 
 class HistoryWriter:

@@ -105,6 +105,7 @@ class Heartbeat:
 
     def _end_trust(self, session: Session, reason: str) -> None:
         session.phase = SessionPhase.UNTRUSTED
+        self._master_role.record_end_of_trust(session, reason)
         self._master_role.end_terms_on(session, reason)
 
     def _on_evicted(self, session: Session) -> None:

@@ -53,15 +53,22 @@ class MasterRole:
         if lock is None:
             return
         match event, lock.phase:
-            case JobStarted(), _:
+            case JobStarted(term), _:
                 lock.failed_starts = 0
+                self._state.record(TransitionKind.RUNNING, term, f"the job of {lock.name} runs")
             case JobStartFailed(_, error), Serving() as serving:
                 self._on_start_failed(lock, serving, error)
-            case JobStopped(term), Stopping(_, sessions, reason, ready_at):
-                self.begin_release(lock, Releasing(term, sessions, reason, ready_at))
-            case JobStopped(term), Serving(_, sessions):
+            case JobStopped(), Stopping(_, sessions, reason, ready_at):
+                self._on_stopped(lock, Releasing(event.term, sessions, reason, ready_at))
+            case JobStopped(), Serving(_, sessions):
                 reason = "its trust ended before the job was started"
-                self.begin_release(lock, Releasing(term, sessions, reason, self._state.now))
+                self._on_stopped(lock, Releasing(event.term, sessions, reason, self._state.now))
+
+    def _on_stopped(self, lock: Lock, phase: Releasing) -> None:
+        self._state.record(
+            TransitionKind.STOPPED, phase.term, f"the job of {lock.name} has stopped: {phase.reason}"
+        )
+        self.begin_release(lock, phase)
 
     def _on_start_failed(self, lock: Lock, serving: Serving, error: str) -> None:
         """Give the lock to another instance, and pause longer after each failure."""
@@ -144,6 +151,13 @@ class MasterRole:
         """End every term that depends on this session."""
         for name in sorted(session.locks):
             self.end_term(self._state.locks[name], reason)
+
+    def record_end_of_trust(self, session: Session, reason: str) -> None:
+        """Record for each job that runs on this session why it has to stop."""
+        for name in sorted(session.locks):
+            if isinstance(phase := self._state.locks[name].phase, Serving):
+                reason_of_lock = f"{self._state.identity.instance} stops the job of {name}: {reason}"
+                self._state.record(TransitionKind.TRUST_ENDED, phase.term, reason_of_lock)
 
     def report_overruns(self, session: Session) -> None:
         """Report the jobs that have not stopped by the end of their lease."""
