@@ -111,7 +111,7 @@ def _new_database_url(name: str, request: pytest.FixtureRequest, tmp_path: Path)
 
 
 _prepared_urls: dict[str, str] = {}
-_TABLES = ("master_event", "master_control", "master_lock", "master_session")
+_TABLES = ("master_job", "master_event", "master_control", "master_lock", "master_session")
 
 
 def _backend_with_tables(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:

@@ -2,12 +2,13 @@
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from masterjob.errors import SettingError, StoreUnavailable
+from masterjob.job_status import ONCE_SOURCE, RunRecord
 from masterjob.store import schema
 from masterjob.store.admin import LockAdmin
 from masterjob.store.connection.connection import BoundedConnection
@@ -15,6 +16,7 @@ from masterjob.store.connection.dialects import MYSQL, POSTGRESQL, SQLITE, Diale
 from masterjob.store.connection.pool import ConnectionPool
 from masterjob.store.fencing import check_term
 from masterjob.store.notifier import LocksChangedCallback, Notifier
+from masterjob.store.queries import job_status
 from masterjob.store.queries.locks import LockQueries
 from masterjob.store.queries.sessions import SessionQueries
 
@@ -109,6 +111,24 @@ class Database:
         """Return a connection for one call of a `LockAdmin`, after preparing the tables."""
         self._prepare(_ADMIN_TIMEOUT, connect_timeout=_ADMIN_TIMEOUT)
         return self._new_connection(_ADMIN_TIMEOUT)
+
+    def write_runs(self, records: Iterable[RunRecord]) -> None:
+        """Write the status of runs, for people.
+
+        Raises:
+            StoreUnavailable: the database does not answer. The records may be written again.
+        """
+        with self.connect_admin() as db:
+            for record in records:
+                job_status.write(db, record)
+
+    def disable_completed(self, lock_name: str, instance: str) -> None:
+        """Disable the lock of a job that has completed and must not run again until the lock is enabled.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        self.lock_admin().disable(lock_name, "completed", instance, ONCE_SOURCE)
 
     def __repr__(self) -> str:
         return f"<database {self.redacted_url}>"

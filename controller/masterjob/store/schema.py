@@ -1,5 +1,8 @@
 """Creates and upgrades the tables (Alembic, without its ini file).
 
+A migration raises the version of the tables, and older releases then refuse to work. What they need not know is
+added without that (`migrations/additions.py`).
+
 Many instances start at once. An instance that finds the schema up to date only reads. Otherwise one of them
 migrates; the others wait for it and then find nothing to do.
 """
@@ -13,6 +16,7 @@ from sqlalchemy import Connection, inspect, text
 from masterjob.errors import StoreUnavailable
 from masterjob.store.connection.connection import BoundedConnection
 from masterjob.store.connection.dialects import MYSQL, POSTGRESQL, Dialect
+from masterjob.store.migrations import additions
 
 VERSION_TABLE = "masterjob_version"
 
@@ -36,8 +40,9 @@ def _upgrade(connection: Connection, dialect: Dialect, timeout: float) -> None:
     if _is_current(connection):
         return
     with _exclusive_migration(connection, dialect, timeout):
-        if not _is_current(connection):  # another instance may have been first
+        if not _has_newest_version(connection):  # another instance may have been first
             _migrate(connection)
+        additions.create_missing(connection)
 
 
 def _migrate(connection: Connection) -> None:
@@ -54,6 +59,10 @@ def _migrate(connection: Connection) -> None:
 
 
 def _is_current(connection: Connection) -> bool:
+    return _has_newest_version(connection) and additions.are_complete(connection)
+
+
+def _has_newest_version(connection: Connection) -> bool:
     if not inspect(connection).has_table(VERSION_TABLE):
         return False
     version = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608

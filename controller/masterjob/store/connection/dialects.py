@@ -225,6 +225,11 @@ def as_utc_datetime(value: Any) -> datetime:
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+def from_epoch_ms(milliseconds: int) -> datetime:
+    """Return the moment of an integer column as an aware UTC datetime."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
 POSTGRESQL = PostgreSQLDialect()
 MYSQL = MySQLDialect()
 SQLITE = SQLiteDialect()

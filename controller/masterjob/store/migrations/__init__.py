@@ -1,1 +1,4 @@
-"""The migrations, one file for each; Alembic runs those that a database has not had yet."""
+"""The migrations, one file for each; Alembic runs those that a database has not had yet.
+
+additions.py has the tables that older releases need not know.
+"""

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from masterjob.election.values import HistoryEntry, TransitionKind
+from masterjob.job_status import ONCE_SOURCE
 from masterjob.store.connection.connection import BoundedConnection, execute_statement
 from masterjob.store.queries.switches import change_switch
 
@@ -30,7 +31,7 @@ _UPDATE_SWITCH = """
 """
 _LIST_SWITCHES = """
     SELECT lock_name, source, enabled, generation, cluster, namespace, name FROM master_control
-    WHERE source <> 'api'
+    WHERE source NOT IN ('api', 'once')
 """
 
 
@@ -83,6 +84,8 @@ def apply_switch(db: BoundedConnection, lock_name: str, spec: SwitchSpec) -> boo
             return False
         _write_row(connection, db, spec, stored, values)
         was_enabled = stored is None or bool(stored.enabled)
+        if spec.enabled and not was_enabled:  # then a job that has completed for good runs again
+            execute_statement(connection, db.dialect, _DELETE_SWITCH, values | {"source": ONCE_SOURCE})
         return was_enabled != spec.enabled or (
             stored is not None and not was_enabled and stored.reason != spec.reason
         )

@@ -1,22 +1,25 @@
-"""The state of the locks for people: the master and since when, or why there is none."""
+"""The state of the locks for people: the master, the last run of the job, and why nothing runs."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row
 
+from masterjob.job_status import JobStatus
 from masterjob.lock_status import DisabledStatus, LockStatus, MasterStatus
 from masterjob.store.connection.connection import BoundedConnection
-from masterjob.store.connection.dialects import as_utc_datetime
+from masterjob.store.connection.dialects import as_utc_datetime, from_epoch_ms
+from masterjob.store.queries import job_status
 from masterjob.store.queries.switches import chunks
 
 _WHERE_NAMED = " WHERE l.lock_name IN :names"
-_SELECT_LOCKS = """
+_COLUMNS = """
     SELECT l.lock_name, l.enabled, l.term, l.acquired_at, s.id, s.instance, s.address, s.pod, s.node,
-           {now_ms} - s.heartbeat_ms AS age_ms, s.lease_ms
-    FROM master_lock l LEFT JOIN master_session s ON s.id = l.holder
+           {now_ms} - s.heartbeat_ms AS age_ms, s.lease_ms,
+           (SELECT COUNT(DISTINCT instance) FROM master_session WHERE heartbeat_ms + lease_ms > {now_ms})
+               AS live_instances,
 """
+_FROM_LOCKS = " FROM master_lock l LEFT JOIN master_session s ON s.id = l.holder" + job_status.JOIN
 _ORDER_BY_NAME = " ORDER BY l.lock_name"
 # Oldest first, so that the newest source wins in the dict.
 _SELECT_SWITCHES = """
@@ -27,7 +30,10 @@ _DISABLED_OLDEST_FIRST = " NOT l.enabled ORDER BY l.changed_at, l.source"
 
 
 def read_statuses(db: BoundedConnection, names: Sequence[str] | None = None) -> list[LockStatus]:
-    """Return all locks, or those of ``names`` that exist, in the order of their names."""
+    """Return all locks, or those of ``names`` that exist, in the order of their names.
+
+    The output of its last run comes with a lock only if it is the only one of ``names``: outputs are long.
+    """
     if names is not None:
         return [lock for chunk in chunks(sorted(set(names))) for lock in _read_status(db, _WHERE_NAMED, chunk)]
     return _read_status(db, "", [])
@@ -35,16 +41,21 @@ def read_statuses(db: BoundedConnection, names: Sequence[str] | None = None) -> 
 
 def _read_status(db: BoundedConnection, where: str, names: Sequence[str]) -> list[LockStatus]:
     values = {"names": names} if where else {}
-    locks = db.fetch_all(_SELECT_LOCKS + where + _ORDER_BY_NAME, **values)
+    with_output = len(names) == 1
+    columns = _COLUMNS + job_status.COLUMNS + (job_status.OUTPUT_COLUMN if with_output else "")
+    locks = db.fetch_all(columns + _FROM_LOCKS + where + _ORDER_BY_NAME, **values)
     conjunction = where + " AND" if where else " WHERE"
     disabled = {
         row.lock_name: row
         for row in db.fetch_all(_SELECT_SWITCHES + conjunction + _DISABLED_OLDEST_FIRST, **values)
     }
-    return [_to_lock_status(row, disabled.get(row.lock_name)) for row in locks]
+    return [
+        _to_lock_status(row, disabled.get(row.lock_name), job_status.to_job_status(row, with_output=with_output))
+        for row in locks
+    ]
 
 
-def _to_lock_status(row: Row[Any], disable_row: Row[Any] | None) -> LockStatus:
+def _to_lock_status(row: Row[Any], disable_row: Row[Any] | None, job: JobStatus | None) -> LockStatus:
     enabled = bool(row.enabled)
     return LockStatus(
         row.lock_name,
@@ -52,11 +63,13 @@ def _to_lock_status(row: Row[Any], disable_row: Row[Any] | None) -> LockStatus:
         None if enabled or disable_row is None else _to_disable(disable_row),
         None if row.id is None else _to_master(row),
         row.term,
+        job,
+        row.live_instances,
     )
 
 
 def _to_disable(row: Row[Any]) -> DisabledStatus:
-    until = None if row.until is None else datetime.fromtimestamp(row.until / 1000, UTC)
+    until = None if row.until is None else from_epoch_ms(row.until)
     resource = f"{row.namespace}/{row.name}" if row.name else ""
     return DisabledStatus(row.reason, row.actor, row.source, as_utc_datetime(row.changed_at), until, resource)
 
@@ -70,4 +83,5 @@ def _to_master(row: Row[Any]) -> MasterStatus:
         as_utc_datetime(row.acquired_at),
         row.age_ms / 1000,
         row.age_ms < row.lease_ms,
+        row.lease_ms / 1000,
     )

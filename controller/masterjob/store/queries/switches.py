@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from masterjob.election.values import HistoryEntry, TransitionKind
 from masterjob.errors import StoreUnavailable
+from masterjob.job_status import ONCE_SOURCE
 from masterjob.store.connection.connection import BoundedConnection, execute_statement
 from masterjob.store.connection.dialects import Dialect
 from masterjob.store.notifier import notify
@@ -43,7 +44,13 @@ _INSERT_DISABLE = """
     INSERT INTO master_control (lock_name, source, enabled, reason, actor, until, changed_at)
     VALUES (:lock_name, :source, FALSE, :reason, :actor, :until, {now})
 """
-_HAS_DISABLE = "SELECT 1 FROM master_control WHERE lock_name = :lock_name AND source = :source AND NOT enabled"
+_DISABLES = """
+    SELECT source FROM master_control WHERE lock_name = :lock_name AND source IN :sources AND NOT enabled
+    ORDER BY source
+"""
+_DELETE_DISABLES = """
+    DELETE FROM master_control WHERE lock_name = :lock_name AND source IN :sources AND NOT enabled
+"""
 _DELETE_DISABLE = _DELETE_SWITCH + " AND NOT enabled"
 _EXPIRED_DISABLES = "SELECT lock_name, source, actor FROM master_control WHERE NOT enabled AND until <= {now_ms}"
 _DELETE_EXPIRED_DISABLE = _DELETE_DISABLE + " AND until <= {now_ms}"
@@ -107,13 +114,22 @@ def disable(db: BoundedConnection, lock_name: str, request: DisableRequest) -> b
 
 
 def enable(db: BoundedConnection, lock_name: str, actor: str, source: str) -> bool:
-    """Remove this source's disable; return False if there was none."""
-    if not db.fetch_all(_HAS_DISABLE, lock_name=lock_name, source=source):
+    """Remove this source's disable; return False if there was none.
+
+    People who enable a lock also allow a job that has completed for good to run again.
+    """
+    sources = ["api", ONCE_SOURCE] if source == "api" else [source]
+    key: dict[str, Any] = {"lock_name": lock_name, "sources": sources}
+    disables = db.fetch_all(_DISABLES, **key)
+    if not disables:
         return False  # without creating a row for a mistyped name
-    entry = HistoryEntry(
-        lock_name, None, TransitionKind.ENABLED, f"the disable ({source}) was taken back", actor=actor
+    reason = f"the disable ({', '.join(row.source for row in disables)}) was taken back"
+    entry = HistoryEntry(lock_name, None, TransitionKind.ENABLED, reason, actor=actor)
+    return change_switch(
+        db,
+        entry,
+        lambda connection: execute_statement(connection, db.dialect, _DELETE_DISABLES, key).rowcount > 0,
     )
-    return change_switch(db, entry, _deletion(db.dialect, _DELETE_DISABLE, lock_name, source))
 
 
 def end_expired_disables(db: BoundedConnection) -> None:

@@ -1,0 +1,50 @@
+"""Tables that came later and that older releases need not know: created if they are missing.
+
+They do not raise the version of the tables, because an older release refuses a version that it does not know. So
+instances of both releases can work side by side while an application is upgraded.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, inspect
+
+_metadata = sa.MetaData()
+_INTEGER = sa.BigInteger()
+
+_REFERENCED_LOCK = sa.Table("master_lock", _metadata, sa.Column("lock_name", sa.String(200), primary_key=True))
+
+# Columns that only ever hold what people read; times are epoch milliseconds of the database's clock.
+_JOB = sa.Table(
+    "master_job",
+    _metadata,
+    sa.Column(
+        "lock_name",
+        sa.String(200),
+        sa.ForeignKey(_REFERENCED_LOCK.c.lock_name, ondelete="CASCADE", name="master_job_lock"),
+        primary_key=True,
+    ),
+    sa.Column("job", sa.String(255), nullable=False),
+    sa.Column("instance", sa.String(255), nullable=False),
+    sa.Column("term", _INTEGER, nullable=False),
+    sa.Column("phase", sa.String(20)),
+    sa.Column("since_ms", _INTEGER, nullable=False),
+    sa.Column("exit_code", sa.Integer()),
+    sa.Column("restarts", _INTEGER, nullable=False),
+    sa.Column("failures", _INTEGER, nullable=False),
+    sa.Column("earlier_failures", _INTEGER, nullable=False),
+    sa.Column("last_error", sa.Text(), nullable=False),
+    sa.Column("output", sa.Text(), nullable=False),
+    sa.Column("changed_ms", _INTEGER, nullable=False),
+    mysql_engine="InnoDB",
+    mysql_charset="utf8mb4",
+    mysql_collate="utf8mb4_bin",
+)
+
+
+def are_complete(connection: Connection) -> bool:
+    """Return whether all these tables exist."""
+    return inspect(connection).has_table(_JOB.name)
+
+
+def create_missing(connection: Connection) -> None:
+    """Create those that are missing. The caller holds the lock of the migration."""
+    _JOB.create(connection, checkfirst=True)
