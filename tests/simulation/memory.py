@@ -154,7 +154,8 @@ class MemoryStore:
         live_instances = {row.instance for row in self._sessions.values() if row.heartbeat_ms + row.lease_ms > now}
         enabled = [name for name, row in self._locks.items() if row.enabled]
         free_names = tuple(name for name in enabled if self._locks[name].holder is None)
-        return Vacancies(free_names, len(enabled), len(live_instances), None, len(self._locks))
+        disabled = frozenset(self._locks).difference(enabled)
+        return Vacancies(free_names, len(enabled), len(live_instances), None, len(self._locks), disabled)
 
     def claim(self, session_id: str, lock_names: Sequence[str]) -> tuple[Term, ...]:
         if session_id not in self._sessions:

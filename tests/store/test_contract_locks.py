@@ -171,6 +171,9 @@ def test_vacancies_carry_the_counts_for_a_fair_share(backend: Backend, store: St
     assert vacancies.enabled_count == 3
     assert vacancies.live_instances == 2
     assert vacancies.next_enable_ms is None
+    assert vacancies.disabled_names == {"off"}
+    backend.disable("held")
+    assert store.list_vacancies().disabled_names == {"off", "held"}
 
 
 def test_only_the_current_term_is_requested_to_step_down(store: Store) -> None:

@@ -2,9 +2,10 @@
 
 import functools
 import os
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
+from masterjob.availability.report import AvailabilityReport
 from masterjob.config.settings import resolve_settings
 from masterjob.lock_status import HistoryEvent, LockStatus
 from masterjob.runtime.identity import default_actor
@@ -71,6 +72,17 @@ def history(lock_name: str, limit: int = 100, *, database: str | None = None) ->
     Other arguments and errors are those of `enable`.
     """
     return _lock_admin(database).history(lock_name, limit)
+
+
+def report(
+    lock_name: str | None = None, since: timedelta = timedelta(days=30), *, database: str | None = None
+) -> list[AvailabilityReport]:
+    """Return for which share of the time since then the job of a lock ran, or of all locks, and why it did not.
+
+    The history has at most 1,000 events of a lock, so that a report may cover less. Other arguments and errors are
+    those of `enable`.
+    """
+    return _lock_admin(database).report(since, lock_name)
 
 
 def lazy_lock_admin(database: str | None) -> LockAdmin:

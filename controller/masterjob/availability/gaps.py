@@ -64,8 +64,14 @@ def measure(events: Sequence[HistoryEvent], facts: LockFacts) -> MeasuredTime | 
     disabled = union(disabled_intervals(events, bounds, enabled=facts.enabled))
     excluded = union([*disabled, *timeline.completed])
     running = union(timeline.running)
+    is_open = all(start != facts.now for start, _ in timeline.running)
     gaps = [
-        Gap(start, end, _cause_of((start, end), events, timeline, disabled), is_open=end == facts.now)
+        Gap(
+            start,
+            end,
+            _cause_of((start, end), events, timeline, disabled),
+            is_open=is_open and end == facts.now,
+        )
         for start, end in complement([*running, *excluded], bounds)
     ]
     return MeasuredTime(bounds, running, excluded, gaps)

@@ -1,7 +1,7 @@
 """When a lock's job ran, had completed, or was disabled, and why each run ended: read from the lock's history.
 
 The events of each term are read by themselves, since an instance that could not reach the database writes its
-events late. A term of an older release has no events of its job, which ran from the election to the end of the term.
+events late. A term of an older release has no events of its job, which ran from the election to the term's end.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

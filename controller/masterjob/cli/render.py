@@ -40,10 +40,21 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def event_text(event: HistoryEvent) -> str:
-    """Return the reason of an event; for an election, with the time that the lock had no master before."""
+    """Return the reason of an event; of one that ended a gap, with its length and cause."""
     if event.vacant_for is None:
         return event.reason
-    return f"{event.reason}, after {format_duration(event.vacant_for.total_seconds())} without a master"
+    gap = format_seconds(event.vacant_for.total_seconds())
+    return f"{event.reason}, after {gap} without it ({words(event.vacancy_cause)})"
+
+
+def words(name: str) -> str:
+    """Return a name of the API, such as ``hand_over``, in words."""
+    return name.replace("_", " ")
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a time span: exact if it is less than a minute, else in one or two units."""
+    return format_duration(seconds) if seconds < 60 else format_age(seconds)
 
 
 def elapsed_since(at: datetime) -> str:

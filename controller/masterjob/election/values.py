@@ -161,6 +161,8 @@ class Vacancies:
     """Milliseconds until the next timed disable ends; None if there is none."""
     lock_count: int
     """How many locks have a row. Fewer than before means that a failed database lost rows."""
+    disabled_names: frozenset[str] = frozenset()
+    """The locks that are disabled, for people; a claim decides by itself."""
 
 
 @dataclass(frozen=True, slots=True)
