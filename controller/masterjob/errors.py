@@ -8,7 +8,7 @@ MasterJobError
 ├── StoreUnavailable         the database did not answer: the outcome is unknown
 │   └── ConstraintViolation  a constraint was violated: nothing was written         (store/connection/)
 ├── TermLost                 the term is over: what it protects must not happen
-├── CommandFailed            a command did not start, or its exit code was not 0    (jobs/exec/run.py)
+├── CommandFailed            a command did not start, or did not end as it should  (jobs/exec/execution.py)
 ├── HookFailed               an HTTP hook did not answer with 2xx                   (jobs/http/request.py)
 ├── ApiUnavailable           the Kubernetes API server did not answer               (kube/api/errors.py)
 │   └── CrdNotInstalled      it does not know the type MasterJob                    (kube/api/errors.py)

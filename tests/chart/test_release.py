@@ -149,7 +149,7 @@ def test_rbac_decides_who_may_use_the_api(release: Release) -> None:
         release.wait("Elected")
         assert pod.request(pod.api_port, "/api/MasterLocks").status == 401
         assert pod.request(pod.api_port, "/api/MasterLocks", "unknown-token").status == 401
-        assert pod.request(pod.api_port, "/api/MasterLocks/REPORT", reader).json()["state"] == "Starting"
+        assert pod.request(pod.api_port, "/api/MasterLocks/REPORT", reader).json()["lockName"] == "REPORT"
         assert pod.request(pod.api_port, "/api/MasterControls/disable", reader, **disable).status == 403
         assert pod.request(pod.api_port, "/api/MasterControls/disable", switch, **disable).status == 200
         release.wait("Enabled=false")

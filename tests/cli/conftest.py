@@ -28,7 +28,9 @@ masterJobExecutor:
   initDelay: 0s
 jobs:
   beep:
-    exec: {{command: [sh, -c, 'echo begins with $MASTERJOB_TERM; while true; do sleep 1; done']}}
+    exec:
+      command: [sh, -c, 'echo begins with $MASTERJOB_TERM; while true; do sleep 1; done']
+      startSeconds: 0.1
 """
 
 

@@ -204,6 +204,7 @@ AT_EXIT = """
         def __init__(self): self.begun, self.over = threading.Event(), threading.Event()
         def started(self): self.begun.set()
         def start_failed(self, error): print("failed", error)
+        def progress(self, run): pass
         def stopped(self): self.over.set()
 
     stop_called, running, report = threading.Event(), threading.Event(), Report()

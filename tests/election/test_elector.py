@@ -2,7 +2,7 @@
 
 import pytest
 
-from masterjob.election.core.actions import StartJob, StopJob
+from masterjob.election.core.actions import RecordTransition, StartJob, StopJob
 from masterjob.election.core.commands import (
     Claim,
     CloseSession,
@@ -14,6 +14,7 @@ from masterjob.election.core.commands import (
 )
 from masterjob.election.core.events import (
     Declare,
+    JobRunChanged,
     JobStopped,
     Reply,
     Shutdown,
@@ -21,6 +22,7 @@ from masterjob.election.core.events import (
     Tick,
     Withdraw,
 )
+from masterjob.job_status import RunPhase, RunStatus
 from tests.election.harness import SLOW, TIMING, ElectorHarness
 
 
@@ -64,6 +66,18 @@ def test_a_database_that_fails_all_but_the_heartbeats_is_not_queried_in_a_loop()
         )
         harness.submit(Tick())
     assert len(harness.actions_of(StoreCommand)) - before < 30 * 6
+
+
+@pytest.mark.parametrize("phase", list(RunPhase))
+def test_the_status_of_a_run_goes_into_the_history_and_influences_nothing(phase: RunPhase) -> None:
+    harness = ElectorHarness()
+    term = harness.become_master("a")
+    harness.answer_all()
+    next_tick_at = harness.elector.next_tick_at()
+    actions = harness.submit(JobRunChanged(term, RunStatus(phase, harness.now)))
+    assert all(isinstance(action, RecordTransition) for action in actions)
+    assert harness.elector.current_term("a") == term
+    assert harness.elector.next_tick_at() == next_tick_at
 
 
 def test_a_shutdown_stops_the_jobs_then_releases_then_removes_the_session() -> None:

@@ -10,14 +10,24 @@ import pytest
 from masterjob.concurrency.clock import clock
 from masterjob.election.core.commands import Renew
 from masterjob.election.core.elector import Elector
-from masterjob.election.core.events import Declare, Failure, StepDown, Withdraw
+from masterjob.election.core.events import (
+    Declare,
+    Failure,
+    JobRunChanged,
+    JobStarted,
+    JobStopped,
+    StepDown,
+    Withdraw,
+)
 from masterjob.election.core.session import HeartbeatConnection
+from masterjob.election.observers import Step
 from masterjob.election.ports import Report
 from masterjob.election.runner import ElectionRunner
 from masterjob.election.term import LiveTerm
 from masterjob.election.timing import Timing
 from masterjob.election.values import Identity, Inventory, NewSession, Term
 from masterjob.errors import StoreUnavailable
+from masterjob.job_status import RunPhase, RunStatus
 from tests.simulation.memory import MemoryDatabase, MemoryStore
 from tests.timeouts import WAIT_TIMEOUT
 
@@ -172,6 +182,31 @@ def test_one_of_two_is_master_and_the_other_after_its_shutdown(
     assert first.shutdown("enough", WAIT_TIMEOUT)
     assert other.started.acquire(timeout=WAIT_TIMEOUT)
     assert other.terms[0].number > one.terms[0].number
+
+
+def test_observers_see_the_status_of_a_run_in_order(database: HangingDatabase) -> None:
+    class ReportingJob(RecordingJob):
+        def start(self, term: LiveTerm, report: Report) -> None:
+            for phase in (RunPhase.STARTING, RunPhase.RUNNING):
+                report.progress(RunStatus(phase, 1.0))
+            super().start(term, report)
+
+    steps = list[Step]()
+    runner = ElectionRunner(Identity("me"), database, no_fence, [steps.append])
+    runner.start()
+    job = declare(runner, ReportingJob())
+    assert job.started.acquire(timeout=WAIT_TIMEOUT)
+    assert runner.shutdown("enough", WAIT_TIMEOUT)
+    runner.wait_for_observers(WAIT_TIMEOUT)
+    events = [step.event for step in steps if isinstance(step.event, JobRunChanged | JobStarted | JobStopped)]
+    assert [type(event).__name__ for event in events] == [
+        "JobRunChanged",
+        "JobRunChanged",
+        "JobStarted",
+        "JobStopped",
+    ]
+    phases = [event.run.phase for event in events if isinstance(event, JobRunChanged)]
+    assert phases == [RunPhase.STARTING, RunPhase.RUNNING]
 
 
 class UndescribableError(Exception):

@@ -8,14 +8,16 @@ from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.election.ports import Job
 from masterjob.election.term import LiveTerm
 from masterjob.election.values import Term
+from masterjob.job_status import RunStatus
 from masterjob.jobs.python.job import CallableSpec, MasterJob
 from tests.timeouts import WAIT_TIMEOUT
 
 
-def live_term(trust: float = 60.0) -> LiveTerm:
-    def refuse_guard(connection: object, term: Term) -> None:
-        raise AssertionError("this term has no guard")
+def refuse_guard(connection: object, term: Term) -> None:
+    raise AssertionError("this term has no guard")
 
+
+def live_term(trust: float = 60.0) -> LiveTerm:
     return LiveTerm(Term("the lock", 7), lambda: trust, refuse_guard)
 
 
@@ -24,8 +26,10 @@ def python_job(
     stop: Callable[..., object] | None,
     pool: ThreadPool,
     loop: asyncio.AbstractEventLoop | None = None,
+    start_seconds: float = 3600.0,
 ) -> Job:
-    return CallableSpec(MasterJob(start, stop), loop).create_job(pool, 1.0)
+    """Return a job that counts as running only when its start has returned, unless the test wants otherwise."""
+    return CallableSpec(MasterJob(start, stop), loop, start_seconds).create_job(pool, 1.0)
 
 
 class RecordingReport:
@@ -34,6 +38,7 @@ class RecordingReport:
     def __init__(self) -> None:
         self.events: list[str] = []
         self.errors: list[BaseException] = []
+        self.runs: list[RunStatus] = []
         self._changed = threading.Condition()
 
     def _record(self, event: str) -> None:
@@ -50,6 +55,21 @@ class RecordingReport:
 
     def stopped(self) -> None:
         self._record("stopped")
+
+    def progress(self, run: RunStatus) -> None:
+        with self._changed:
+            self.runs.append(run)
+            self._changed.notify_all()
+
+    @property
+    def phases(self) -> list[str]:
+        return [run.phase.value for run in self.runs]
+
+    def wait_for_run(self, condition: Callable[[RunStatus], bool]) -> RunStatus:
+        """Wait for a status of the run that fulfils the condition, and return the first."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: any(map(condition, self.runs)), WAIT_TIMEOUT), self.runs
+            return next(filter(condition, self.runs))
 
     def wait_for(self, event: str) -> None:
         with self._changed:

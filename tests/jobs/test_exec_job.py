@@ -7,28 +7,19 @@ from pathlib import Path
 import pytest
 
 from masterjob.concurrency.clock import clock
-from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.election.ports import Job
-from masterjob.jobs.exec import run as exec_run
 from masterjob.jobs.exec.command import ExecCommand
-from masterjob.jobs.exec.run import CommandFailed
+from masterjob.jobs.exec.execution import CommandFailed
 from masterjob.jobs.exec.shim import LaunchRequest
 from masterjob.jobs.exec.shim_client import ShimClient
 from masterjob.jobs.exec.spec import ExecSpec
+from masterjob.jobs.policy import Restart, RunPolicy
+from tests.jobs.commands import ON_FAILURE, POOL, start_job
 from tests.jobs.fixtures import ManualThreadPool, RecordingReport, live_term
 from tests.jobs.process_checks import LogCapture, ProcessPipe
 from tests.timeouts import WAIT_TIMEOUT
 
-POOL = ThreadPool("test-commands")
 LOOP_FOREVER = "while :; do sleep 0.1; done"  # short: a shell runs its traps only between two commands
-
-
-def start_job(
-    *argv: str, stop_timeout: float = WAIT_TIMEOUT, directory: str | None = None
-) -> tuple[Job, RecordingReport]:
-    job, report = ExecSpec(ExecCommand(argv, {}, directory)).create_job(POOL, stop_timeout), RecordingReport()
-    job.start(live_term(), report)
-    return job, report
 
 
 def test_it_fits_the_port() -> None:
@@ -62,7 +53,7 @@ def test_a_command_inherits_no_ignored_or_blocked_signal_and_no_open_file(
     process_pipe: ProcessPipe, log: LogCapture
 ) -> None:
     script = "grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status; ls /proc/self/fd"
-    job, report = start_job("sh", "-c", script)
+    job, report = start_job("sh", "-c", script, policy=ON_FAILURE)
     log.wait_for("INFO", "the lock: the command is done; the lock is kept")
     log.wait_until(lambda: sum("Sig" in line for _, line in log.lines) == 3)
     masks = [int(line.split()[-1], 16) for _, line in log.lines if "SigBlk" in line or "SigIgn" in line]
@@ -72,16 +63,6 @@ def test_a_command_inherits_no_ignored_or_blocked_signal_and_no_open_file(
     assert ("INFO", "the lock: 4") not in log.lines
     job.stop()
     report.wait_for("stopped")
-
-
-def test_exit_code_0_keeps_the_lock_until_it_is_stopped(log: LogCapture) -> None:
-    job, report = start_job("true")
-    report.wait_for("started")
-    log.wait_for("INFO", "the lock: the command is done; the lock is kept")
-    assert report.events == ["started"]
-    job.stop()
-    report.wait_for("stopped")
-    assert report.events == ["started", "stopped"]
 
 
 @pytest.mark.parametrize(
@@ -130,24 +111,31 @@ def test_a_shim_that_cannot_be_started_is_a_failure(monkeypatch: pytest.MonkeyPa
     report.wait_for("stopped")
 
 
-def test_a_command_counts_as_started_when_it_has_lasted(
-    process_pipe: ProcessPipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exec_run, "STARTED_AFTER", 0.2)
-    job, report = start_job(*process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}"))
+def test_a_command_is_running_when_it_has_lived_for_its_start_time(process_pipe: ProcessPipe) -> None:
+    argv = process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}")
+    job, report = start_job(*argv, policy=RunPolicy(start_seconds=0.2))
     report.wait_for("started")
     job.stop()
     report.wait_for("stopped")
     assert report.events == ["started", "stopped"]
+    assert report.phases == ["Starting", "Running", "Stopping"]
+
+
+def test_until_then_it_is_starting(process_pipe: ProcessPipe) -> None:
+    job, report = start_job(*process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}"))
+    process_pipe.wait_for("up")
+    job.stop()
+    report.wait_for("stopped")
+    assert report.phases == ["Starting", "Stopping"]
 
 
 def test_a_command_that_fails_after_it_counted_as_started_is_still_a_failure(
-    process_pipe: ProcessPipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    process_pipe: ProcessPipe, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(exec_run, "STARTED_AFTER", 0.1)
     go = tmp_path / "go"
     os.mkfifo(go)
-    job, report = start_job(*process_pipe.shell_argv(f"read word < {go}; exit 4"))
+    argv = process_pipe.shell_argv(f"read word < {go}; exit 4")
+    job, report = start_job(*argv, policy=RunPolicy(start_seconds=0.1))
     report.wait_for("started")
     go.write_text("go\n")
     report.wait_for("start failed")
@@ -233,10 +221,12 @@ def test_a_child_that_left_the_group_is_ended_too(process_pipe: ProcessPipe) -> 
     process_pipe.wait_until_gone()
 
 
-def test_what_a_command_leaves_running_with_exit_code_0_runs_until_the_stop(process_pipe: ProcessPipe) -> None:
-    job, report = start_job(
-        *process_pipe.shell_argv(f"(trap 'echo asked >&9; exit' TERM; echo up >&9; {LOOP_FOREVER}) & exit 0")
-    )
+@pytest.mark.parametrize("restart", [Restart.ALWAYS, Restart.ON_FAILURE])
+def test_what_a_command_leaves_running_with_exit_code_0_runs_until_the_stop_and_is_not_started_twice(
+    process_pipe: ProcessPipe, restart: Restart
+) -> None:
+    argv = process_pipe.shell_argv(f"(trap 'echo asked >&9; exit' TERM; echo up >&9; {LOOP_FOREVER}) & exit 0")
+    job, report = start_job(*argv, policy=RunPolicy(restart, start_seconds=0.2))
     process_pipe.wait_for("up")
     report.wait_for("started")
     job.stop()

@@ -100,6 +100,19 @@ def test_any_other_answer_is_a_failure_with_the_start_of_its_body_and_no_retry(
     assert service.events == ["start", "stop"]
 
 
+def test_it_is_running_when_the_start_was_answered_and_failed_if_it_was_refused(service: FakeService) -> None:
+    job, report = start_job(make_hooks(service))
+    report.wait_for("started")
+    job.stop()
+    report.wait_for("stopped")
+    assert report.phases == ["Starting", "Running", "Stopping"]
+    service.answers = [(500, b"no", {})]
+    job, report = start_job(make_hooks(service))
+    report.wait_for("start failed")
+    assert report.phases == ["Starting", "Failed"]
+    job.stop()
+
+
 def test_a_redirect_is_not_followed(service: FakeService) -> None:
     service.answers = [(307, b"", {"Location": service.url("/elsewhere")})]
     assert "answered 307: redirects are not followed" in start_error(make_hooks(service))

@@ -11,18 +11,17 @@ from masterjob.jobs.lifecycle import (
     Exited,
     HandOver,
     ReportStarted,
-    Restart,
     RestartAfter,
     RestartDue,
     RunAction,
     RunEvent,
-    RunPolicy,
     StartCalled,
     StartReturned,
     StartTimePassed,
     StopRequested,
     advance,
 )
+from masterjob.jobs.policy import Restart, RunPolicy
 
 DONE = Exited(0, MasterJobError("the command ended with exit code 0"), ("bye",))
 BROKEN = Exited(7, MasterJobError("the command ended with exit code 7"), ("boom",))
@@ -126,6 +125,11 @@ def test_a_failure_keeps_exit_code_output_and_one_line_of_the_error() -> None:
     run, _ = live(BROKEN)
     assert (run.exit_code, run.output, run.failures) == (7, ("boom",), 1)
     assert live(ERROR)[0].last_error == "ValueError: no words"
+
+
+def test_a_job_may_fail_before_its_start_could_be_called() -> None:
+    run, action = advance(RunPolicy(), None, ERROR, 1.0)
+    assert (run.phase, action) == (F, HandOver(ERROR.error))
 
 
 def test_only_a_job_that_runs_once_completes_for_good() -> None:

@@ -11,6 +11,7 @@ from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.election.ports import Job, Report
 from masterjob.election.term import LiveTerm
 from masterjob.errors import SettingError, TermLost
+from masterjob.jobs import run as run_module
 from tests.jobs.fixtures import ManualThreadPool, RecordingReport, live_term, python_job
 from tests.timeouts import WAIT_TIMEOUT
 
@@ -33,6 +34,67 @@ def test_start_and_stop_are_called_once_each_and_reported() -> None:
     assert (calls, report.events) == (["start"], ["started"])
     pool.run_all()
     assert (calls, report.events) == (["start", "stop"], ["started", "stopped"])
+
+
+def test_a_start_that_returns_is_running() -> None:
+    pool, report = ManualThreadPool(), RecordingReport()
+    job = python_job(lambda: None, None, pool)
+    job.start(live_term(), report)
+    assert report.phases == []
+    pool.run_all()
+    assert report.phases == ["Starting", "Running"]
+    job.stop()
+    assert report.phases == ["Starting", "Running", "Stopping"]
+
+
+def test_a_start_that_stays_is_running_after_its_start_time() -> None:
+    pool, report, may_return = ThreadPool(), RecordingReport(), threading.Event()
+    job = python_job(may_return.wait, may_return.set, pool, start_seconds=0.1)
+    job.start(live_term(), report)
+    report.wait_for("started")
+    assert report.phases == ["Starting", "Running"]
+    job.stop()
+    report.wait_for("stopped")
+    assert report.events == ["started", "stopped"]
+
+
+def test_a_start_that_raises_after_its_start_time_is_still_a_failure() -> None:
+    pool, report, may_raise = ThreadPool(), RecordingReport(), threading.Event()
+
+    def start() -> None:
+        may_raise.wait()
+        raise ValueError("no\ndisk")
+
+    job = python_job(start, None, pool, start_seconds=0.1)
+    job.start(live_term(), report)
+    report.wait_for("started")
+    may_raise.set()
+    report.wait_for("start failed")
+    assert report.phases == ["Starting", "Running", "Failed"]
+    assert report.runs[-1].last_error == "ValueError: no disk"
+    job.stop()
+
+
+def test_the_start_time_of_a_job_that_was_stopped_meanwhile_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool, report, timers = ManualThreadPool(), RecordingReport(), list[Callable[[], None]]()
+    monkeypatch.setattr(run_module, "call_later", lambda _delay, function: timers.append(function))
+    job = python_job(lambda: None, None, pool)
+    job.start(live_term(), report)
+    pool.run_all()
+    job.stop()
+    timers[0]()
+    assert report.phases == ["Starting", "Running", "Stopping"]
+
+
+def test_a_job_that_was_never_started_has_no_run() -> None:
+    pool, report = ManualThreadPool(), RecordingReport()
+    job = python_job(lambda: None, None, pool)
+    job.start(live_term(), report)
+    job.stop()
+    pool.run_all()
+    assert report.runs == []
 
 
 def test_both_functions_get_the_term_if_they_want_it() -> None:

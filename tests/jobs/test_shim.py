@@ -43,6 +43,7 @@ CONTROLLER = """
     class Report:
         def started(self): pass
         def start_failed(self, error): print("failed", error, flush=True)
+        def progress(self, run): pass
         def stopped(self): pass
 
     trust, stop_timeout, *argv = sys.argv[1:]

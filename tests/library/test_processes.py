@@ -10,6 +10,7 @@ from collections import Counter
 import pytest
 
 import masterjob
+from masterjob.lock_status import LockStatus
 from tests.library.conftest import LibraryHarness, wait_until
 from tests.timeouts import WAIT_TIMEOUT
 
@@ -58,6 +59,36 @@ def test_the_interpreters_exit_stops_the_job_and_hands_the_lock_over(harness: Li
     harness.wait_for("stop", process=winner)
     assert harness.wait_for("start").process is (second if winner is first else first)
     assert winner.wait() == 0
+
+
+def test_the_run_of_the_job_is_recorded_until_the_process_has_ended(harness: LibraryHarness) -> None:
+    process = harness.start_instance()
+    harness.wait_for("start")
+
+    def read() -> LockStatus:
+        return masterjob.status("JOB", database=harness.url)[0]
+
+    wait_until(lambda: read().state == "Running")
+    lock = read()
+    assert lock.job is not None
+    assert lock.master is not None
+    assert (lock.job.job, lock.job.instance, lock.job.term) == ("", lock.master.instance, lock.term)
+    process.send_signal(signal.SIGTERM)
+    process.wait()
+    ended = read()
+    assert ended.job is not None
+    assert (ended.state, ended.job.phase, ended.why) == ("Vacant", None, "no instance is alive")
+
+
+def test_a_start_that_fails_is_the_reason_why_the_lock_is_vacant(harness: LibraryHarness) -> None:
+    harness.start_instance("--job", "fails")
+    harness.wait_for("failing")
+
+    def read() -> LockStatus:
+        return masterjob.status("JOB", database=harness.url)[0]
+
+    wait_until(lambda: read().state == "StartFailed")
+    assert "RuntimeError: no disk" in read().why
 
 
 def test_a_disabled_lock_is_stopped_everywhere_until_it_is_enabled(harness: LibraryHarness) -> None:

@@ -73,7 +73,7 @@ def test_a_report_has_the_availability_and_the_gaps(
         ]
     )
     store.close()
-    report = client.get(f"/api/MasterLocks/{LOCK_NAME}/report?since=1d12h").json
+    report = client.get(f"/api/MasterLocks/{LOCK_NAME}/report?since=36h").json
     assert report["availability"] == pytest.approx(0.9, abs=0.02)
     (gap,) = report["gaps"]
     assert (gap["cause"], gap["end"]) == ("database_outage", None)
@@ -82,9 +82,9 @@ def test_a_report_has_the_availability_and_the_gaps(
 
 def test_a_report_of_no_duration_is_refused(client: ApiClient, elect: Callable[..., None]) -> None:
     elect()
-    for since in ("yesterday", "-1d", "99999999d", "1d1d"):
+    for since in ("yesterday", "-1d", "99999d", "1d1d", ""):
         answer = client.get(f"/api/MasterLocks/{LOCK_NAME}/report?since={since}")
-        assert (answer.status, "not a duration" in answer.message) == (400, True)
+        assert (answer.status, "not a length of time" in answer.message) == (400, True)
 
 
 def test_the_history_comes_newest_first_and_in_pages(client: ApiClient, lock_admin: LockOperations) -> None:

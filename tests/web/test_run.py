@@ -47,7 +47,7 @@ def test_run_serves_the_switch_of_its_locks(terminal: Terminal, run: StartContro
     assert (lock["disabled"]["actor"], lock["disabled"]["source"]) == ("127.0.0.1", "api")
     assert client.post_form(ENABLE_PATH, lockName="BEEP").status == 200
     controller.wait_for_line("became master of BEEP", count=2)
-    assert client.get("/api/MasterLocks/BEEP").json["state"] == "Starting"
+    wait_until(lambda: client.get("/api/MasterLocks/BEEP").json["state"] == "Running")
     assert controller.signal_and_wait(signal.SIGTERM) == 0
 
 

@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from masterjob.availability.gaps import Gap, LockFacts, measure
 from masterjob.availability.intervals import clip, complement, total, union
 from masterjob.availability.runs import GapCause
-from masterjob.election.timing import parse_duration
+from masterjob.errors import SettingError
 from masterjob.lock_status import HistoryEvent
 
 DEFAULT_PERIOD = "30d"
-_DAYS = re.compile(r"(\d{1,6})d(.*)", re.DOTALL)
+PERIOD_PATTERN = r"^[0-9]{1,4}[dhms]$"
+_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +58,14 @@ class AvailabilityReport:
 
 
 def parse_period(text: str) -> timedelta:
-    """Return the length of time that a report is asked for: ``30d``, ``1d12h``, or any duration.
+    """Return the length of time that a report is asked for, such as ``30d``, ``24h``, ``90m`` or ``30s``.
 
     Raises:
-        SettingError: it is not a duration.
+        SettingError: it is not written like that.
     """
-    match = _DAYS.fullmatch(text.strip())
-    if match is None:
-        return timedelta(seconds=parse_duration(text))
-    rest = parse_duration(match[2]) if match[2] else 0.0
-    return timedelta(days=int(match[1]), seconds=rest)
+    if not re.fullmatch(PERIOD_PATTERN, text, re.ASCII) or text.endswith("\n"):
+        raise SettingError(f"since {text[:64]!r} is not a length of time: write it like 30d, 24h or 90m")
+    return timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
 
 
 def build_report(

@@ -28,7 +28,7 @@ them if a lock is named. Exit code 1 if the lock was never used.
 LockNameOption = Annotated[
     str | None, typer.Argument(metavar="[LOCK]", help="Only this lock.", show_default=False)
 ]
-SinceOption = Annotated[str, typer.Option("--since", metavar="TIME", help="How far back: 30d, 24h or 1d12h.")]
+SinceOption = Annotated[str, typer.Option("--since", metavar="TIME", help="How far back: 30d, 24h or 90m.")]
 
 
 def report(

@@ -118,7 +118,7 @@ class ManagedLocks:
         job.set_next(spec.create_job(self._runtime.thread_pool, settings.timing.stop_timeout))
         with self._lock:
             if not self._closed:
-                instance = self._runtime.open_lock(resource.lock_name, job, settings)
+                instance = self._runtime.open_lock(resource.lock_name, job, settings, resource.job)
                 self._by_name[resource.lock_name] = _ManagedLock(instance, settings, resource.job)
 
     def _update(self, managed: _ManagedLock, resource: Resource, spec: JobSpec, settings: Settings) -> None:
@@ -129,6 +129,7 @@ class ManagedLocks:
         )
         managed.instance.update_settings(lock_name, settings)
         if managed.job != resource.job:
+            managed.instance.rename_job(lock_name, resource.job)
             managed.instance.runner.submit(StepDown(lock_name, f"its job is {resource.job} now"))
         self._by_name[lock_name] = _ManagedLock(managed.instance, settings, resource.job)
 

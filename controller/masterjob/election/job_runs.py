@@ -5,11 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from masterjob.election.core.actions import SetStopTimeout, StartJob, StopJob
-from masterjob.election.core.events import CoreEvent, JobStarted, JobStartFailed, JobStopped
+from masterjob.election.core.events import CoreEvent, JobRunChanged, JobStarted, JobStartFailed, JobStopped
 from masterjob.election.ports import Job
 from masterjob.election.term import Fence, LiveTerm
 from masterjob.election.values import Term
 from masterjob.errors import describe
+from masterjob.job_status import RunStatus
+
+JobAction = StartJob | SetStopTimeout | StopJob
+"""The actions of the core that concern a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,9 @@ class _RunReport:
 
     def start_failed(self, error: BaseException) -> None:
         self.submit(JobStartFailed(self.term, describe(error)))
+
+    def progress(self, run: RunStatus) -> None:
+        self.submit(JobRunChanged(self.term, run))
 
     def stopped(self) -> None:
         self.submit(JobStopped(self.term))
@@ -53,7 +60,7 @@ class JobRuns:
         """Return the term as its job sees it, if the job was started and not stopped since."""
         return self._terms.get(term)
 
-    def execute(self, action: StartJob | SetStopTimeout | StopJob) -> None:
+    def execute(self, action: JobAction) -> None:
         """Start or stop the job of the action's term, or set its stop timeout."""
         job = self._jobs[action.term.lock_name]
         match action:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from masterjob.election.term import LiveTerm
 from masterjob.election.values import HeldTerm, HistoryEntry, Inventory, NewSession, SessionList, Term, Vacancies
+from masterjob.job_status import RunStatus
 
 
 class SessionStore(Protocol):
@@ -117,6 +118,9 @@ class Report(Protocol):
 
     def start_failed(self, error: BaseException) -> None:
         """Report that ``start`` has raised an error. The job still has to be stopped."""
+
+    def progress(self, run: RunStatus) -> None:
+        """Report the status of the run to those who watch it. It influences nothing."""
 
     def stopped(self) -> None:
         """Report that ``start`` and ``stop`` have returned and the run has ended completely."""

@@ -19,20 +19,13 @@ from uuid import uuid4
 
 from masterjob.concurrency.backoff import Backoff
 from masterjob.concurrency.clock import clock
-from masterjob.election.core.actions import (
-    Abandon,
-    Action,
-    Overrun,
-    SetStopTimeout,
-    StartJob,
-    StopJob,
-)
+from masterjob.election.core.actions import Abandon, Action, Overrun
 from masterjob.election.core.commands import StoreCommand
 from masterjob.election.core.elector import Elector
 from masterjob.election.core.events import CoreEvent, JobStopped, LocksChanged, Shutdown, Tick
 from masterjob.election.core.session import NEVER
 from masterjob.election.history_writer import HistoryWriter
-from masterjob.election.job_runs import JobRuns
+from masterjob.election.job_runs import JobAction, JobRuns
 from masterjob.election.observers import Observer, ObserverThread
 from masterjob.election.ports import ElectionDatabase, Job
 from masterjob.election.term import Fence, LiveTerm
@@ -131,6 +124,10 @@ class ElectionRunner:
         self._shutting_down.set()
         self.submit(Shutdown(reason))
         return self._closed.wait(timeout)
+
+    def wait_for_observers(self, timeout: float) -> None:
+        """After a shutdown, wait up to ``timeout`` seconds until the observers have seen all steps."""
+        self._thread.join(timeout)
 
     def after_fork_in_child(self) -> None:
         """Close this instance in a forked child, which has none of its threads and terms."""
@@ -233,10 +230,10 @@ class ElectionRunner:
                 self._workers.submit(action)
             case Abandon(command):
                 self._workers.abandon(command)
-            case StartJob() | SetStopTimeout() | StopJob():
-                self._job_runs.execute(action)
             case Overrun(_, LostPolicy.EXIT):
                 exit_now()
+            case _ if isinstance(action, JobAction):
+                self._job_runs.execute(action)
 
     def _fail(self, error: Exception) -> None:
         """Stop all jobs after a defect: an instance that cannot decide must not be master. The lease expires."""

@@ -1,6 +1,7 @@
 """What the master of a lock runs.
 
     registry.py  the jobs by name, from the config file and from installed packages
+    policy.py    what a job's definition says about the life of its runs
     lifecycle.py the life of a run: a pure state machine
     run.py       one run of a job, and `JobRunner`, the job of one lock (the port `masterjob.election.ports.Job`)
     exec/        a command, and the shim that ends it in time

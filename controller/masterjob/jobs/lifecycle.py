@@ -23,32 +23,14 @@ end on other instances too. It counts as a failure and waits longer each time, a
 """
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from masterjob.concurrency.backoff import Backoff
 from masterjob.errors import MasterJobError, describe
-from masterjob.job_status import START_SECONDS, RunPhase, RunStatus, to_one_line
+from masterjob.job_status import RunPhase, RunStatus, to_one_line
+from masterjob.jobs.policy import Restart, RunPolicy
 
 RESTART_BACKOFF = Backoff(1.0, 300.0)
 """The pauses before a restart in place. A command that was Running begins with the first pause again."""
-
-
-class Restart(StrEnum):
-    """What follows when a command exits."""
-
-    ALWAYS = "always"
-    ON_FAILURE = "onFailure"
-    NEVER = "never"
-
-
-@dataclass(frozen=True, slots=True)
-class RunPolicy:
-    """What a job says about its life. ``once``: after it has completed, the lock is disabled for good."""
-
-    restart: Restart = Restart.ALWAYS
-    once: bool = False
-    start_seconds: float = START_SECONDS
-
 
 # --- events
 
@@ -126,8 +108,8 @@ Transition = tuple[RunStatus, RunAction | None]
 
 def advance(policy: RunPolicy, run: RunStatus | None, event: RunEvent, now: float) -> Transition:
     """Return the next status of a run (None before it was started) and what to do about it."""
-    if run is None:
-        return RunStatus(RunPhase.STARTING, now), None
+    if run is None:  # it may also fail before its start could be called
+        run = RunStatus(RunPhase.STARTING, now)
     if isinstance(event, RestartDue) and run.phase in (RunPhase.STARTING, RunPhase.FAILED):
         return replace(run, phase=RunPhase.STARTING, since=now, restarts=run.restarts + 1), None
     if run.phase not in (RunPhase.STARTING, RunPhase.RUNNING):
@@ -151,7 +133,7 @@ def _advance_living(policy: RunPolicy, run: RunStatus, event: RunEvent, now: flo
 def _on_exit(policy: RunPolicy, run: RunStatus, event: Exited, now: float) -> Transition:
     ended = replace(run, exit_code=event.exit_code, output=event.output)
     if event.exit_code:
-        action = None if policy.restart is Restart.NEVER else HandOver(event.error)
+        action = None if policy.keeps_lock_after(event.exit_code) else HandOver(event.error)
         return _fail(ended, event.error, now), action
     if policy.restart is not Restart.ALWAYS:
         return _succeed(replace(ended, is_final=policy.once), RunPhase.COMPLETED, now)

@@ -9,15 +9,30 @@ A run begins at most once, and reports its end once.
          | stopped, or no trust      | ended, stopping          | stopped
          +----------------------> STOPPED <---------------------+
 
-A stop can be requested in every state. A run is over only when nothing that it started still runs.
+A stop can be requested in every state. A run is over only when nothing that it started still runs. What people see
+of it, from Starting to its end, is in `masterjob.jobs.lifecycle`.
 """
 
 import enum
 import threading
 from collections.abc import Callable
 
+from masterjob.concurrency.clock import clock
+from masterjob.concurrency.timers import call_later
 from masterjob.election.ports import Report
 from masterjob.election.term import LiveTerm
+from masterjob.job_status import RunStatus
+from masterjob.jobs.lifecycle import (
+    HandOver,
+    ReportStarted,
+    RunAction,
+    RunEvent,
+    StartCalled,
+    StartTimePassed,
+    StopRequested,
+    advance,
+)
+from masterjob.jobs.policy import DEFAULT_POLICY, RunPolicy
 
 
 class RunState(enum.Enum):
@@ -32,9 +47,11 @@ class RunState(enum.Enum):
 class Run:
     """One run. Its public methods may be called from any thread; they do not block and call no user code."""
 
-    def __init__(self, term: LiveTerm, report: Report) -> None:
+    def __init__(self, term: LiveTerm, report: Report, policy: RunPolicy = DEFAULT_POLICY) -> None:
         self._term = term
         self._report = report
+        self._policy = policy
+        self._status: RunStatus | None = None
         self._state = RunState.PENDING
         self._stopping = False
         # Reports are sent under the lock, so that they arrive in order. It is reentrant because the receiver of a
@@ -57,7 +74,9 @@ class Run:
             self._term.end()
             if self._state is RunState.PENDING:
                 self._finish()
-            elif self._state is not RunState.STOPPED:
+                return
+            self._advance(StopRequested())
+            if self._state is not RunState.STOPPED:
                 self._request_stop()
 
     def _request_stop(self) -> None:
@@ -74,7 +93,30 @@ class Run:
                 self._finish()
                 return False
             self._state = RunState.RUNNING
+            self._advance(StartCalled())
             return True
+
+    def _advance(self, event: RunEvent) -> RunAction | None:
+        """Report how the event changes the run; return what is left to do. Called under the lock."""
+        before = self._status
+        self._status, action = advance(self._policy, before, event, clock())
+        if self._status != before:
+            self._report.progress(self._status)
+        match action:
+            case ReportStarted():
+                self._report.started()
+            case HandOver(error):
+                self._report.start_failed(error)
+        return action
+
+    def _expect_start(self) -> None:
+        """Count the job as running when its start time has passed, unless it has ended by then."""
+        call_later(self._policy.start_seconds, self._on_start_time)
+
+    def _on_start_time(self) -> None:
+        with self._lock:
+            if self._state is RunState.RUNNING:
+                self._advance(StartTimePassed())
 
     def _finish(self) -> None:
         """Report that the run is over. Called under the lock."""

@@ -4,6 +4,7 @@
     shutdown.py  the order of the shutdown, its hooks, and the bound of each wait
     sigterm.py   SIGTERM in an application, and in its forked children
     instance.py  the locks that this process competes for on one database
+    job_status_recorder.py  writes the status of the jobs to the database
     handle.py    `Master`: one of those locks, as the application sees it
     runtime.py   all instances, from the first lock to the shutdown
 

@@ -14,6 +14,8 @@ from masterjob.election.runner import ElectionRunner
 from masterjob.errors import SettingError, StoreUnavailable
 from masterjob.lock_status import LockStatus
 from masterjob.runtime.identity import new_identity
+from masterjob.runtime.job_status_recorder import JobStatusRecorder
+from masterjob.runtime.shutdown import OBSERVER_TIMEOUT, RUN_STATUS_TIMEOUT
 from masterjob.store.database import Database
 
 
@@ -32,16 +34,21 @@ class Instance:
     def __init__(self, url: str, on_shutdown: Callable[["Instance"], None], observers: list[Observer]) -> None:
         self.url = url
         self.database = Database(url)
-        self.runner = ElectionRunner(new_identity(os.environ), self.database, self.database.fence, observers)
+        identity = new_identity(os.environ)
+        self._recorder = JobStatusRecorder(identity.instance, self.database)
+        self.observers = [self._recorder.observe, *observers]
+        self.runner = ElectionRunner(identity, self.database, self.database.fence, self.observers)
         self.max_stop_timeout = 0.0
-        self.observers = observers
         self._on_shutdown = on_shutdown
         self._open_locks: dict[str, OpenLock] = {}
         self._lock = threading.Lock()
         self._shutting_down = False
 
-    def open_lock(self, name: str, job: Job, settings: Settings) -> bool:
-        """Compete for a lock; return False if this instance is shutting down: the caller needs a new one."""
+    def open_lock(self, name: str, job: Job, settings: Settings, job_name: str = "") -> bool:
+        """Compete for a lock; return False if this instance is shutting down: the caller needs a new one.
+
+        ``job_name`` is for people; it is empty for a job of the library.
+        """
         open_lock = OpenLock(name, running_loop())
         with self._lock:
             if self._shutting_down or self.runner.is_closed:
@@ -49,6 +56,7 @@ class Instance:
             if self._is_open(name):
                 raise SettingError(f"lock {name} was already started in this process: close that one first")
             self._open_locks[name] = open_lock
+            self._recorder.set_job_name(name, job_name)
             self.runner.set_job(name, job)
             self.update_settings(name, settings)  # under the lock: a Declare after the Shutdown would outlast it
         return True
@@ -66,6 +74,10 @@ class Instance:
         """Apply new settings to an open lock; a master stays master."""
         self.max_stop_timeout = max(self.max_stop_timeout, settings.timing.stop_timeout)
         self.runner.submit(Declare(name, settings.timing, settings.lost_policy, settings.init_delay))
+
+    def rename_job(self, name: str, job_name: str) -> None:
+        """Set the name of the job that the next term of an open lock runs."""
+        self._recorder.set_job_name(name, job_name)
 
     def withdraw(self, name: str, reason: str) -> None:
         """Stop the job and release the lock, without waiting. The lock may be opened again with the same job."""
@@ -97,7 +109,12 @@ class Instance:
         with self._lock:
             self._shutting_down = True
         self._on_shutdown(self)
-        return self.runner.shutdown(reason, timeout)
+        self._recorder.wait_for_completions(min(timeout, RUN_STATUS_TIMEOUT))
+        stopped = self.runner.shutdown(reason, timeout)
+        if stopped and timeout:
+            self.runner.wait_for_observers(OBSERVER_TIMEOUT)
+            self._recorder.close(RUN_STATUS_TIMEOUT)
+        return stopped
 
     def is_on_job_loop(self) -> bool:
         """Return whether the caller runs on an event loop that a job may need to stop."""
@@ -119,8 +136,8 @@ class Instance:
 
 
 def _explain_status(lock: LockStatus) -> str:
-    if lock.disabled is not None:
-        return f"disabled by {lock.disabled.by}: {lock.disabled.reason}"
+    if not lock.enabled:
+        return lock.why
     if lock.master is not None:
         return f"waiting: {lock.master.instance} is master (term {lock.term})"
     return "waiting: the lock is free and about to be claimed"

@@ -54,9 +54,9 @@ class Runtime:
         """Shut down on SIGTERM too. Works in the main thread only; an ignored signal stays ignored."""
         self._sigterm.install()
 
-    def open_lock(self, name: str, job: Job, settings: Settings) -> Instance:
+    def open_lock(self, name: str, job: Job, settings: Settings, job_name: str = "") -> Instance:
         """Compete for a lock with the instance of its database, and return that instance."""
-        while not (instance := self._instance_for(settings.database)).open_lock(name, job, settings):
+        while not (instance := self._instance_for(settings.database)).open_lock(name, job, settings, job_name):
             self._begin_shutdown(instance)
         return instance
 

@@ -3,7 +3,8 @@
 The cause is SIGTERM, Ctrl-C, the exit of the interpreter, or `Operator.close`. The order:
 
     1. hooks before    the sources of resources stop, then the controller: nothing is started or changed any more
-    2. the instances   every job stops, its lock is released, the session closes: another instance takes over
+    2. the instances   every job stops, its lock is released, the session closes: another instance takes over;
+                       then the last status of each job is written
     3. hooks after     the last statuses are written, then the control API closes
 
 Hooks run in reverse order of registration, so what started last stops first. The bounds, in seconds:
@@ -24,13 +25,19 @@ CONTROLLER_STOP_TIMEOUT = 2.0
 RELEASE_TIMEOUT = 5.0
 """For the releases, on top of the stop timeout of the jobs."""
 
+OBSERVER_TIMEOUT = 1.0
+"""For the observers of the election to see its last steps."""
+
+RUN_STATUS_TIMEOUT = 1.0
+"""For the last status of the jobs to be written."""
+
 STATUS_FLUSH_TIMEOUT = 3.0
 """For the last statuses and Events of MasterJobs."""
 
 API_STOP_TIMEOUT = 5.0
 """For the control API to finish the requests under way.
 
-The sum is 17 s on top of the longest stop timeout: 12 s until the statuses are written, then the control API. The
+The sum is 19 s on top of the longest stop timeout: 14 s until the statuses are written, then the control API. The
 Helm chart gives a pod 15 s on top of it (`masterjob.grace` in charts/masterjob/templates/_helpers.tpl): enough for
 everything but an API client that keeps its request open. Change that number with these.
 """

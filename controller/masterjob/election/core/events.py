@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from masterjob.election.core.commands import StoreCommand
 from masterjob.election.timing import Timing
 from masterjob.election.values import LostPolicy, Term
+from masterjob.job_status import RunStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,14 @@ class JobStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class JobRunChanged:
+    """The status of the job's run has changed. It is for the history and the observers, and decides nothing."""
+
+    term: Term
+    run: RunStatus
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """The database has answered a command; ``answer`` is what the command's ``execute`` returned."""
 
@@ -101,6 +110,7 @@ CoreEvent = (
     | JobStarted
     | JobStartFailed
     | JobStopped
+    | JobRunChanged
     | Reply
     | Failure
 )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from masterjob.election.core.candidate import CandidateRole
 from masterjob.election.core.commands import CloseSession, OpenSession, Renew
 from masterjob.election.core.master import MasterRole
+from masterjob.election.core.run_history import record_end_of_trust
 from masterjob.election.core.session import NEVER, Session, SessionPhase
 from masterjob.election.core.state import ElectorState
 from masterjob.election.timing import format_duration
@@ -105,7 +106,7 @@ class Heartbeat:
 
     def _end_trust(self, session: Session, reason: str) -> None:
         session.phase = SessionPhase.UNTRUSTED
-        self._master_role.record_end_of_trust(session, reason)
+        record_end_of_trust(self._state, session, reason)
         self._master_role.end_terms_on(session, reason)
 
     def _on_evicted(self, session: Session) -> None:

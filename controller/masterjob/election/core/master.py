@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from masterjob.concurrency.backoff import Backoff
 from masterjob.election.core.actions import Overrun, SetStopTimeout, StartJob, StopJob
 from masterjob.election.core.commands import RETRY_DELAY, ReadHeldTerms, ReadInventory, Release
-from masterjob.election.core.events import JobStarted, JobStartFailed, JobStopped
+from masterjob.election.core.events import JobRunChanged, JobStarted, JobStartFailed, JobStopped
+from masterjob.election.core.run_history import record_run, record_start_failure, record_stop
 from masterjob.election.core.session import LONG_AGO, NEVER, Session
 from masterjob.election.core.state import ElectorState, Lock, Releasing, Serving, Stopping, Waiting, halves
 from masterjob.election.values import HeldTerm, Inventory, Term, TransitionKind
@@ -41,21 +42,23 @@ class MasterRole:
         instance = self._state.identity.instance
         self._state.set_phase(lock, Serving(term, (session,), self._state.now))
         lock.unconfirmed_sources.clear()
+        lock.last_run_transition = None
         self._state.locks_to_retime.add(lock.name)  # the timing may have changed while the claim was in flight
         lock.explanation = f"master since term {term.number}"
         self._state.emit(SetStopTimeout(term, session.timing.stop_timeout))
         self._state.emit(StartJob(term))
         self._state.record(TransitionKind.ELECTED, term, f"{instance} became master of {lock.name}")
 
-    def on_job_event(self, event: JobStarted | JobStartFailed | JobStopped) -> None:
+    def on_job_event(self, event: JobStarted | JobStartFailed | JobStopped | JobRunChanged) -> None:
         """React to the report of a job; ignore it if its term is over."""
         lock = self._state.held_lock(event.term)
         if lock is None:
             return
         match event, lock.phase:
-            case JobStarted(term), _:
+            case JobRunChanged(), _:
+                record_run(self._state, lock, event)
+            case JobStarted(), _:
                 lock.failed_starts = 0
-                self._state.record(TransitionKind.RUNNING, term, f"the job of {lock.name} runs")
             case JobStartFailed(_, error), Serving() as serving:
                 self._on_start_failed(lock, serving, error)
             case JobStopped(), Stopping(_, sessions, reason, ready_at):
@@ -65,9 +68,7 @@ class MasterRole:
                 self._on_stopped(lock, Releasing(event.term, sessions, reason, self._state.now))
 
     def _on_stopped(self, lock: Lock, phase: Releasing) -> None:
-        self._state.record(
-            TransitionKind.STOPPED, phase.term, f"the job of {lock.name} has stopped: {phase.reason}"
-        )
+        record_stop(self._state, lock, phase.term, phase.reason)
         self.begin_release(lock, phase)
 
     def _on_start_failed(self, lock: Lock, serving: Serving, error: str) -> None:
@@ -77,7 +78,7 @@ class MasterRole:
             lock.failed_starts = 0
         cooldown = Backoff(lock.timing.heartbeat_interval, MAX_START_BACKOFF).delay(lock.failed_starts)
         lock.failed_starts += 1
-        self._state.record(TransitionKind.START_FAILED, serving.term, f"start of {lock.name} failed: {error}")
+        record_start_failure(self._state, lock, serving.term, error)
         self.end_term(lock, f"start failed: {error}", cooldown)
 
     # --- comparing with the database ---
@@ -151,13 +152,6 @@ class MasterRole:
         """End every term that depends on this session."""
         for name in sorted(session.locks):
             self.end_term(self._state.locks[name], reason)
-
-    def record_end_of_trust(self, session: Session, reason: str) -> None:
-        """Record for each job that runs on this session why it has to stop."""
-        for name in sorted(session.locks):
-            if isinstance(phase := self._state.locks[name].phase, Serving):
-                reason_of_lock = f"{self._state.identity.instance} stops the job of {name}: {reason}"
-                self._state.record(TransitionKind.TRUST_ENDED, phase.term, reason_of_lock)
 
     def report_overruns(self, session: Session) -> None:
         """Report the jobs that have not stopped by the end of their lease."""

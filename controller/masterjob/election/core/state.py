@@ -79,6 +79,8 @@ class Lock:
     unconfirmed_sources: set[str] = field(default_factory=set)
     """The sources of failed moves: such a move may still be executed if the lock returns to its source."""
     explanation: str = "not checked yet"
+    last_run_transition: TransitionKind | None = None
+    """What was recorded last of the job's run in this term."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,12 @@ import logging
 import os
 import selectors
 import threading
+from collections import deque
 from collections.abc import Iterator
 from typing import IO
 
 from masterjob.concurrency.clock import clock
+from masterjob.job_status import MAX_ERROR_CHARACTERS, MAX_OUTPUT_LINES, bound_output
 
 logger = logging.getLogger("masterjob.jobs.exec")
 
@@ -30,7 +32,7 @@ class CommandOutput:
     """The two outputs of one command. `run` reads them to their end.
 
     A flood is read as fast as it comes, so that the command never blocks for long, but most of it is not logged.
-    Only the incomplete last line is kept in memory.
+    Only the last lines are kept in memory.
     """
 
     def __init__(self, lock_name: str, outputs: tuple[IO[bytes], IO[bytes]]) -> None:
@@ -40,6 +42,7 @@ class CommandOutput:
         self.drained = threading.Event()
         """Set when everything was read."""
         self._last_error_line = b""
+        self._last_lines: deque[bytes] = deque(maxlen=MAX_OUTPUT_LINES)
         self._window_ends_at = 0.0
         self._lines_left = LINES_PER_WINDOW
         self._dropped_lines = 0
@@ -48,6 +51,11 @@ class CommandOutput:
     def last_error_line(self) -> str:
         """The last non-empty line of the standard error."""
         return _decode(self._last_error_line)
+
+    @property
+    def tail(self) -> tuple[str, ...]:
+        """The last lines of both outputs."""
+        return bound_output(_decode(line) for line in tuple(self._last_lines))
 
     def finish(self) -> None:
         """Read only what is in the pipes already: the command has ended."""
@@ -80,6 +88,7 @@ class CommandOutput:
 
     def log_lines(self, level: int, lines: list[bytes]) -> None:
         """Log these lines, up to the limit of the window."""
+        self._last_lines.extend(line[:MAX_ERROR_CHARACTERS] for line in lines[-MAX_OUTPUT_LINES:])
         if level == logging.WARNING:
             self._last_error_line = next((line for line in reversed(lines) if line.strip()), self._last_error_line)
         if clock() >= self._window_ends_at:

@@ -13,6 +13,7 @@ from masterjob.config.fields import ENCODABLE, MAX_TEXT_LENGTH, NOT_EMPTY, Field
 from masterjob.election.ports import Job
 from masterjob.jobs.exec.command import RESERVED_VARIABLES, ExecCommand
 from masterjob.jobs.exec.run import ExecRun
+from masterjob.jobs.policy import DEFAULT_POLICY, POLICY_FIELDS, RunPolicy, parse_policy
 from masterjob.jobs.run import JobRunner
 
 MAX_ITEMS = 256
@@ -27,10 +28,11 @@ class ExecSpec:
     """A command. It need not exist before it is started: it may be installed later."""
 
     command: ExecCommand
+    policy: RunPolicy = DEFAULT_POLICY
 
     def create_job(self, pool: ThreadPool, stop_timeout: float) -> Job:
         """Return the job of one lock."""
-        return JobRunner(partial(ExecRun, self.command, pool), stop_timeout)
+        return JobRunner(partial(ExecRun, self.command, self.policy, pool), stop_timeout)
 
 
 def parse_spec(field: Field) -> ExecSpec:
@@ -39,13 +41,14 @@ def parse_spec(field: Field) -> ExecSpec:
     Raises:
         SettingError: a field is not valid.
     """
-    field.check_names(["command", "environment", "directory"])
+    field.check_names(["command", "environment", "directory", *POLICY_FIELDS])
     return ExecSpec(
         ExecCommand(
             argv=field["command"].required(_parse_command),
             environment=field["environment"].optional(_parse_environment, {}),
             directory=field["directory"].optional(text(4096, NOT_EMPTY, ENCODABLE), None),
-        )
+        ),
+        parse_policy(field),
     )
 
 

@@ -9,6 +9,7 @@ from masterjob.election.ports import Report
 from masterjob.election.term import LiveTerm
 from masterjob.jobs.http.call import HookCall, Hooks
 from masterjob.jobs.http.request import HookFailed
+from masterjob.jobs.lifecycle import Errored, StartReturned
 from masterjob.jobs.run import Run
 
 logger = logging.getLogger("masterjob.jobs.http")
@@ -38,12 +39,8 @@ class HttpRun(Run):
         error = self._post(self._start_call, self._hooks.start, "start")
         done.set()
         with self._lock:
-            if self._stopping:
-                return
-            if error is None:
-                self._report.started()
-            else:
-                self._report.start_failed(error)
+            if not self._stopping:
+                self._advance(StartReturned() if error is None else Errored(error))
 
     def set_stop_timeout(self, stop_timeout: float) -> None:
         """Change how long a later stop call may take, in seconds."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.election.ports import Job
+from masterjob.job_status import START_SECONDS
+from masterjob.jobs.policy import RunPolicy
 from masterjob.jobs.python.callables import make_callable
 from masterjob.jobs.python.run import PythonRun
 from masterjob.jobs.python.signature import accepts_term
@@ -45,6 +47,8 @@ class CallableSpec:
 
     job: MasterJob
     loop: asyncio.AbstractEventLoop | None = None
+    start_seconds: float = START_SECONDS
+    """A ``start`` that has not returned after this time counts as running."""
 
     def create_job(self, pool: ThreadPool, stop_timeout: float) -> Job:
         """Return the job of one lock. Its functions run on ``pool``, its coroutine functions on the loop.
@@ -54,4 +58,7 @@ class CallableSpec:
         """
         start = make_callable("start", self.job.start, pool, self.loop)
         stop = None if self.job.stop is None else make_callable("stop", self.job.stop, pool, self.loop)
-        return JobRunner(lambda term, report, _stop_timeout: PythonRun(start, stop, term, report), stop_timeout)
+        policy = RunPolicy(start_seconds=self.start_seconds)
+        return JobRunner(
+            lambda term, report, _stop_timeout: PythonRun(start, stop, policy, term, report), stop_timeout
+        )

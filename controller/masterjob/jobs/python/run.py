@@ -13,6 +13,8 @@ import logging
 from masterjob.election.ports import Report
 from masterjob.election.term import LiveTerm
 from masterjob.errors import TermLost
+from masterjob.jobs.lifecycle import Errored, StartReturned
+from masterjob.jobs.policy import RunPolicy
 from masterjob.jobs.python.callables import Cancel, JobCallable
 from masterjob.jobs.run import Run, RunState
 
@@ -22,8 +24,10 @@ logger = logging.getLogger("masterjob.jobs")
 class PythonRun(Run):
     """One run of a Python job."""
 
-    def __init__(self, start: JobCallable, stop: JobCallable | None, term: LiveTerm, report: Report) -> None:
-        super().__init__(term, report)
+    def __init__(
+        self, start: JobCallable, stop: JobCallable | None, policy: RunPolicy, term: LiveTerm, report: Report
+    ) -> None:
+        super().__init__(term, report, policy)
         self._user_start = start
         self._user_stop = stop
         self._pending_stops = 0  # how many calls of the user's stop are still to come
@@ -33,7 +37,13 @@ class PythonRun(Run):
     def begin(self) -> None:
         """Schedule the user's start on its thread or event loop."""
         with self._lock:
-            self._cancel_start = self._user_start.call(self._term, self._try_begin, self._on_start_returned)
+            self._cancel_start = self._user_start.call(self._term, self._try_call, self._on_start_returned)
+
+    def _try_call(self) -> bool:
+        may_begin = self._try_begin()
+        if may_begin:
+            self._expect_start()
+        return may_begin
 
     def _request_stop(self) -> None:
         self._pending_stops = self._required_stops()
@@ -54,10 +64,8 @@ class PythonRun(Run):
             stopping = self._stopping
             if stopping:
                 self._advance_stop()
-            elif error is None:
-                self._report.started()
             else:
-                self._report.start_failed(error)
+                self._advance(StartReturned() if error is None else Errored(error))
         is_expected = stopping and isinstance(error, TermLost | asyncio.CancelledError)
         if error is not None and not is_expected:
             self._log_error("start", error)

@@ -11,6 +11,8 @@ from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.config.fields import Field, TextRule, text
 from masterjob.election.ports import Job
 from masterjob.errors import SettingError
+from masterjob.job_status import START_SECONDS
+from masterjob.jobs.policy import parse_start_seconds
 from masterjob.jobs.python.job import CallableSpec, MasterJob
 
 _ENTRY = TextRule(
@@ -28,6 +30,7 @@ class PythonSpec:
     entry: str
     location: str
     """Where the entry is written, for errors."""
+    start_seconds: float = START_SECONDS
 
     def create_job(self, pool: ThreadPool, stop_timeout: float) -> Job:
         """Return the job of one lock.
@@ -35,7 +38,7 @@ class PythonSpec:
         Raises:
             SettingError: the object cannot be imported, or is not a job.
         """
-        return CallableSpec(self._import_job()).create_job(pool, stop_timeout)
+        return CallableSpec(self._import_job(), start_seconds=self.start_seconds).create_job(pool, stop_timeout)
 
     def _import_job(self) -> MasterJob:
         try:
@@ -79,6 +82,7 @@ def parse_spec(field: Field) -> PythonSpec:
     Raises:
         SettingError: the entry is not valid.
     """
-    field.check_names(["entry"])
+    field.check_names(["entry", "startSeconds"])
     entry = field["entry"].required(text(512, _ENTRY))
-    return PythonSpec(entry, field["entry"].location)
+    start_seconds = field["startSeconds"].optional(parse_start_seconds, START_SECONDS)
+    return PythonSpec(entry, field["entry"].location, start_seconds)

@@ -101,9 +101,9 @@ class LockHandlers:
         """Return for which share of the time a lock's job ran."""
         request = ApiRequest.of(http_request)
         name = request.lock_name
-        since = parse_period(request.query_parameter("since") or DEFAULT_PERIOD)
+        since = request.query_parameter("since")
         await request.authorize(Verb.READ, name)
-        page = await self._reports.fetch((name, since))
+        page = await self._reports.fetch((name, parse_period(DEFAULT_PERIOD if since is None else since)))
         if page is None:
             raise lock_not_found(name)
         return _page_response(request, page)

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from masterjob.availability.report import DEFAULT_PERIOD
+from masterjob.availability.report import DEFAULT_PERIOD, PERIOD_PATTERN
 from masterjob.web.api.locks import DEFAULT_HISTORY_PAGE_SIZE, MAX_PAGE_SIZE, LockHandlers
 from masterjob.web.api.openapi import (
     LOCK_NAME_PARAMETER,
@@ -40,7 +40,7 @@ _HISTORY_LIMIT_PARAMETER = query_parameter(
 )
 _SINCE_PARAMETER = query_parameter(
     "since",
-    {"type": "string", "default": DEFAULT_PERIOD, "examples": ["7d", "24h"]},
+    {"type": "string", "pattern": PERIOD_PATTERN, "default": DEFAULT_PERIOD, "examples": ["7d", "24h"]},
     "How far back. The history has at most 1,000 events; `since` in the answer says which time they cover.",
 )
 

@@ -1,0 +1,54 @@
+"""What a job's definition says about the life of its runs."""
+
+import pytest
+
+from masterjob.jobs.exec.spec import ExecSpec
+from masterjob.jobs.policy import Restart, RunPolicy
+from masterjob.jobs.python.spec import PythonSpec
+from tests.jobs.test_registry import parse_error, parse_one
+
+
+def policy_of(**fields: object) -> RunPolicy:
+    spec = parse_one({"exec": {"command": ["true"], **fields}})
+    assert isinstance(spec, ExecSpec)
+    return spec.policy
+
+
+def test_a_command_is_always_restarted_and_runs_after_five_seconds() -> None:
+    assert policy_of() == RunPolicy(Restart.ALWAYS, once=False, start_seconds=5.0)
+
+
+@pytest.mark.parametrize("restart", list(Restart))
+def test_every_policy_can_be_named(restart: Restart) -> None:
+    assert policy_of(restart=restart.value, startSeconds=0.5) == RunPolicy(restart, start_seconds=0.5)
+
+
+def test_what_runs_once_is_restarted_only_on_failure() -> None:
+    assert policy_of(once=True) == RunPolicy(Restart.ON_FAILURE, once=True)
+    assert policy_of(once=True, restart="onFailure") == RunPolicy(Restart.ON_FAILURE, once=True)
+    assert "restart" in parse_error({"exec": {"command": ["true"], "once": True, "restart": "always"}})
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"restart": "sometimes"}, "it.exec.restart (line 3) must be always, onFailure or never, not 'sometimes'"),
+        ({"once": "yes"}, "it.exec.once (line 3) must be true or false, not 'yes'"),
+        (
+            {"once": True, "restart": "never"},
+            "restart (line 3) must be onFailure if once is true, not never",
+        ),
+        ({"startSeconds": 0}, "it.exec.startSeconds (line 3) must be a number of seconds from 0.1 to 3600, not 0"),
+        ({"startSeconds": True}, "must be a number of seconds from 0.1 to 3600, not true"),
+        ({"startSeconds": "5s"}, "must be a number of seconds from 0.1 to 3600, not '5s'"),
+        ({"startSeconds": float("nan")}, "must be a number of seconds from 0.1 to 3600, not nan"),
+    ],
+)
+def test_anything_else_is_refused_in_one_sentence(fields: dict[str, object], problem: str) -> None:
+    assert problem in parse_error({"exec": {"command": ["true"], **fields}})
+
+
+def test_python_code_has_a_start_time_too() -> None:
+    spec = parse_one({"python": {"entry": "tests.jobs.example_jobs:both", "startSeconds": 60}})
+    assert isinstance(spec, PythonSpec)
+    assert spec.start_seconds == 60.0
