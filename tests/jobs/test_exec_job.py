@@ -14,7 +14,7 @@ from masterjob.jobs.exec.shim import LaunchRequest
 from masterjob.jobs.exec.shim_client import ShimClient
 from masterjob.jobs.exec.spec import ExecSpec
 from masterjob.jobs.policy import Restart, RunPolicy
-from tests.jobs.commands import ON_FAILURE, POOL, start_job
+from tests.jobs.commands import ON_FAILURE, PATIENT, POOL, start_job
 from tests.jobs.fixtures import ManualThreadPool, RecordingReport, live_term
 from tests.jobs.process_checks import LogCapture, ProcessPipe
 from tests.timeouts import WAIT_TIMEOUT
@@ -23,7 +23,7 @@ LOOP_FOREVER = "while :; do sleep 0.1; done"  # short: a shell runs its traps on
 
 
 def test_it_fits_the_port() -> None:
-    job: Job = ExecSpec(ExecCommand(("true",))).create_job(ManualThreadPool(), 1.0)
+    job: Job = ExecSpec(ExecCommand(("true",)), PATIENT).create_job(ManualThreadPool(), 1.0)
     job.stop()
 
 
@@ -42,7 +42,7 @@ def test_its_environment_has_lock_term_and_lease_beside_ours_and_its_own(
     monkeypatch.setenv("CHANGED", "ours")
     words = "$MASTERJOB_LOCK_NAME|$MASTERJOB_TERM|$MASTERJOB_LEASE_ENDS|$OURS|$CHANGED|$(pwd -P)|$(cat)"
     command = ExecCommand(("sh", "-c", f'echo "{words}"'), {"CHANGED": "its own"}, str(tmp_path))
-    job, report = ExecSpec(command).create_job(POOL, 1.0), RecordingReport()
+    job, report = ExecSpec(command, PATIENT).create_job(POOL, 1.0), RecordingReport()
     job.start(live_term(trust=12.5), report)
     log.wait_for("INFO", f"the lock: the lock|7|12.500|ours|its own|{tmp_path.resolve()}|")
     job.stop()
@@ -255,7 +255,7 @@ def test_a_suspended_command_can_be_stopped(process_pipe: ProcessPipe) -> None:
 
 def test_a_stop_before_anything_was_started_starts_nothing() -> None:
     pool, report = ManualThreadPool(), RecordingReport()
-    job = ExecSpec(ExecCommand(("false",))).create_job(pool, 1.0)
+    job = ExecSpec(ExecCommand(("false",)), PATIENT).create_job(pool, 1.0)
     job.start(live_term(), report)
     job.stop()
     assert report.events == ["stopped"]
@@ -265,7 +265,7 @@ def test_a_stop_before_anything_was_started_starts_nothing() -> None:
 
 def test_a_lost_term_starts_nothing() -> None:
     pool, report = ManualThreadPool(), RecordingReport()
-    job = ExecSpec(ExecCommand(("false",))).create_job(pool, 1.0)
+    job = ExecSpec(ExecCommand(("false",)), PATIENT).create_job(pool, 1.0)
     job.start(live_term(trust=0.0), report)
     pool.run_all()
     job.stop()
@@ -300,7 +300,7 @@ def test_a_stop_right_after_the_launch_request_takes_effect(monkeypatch: pytest.
 
     monkeypatch.setattr(ShimClient, "start_command", start_then_stop)
     pool, report = ManualThreadPool(), RecordingReport()
-    jobs.append(ExecSpec(ExecCommand(("sleep", "600"))).create_job(pool, WAIT_TIMEOUT))
+    jobs.append(ExecSpec(ExecCommand(("sleep", "600")), PATIENT).create_job(pool, WAIT_TIMEOUT))
     jobs[0].start(live_term(), report)
     pool.run_all()
     assert report.events == ["stopped"]

@@ -22,6 +22,7 @@ from masterjob.jobs.exec.command import ExecCommand
 from masterjob.jobs.exec.shim import LaunchRequest
 from masterjob.jobs.exec.shim_client import ShimClient
 from masterjob.jobs.exec.spec import ExecSpec
+from tests.jobs.commands import ON_FAILURE, PATIENT
 from tests.jobs.fixtures import RecordingReport
 from tests.jobs.process_checks import LogCapture, ProcessPipe
 from tests.timeouts import WAIT_TIMEOUT
@@ -142,9 +143,8 @@ def test_a_frozen_controller_s_command_is_killed_within_trust_and_stop_timeout(
 
 def test_a_command_runs_as_long_as_the_trust_is_extended(process_pipe: ProcessPipe) -> None:
     trust, report = AdjustableTrust(5.0), RecordingReport()
-    job = ExecSpec(
-        ExecCommand(process_pipe.shell_argv("echo up >&9; sleep 5.5; echo still >&9; sleep 600"))
-    ).create_job(POOL, 1.0)
+    command = ExecCommand(process_pipe.shell_argv("echo up >&9; sleep 5.5; echo still >&9; sleep 600"))
+    job = ExecSpec(command, PATIENT).create_job(POOL, 1.0)
     job.start(trust.term, report)
     process_pipe.wait_for("up")
     first, trust.ends_at = trust.ends_at, clock() + 60
@@ -157,7 +157,9 @@ def test_a_command_runs_as_long_as_the_trust_is_extended(process_pipe: ProcessPi
 
 def test_a_trust_that_becomes_shorter_counts_too(process_pipe: ProcessPipe) -> None:
     trust, report = AdjustableTrust(60.0), RecordingReport()
-    job = ExecSpec(ExecCommand(process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}"))).create_job(POOL, 1.0)
+    job = ExecSpec(ExecCommand(process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}")), PATIENT).create_job(
+        POOL, 1.0
+    )
     job.start(trust.term, report)
     process_pipe.wait_for("up")
     trust.ends_at = clock() + 0.6
@@ -171,7 +173,8 @@ def test_the_end_of_the_trust_stops_the_command_without_a_request_and_is_no_fail
 ) -> None:
     trust, report = AdjustableTrust(5.0), RecordingReport()
     job = ExecSpec(
-        ExecCommand(process_pipe.shell_argv(f"trap 'echo asked >&9; exit 1' TERM; echo up >&9; {LOOP_FOREVER}"))
+        ExecCommand(process_pipe.shell_argv(f"trap 'echo asked >&9; exit 1' TERM; echo up >&9; {LOOP_FOREVER}")),
+        PATIENT,
     ).create_job(POOL, 1.0)
     job.start(trust.term, report)
     process_pipe.wait_until_gone()
@@ -191,7 +194,9 @@ def test_a_shim_that_gets_no_new_end_in_time_is_a_failure_that_says_so(
 
     monkeypatch.setattr(ShimClient, "extend_trust", never_extend)
     trust, report = AdjustableTrust(5.0), RecordingReport()
-    job = ExecSpec(ExecCommand(process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}"))).create_job(POOL, 1.0)
+    job = ExecSpec(ExecCommand(process_pipe.shell_argv(f"echo up >&9; {LOOP_FOREVER}")), PATIENT).create_job(
+        POOL, 1.0
+    )
     job.start(trust.term, report)
     process_pipe.wait_for("up")
     trust.ends_at += 60
@@ -214,7 +219,8 @@ def test_a_shim_that_is_killed_ends_the_command_and_is_a_failure(
     monkeypatch.setattr("masterjob.jobs.exec.shim_client.subprocess.Popen", recording_popen)
     trust, report = AdjustableTrust(60.0), RecordingReport()
     job = ExecSpec(
-        ExecCommand(process_pipe.shell_argv(f"(trap '' TERM; {LOOP_FOREVER}) & echo up >&9; {LOOP_FOREVER}"))
+        ExecCommand(process_pipe.shell_argv(f"(trap '' TERM; {LOOP_FOREVER}) & echo up >&9; {LOOP_FOREVER}")),
+        PATIENT,
     ).create_job(POOL, 1.0)
     job.start(trust.term, report)
     process_pipe.wait_for("up")
@@ -229,7 +235,7 @@ def test_a_shim_that_is_killed_ends_the_command_and_is_a_failure(
 def test_a_command_that_is_due_before_it_could_start_is_not_started(log: LogCapture, tmp_path: Path) -> None:
     marker = tmp_path / "started"
     trust, report = AdjustableTrust(60.0), RecordingReport()
-    job = ExecSpec(ExecCommand(("touch", str(marker)))).create_job(POOL, 1.0)
+    job = ExecSpec(ExecCommand(("touch", str(marker))), PATIENT).create_job(POOL, 1.0)
     launch_request = ExecCommand.launch_request
 
     def expired_launch_request(
@@ -249,7 +255,7 @@ def test_a_command_that_is_due_before_it_could_start_is_not_started(log: LogCapt
 def test_many_commands_share_one_trust_feed_thread(tmp_path: Path) -> None:
     trust, reports, jobs = AdjustableTrust(60.0), [RecordingReport() for _ in range(20)], list[Job]()
     for report in reports:
-        jobs.append(ExecSpec(ExecCommand(("true",))).create_job(POOL, WAIT_TIMEOUT))
+        jobs.append(ExecSpec(ExecCommand(("true",)), ON_FAILURE).create_job(POOL, WAIT_TIMEOUT))
         jobs[-1].start(trust.term, report)
     for report in reports:
         report.wait_for("started")
