@@ -134,11 +134,10 @@ class LockStatus:
         return f"disabled by {self.disabled.by}: {self.disabled.reason}{until}"
 
     def _why_without_master(self) -> str:
-        if self.current_job is not None and self._has_failed:
-            return describe_failure(self.current_job)
+        failure = describe_failure(self.current_job) if self.current_job and self._has_failed else ""
         if self.live_instances == 0:
-            return "no instance is alive"
-        return "the lock is free: no instance that knows its job has claimed it yet"
+            return f"no instance is alive; the job {failure}" if failure else "no instance is alive"
+        return failure or "the lock is free: no instance that knows its job has claimed it yet"
 
     def _why_with_master(self) -> str:
         job = self.current_job

@@ -90,6 +90,10 @@ def test_a_failure_of_an_earlier_term_is_the_reason_of_the_next_attempt_but_not_
 
 def test_a_free_lock_says_whether_any_instance_is_alive() -> None:
     assert lock(live_instances=0).why == "no instance is alive"
+    failed = job(RunPhase.FAILED, error="exit code 7", failures=1)
+    assert (
+        lock(of_job=failed, live_instances=0).why == "no instance is alive; the job failed on web-1-x: exit code 7"
+    )
     assert lock().why == "the lock is free: no instance that knows its job has claimed it yet"
 
 

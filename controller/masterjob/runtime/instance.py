@@ -109,12 +109,17 @@ class Instance:
         with self._lock:
             self._shutting_down = True
         self._on_shutdown(self)
-        self._recorder.wait_for_completions(min(timeout, RUN_STATUS_TIMEOUT))
+        self._recorder.wait_for_completions(RUN_STATUS_TIMEOUT)
         stopped = self.runner.shutdown(reason, timeout)
         if stopped and timeout:
             self.runner.wait_for_observers(OBSERVER_TIMEOUT)
             self._recorder.close(RUN_STATUS_TIMEOUT)
         return stopped
+
+    def after_fork_in_child(self) -> None:
+        """Close this instance in a forked child: it has none of the threads, and one of them may hold a lock."""
+        self.runner.after_fork_in_child()
+        self._recorder = JobStatusRecorder(self.runner.identity.instance, self.database)
 
     def is_on_job_loop(self) -> bool:
         """Return whether the caller runs on an event loop that a job may need to stop."""

@@ -46,7 +46,7 @@ class Runtime:
     def _after_fork_in_child(self) -> None:
         """Forget the instances in a forked child: their threads do not exist there."""
         for instance in [*self._instances.values(), *self._shutting_down]:
-            instance.runner.after_fork_in_child()
+            instance.after_fork_in_child()
         self._sigterm.after_fork_in_child()
         self._reset()
 

@@ -128,7 +128,7 @@ class Database:
         Raises:
             StoreUnavailable: the database does not answer.
         """
-        self.lock_admin().disable(lock_name, "completed", instance, ONCE_SOURCE)
+        self.lock_admin().disable(lock_name, "completed", instance[:200], ONCE_SOURCE)
 
     def __repr__(self) -> str:
         return f"<database {self.redacted_url}>"
