@@ -44,14 +44,21 @@ def to_series(name: str, labels: Mapping[str, str]) -> str:
 
 
 def to_values(values: Sequence[float | None]) -> str:
-    """Return values in the notation of promtool: repeated ones as ``1x3``, missing ones as ``_``."""
-    return " ".join(_to_text(value, len(list(group))) for value, group in groupby(values))
+    """Return values in the notation of promtool: repeated ones as ``1x3``, missing ones as ``_``.
+
+    A series that a scrape does not have any more, or whose instance is gone, is ``stale``, as in Prometheus.
+    """
+    rounded = [None if value is None else f"{round(value, 3):g}" for value in values]
+    texts = [
+        "stale" if value is None and previous is not None else value
+        for previous, value in zip([None, *rounded], rounded, strict=False)
+    ]
+    return " ".join(_repeat(text, len(list(group))) for text, group in groupby(texts))
 
 
-def _to_text(value: float | None, count: int) -> str:
-    if value is None:
+def _repeat(text: str | None, count: int) -> str:
+    if text is None:
         return "_" if count == 1 else f"_x{count}"
-    text = f"{round(value, 3):g}"
     return text if count == 1 else f"{text}x{count - 1}"  # a value, and so many more
 
 

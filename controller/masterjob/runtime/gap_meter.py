@@ -73,6 +73,8 @@ class GapMeter:
                 logger.debug("the history of %s could not be read for its metrics: %s", key[1], error)
                 with self._condition:
                     self._due.setdefault(key, now + SETTLE_SECONDS)
+            except Exception:  # a defect must not end the thread
+                logger.exception("a gap of %s could not be counted", key[1])
         with self._condition:
             return min(self._due.values(), default=_NEVER)
 
