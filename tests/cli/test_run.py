@@ -170,7 +170,7 @@ def test_a_bad_job_in_the_config_file_is_reported_and_the_others_run(terminal: T
     terminal.write("beep.yaml", manifest())
     process = run()
     assert (
-        "config.yaml line 7: jobs.boop.exec.comand is not known: did you mean command?"
+        "config.yaml line 9: jobs.boop.exec.comand is not known: did you mean command?"
         in process.wait_for_line("boop")
     )
     process.wait_for_line("became master of BEEP")

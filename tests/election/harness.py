@@ -94,6 +94,15 @@ class ElectorHarness:
         """Advance the time while the database does not answer."""
         self.advance(seconds, except_for=StoreCommand)
 
+    def advance_refused(self, seconds: float) -> None:
+        """Advance the time while the database refuses everything at once."""
+        end = self.now + seconds
+        while (tick_at := min(end, self.elector.next_tick_at())) < end or self.now < end:
+            self.now = max(self.now, tick_at)
+            self.submit(Tick())
+            for command in list(self.pending_commands):
+                self.fail(command, "connection refused")
+
     # --- state ---
 
     def become_master(self, *names: str) -> Term:

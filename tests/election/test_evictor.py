@@ -75,7 +75,7 @@ def test_an_eviction_that_is_blocked_blocks_no_other() -> None:
     harness.advance(3.2, except_for=Evict)
     (evict,) = harness.pending(Evict)
     blocked_session_id = evict.session_id  # type: ignore[attr-defined]
-    harness.now += 4.0
+    harness.advance(4.0, except_for=Evict)
     harness.fail(evict, "lock timeout")
     harness.advance(1.5, except_for=Evict)
     (other,) = harness.pending(Evict)
@@ -90,6 +90,16 @@ def test_an_eviction_that_is_blocked_blocks_no_other() -> None:
     harness.answer(again)
     harness.advance(0.5)
     assert len(harness.actions_of(StartJob)) == 2
+
+
+def test_an_eviction_that_failed_in_a_freeze_is_retried_as_if_there_had_been_none() -> None:
+    harness = harness_with_dying_rival()
+    harness.advance(3.2, except_for=Evict)
+    (evict,) = harness.pending(Evict)
+    harness.now += 4.0
+    harness.fail(evict, "connection lost")
+    harness.advance(2.0)
+    assert harness.actions_of(StartJob)
 
 
 def test_an_instance_that_was_too_late_to_evict_lists_vacancies_at_once() -> None:

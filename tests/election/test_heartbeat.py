@@ -1,5 +1,7 @@
 """Heartbeats and trust, on virtual time."""
 
+from collections.abc import Callable
+
 import pytest
 
 from masterjob.election.core.actions import Abandon, StartJob, StopJob
@@ -11,6 +13,7 @@ from masterjob.election.core.commands import (
 from masterjob.election.core.events import (
     Declare,
     JobStopped,
+    Tick,
 )
 from masterjob.election.timing import Timing
 from tests.election.harness import SLOW, TIMING, ElectorHarness, single
@@ -33,26 +36,83 @@ def test_a_slow_heartbeat_does_not_stretch_the_trust() -> None:
     assert harness.elector.trusted_until(term) == pytest.approx(heartbeat.sent + TIMING.trust_duration)
 
 
-def test_when_the_trust_ends_the_job_is_stopped_without_asking_the_database() -> None:
-    many_retries = Timing.of(1.0, stop_timeout=0.5, max_heartbeat_retry_count=100)
+RETRY_COUNTS = pytest.mark.parametrize("retries", [0, 1, 3, 100])
+OUTAGES = pytest.mark.parametrize(
+    "advance",
+    [ElectorHarness.advance_without_replies, ElectorHarness.advance_refused],
+    ids=["does not answer", "refuses at once"],
+)
+Advance = Callable[[ElectorHarness, float], None]
+
+
+def start_master(timing: Timing) -> ElectorHarness:
+    """Return the harness of a master; the first heartbeat was sent at 100.0."""
     harness = ElectorHarness()
-    harness.declare("a", timing=many_retries)
+    harness.declare("a", timing=timing)
     harness.answer_all()
+    return harness
+
+
+@RETRY_COUNTS
+@OUTAGES
+def test_the_job_runs_until_the_trust_ends_whatever_fails_before(advance: Advance, retries: int) -> None:
+    timing = Timing.of(1.0, stop_timeout=0.5, max_heartbeat_retry_count=retries)
+    harness = start_master(timing)
     (term,) = [start.term for start in harness.actions_of(StartJob)]
-    harness.advance_without_replies(100.0 + many_retries.trust_duration - harness.now - 0.05)
+    advance(harness, timing.trust_duration - (harness.now - 100.0) - 0.001)
     assert not harness.actions_of(StopJob)
-    harness.advance_without_replies(0.05)
+    advance(harness, 0.001)
     assert single(harness.actions, StopJob).term == term
 
 
-def test_when_the_retries_are_used_up_the_job_is_stopped_though_trust_is_left() -> None:
-    harness = ElectorHarness()
-    term = harness.become_master("a")
-    for _ in range(TIMING.max_heartbeat_retry_count + 1):
+@pytest.mark.parametrize(
+    ("timing", "seconds"),
+    [(Timing.of(1.0, 3.0, 0.5), 1.4), (Timing.of(), 13.0), (Timing.of(15.0, 60.0), 41.0)],
+    ids=["fast", "default", "long lease"],
+)
+@OUTAGES
+def test_an_outage_of_the_documented_length_stops_no_job(advance: Advance, timing: Timing, seconds: float) -> None:
+    """The table in docs/production.md; the worst case begins just before a heartbeat is sent."""
+    if advance is ElectorHarness.advance_without_replies:
+        seconds = timing.trust_duration - timing.heartbeat_interval - min(0.5, timing.heartbeat_interval / 4)
+    for begin in (1.0, 0.99, 0.7, 0.3, 0.1):
+        harness = start_master(timing)
+        harness.advance(timing.heartbeat_interval * begin - 0.001)
+        advance(harness, seconds)
+        harness.pending_commands.clear()
+        harness.advance(timing.lease_duration)
         assert not harness.actions_of(StopJob)
-        harness.fail(harness.next_heartbeat())
-    assert single(harness.actions, StopJob).term == term
-    assert harness.now < 100.0 + 0.5 + TIMING.trust_duration + 1.0
+
+
+def test_without_retries_the_next_attempt_comes_when_the_next_heartbeat_is_due() -> None:
+    harness = start_master(Timing.of(8.0, 60.0, max_heartbeat_retry_count=0))
+    failed = harness.next_heartbeat()
+    harness.fail(failed)
+    assert harness.next_heartbeat().sent == pytest.approx(failed.sent + 8.0, abs=0.02)
+
+
+def test_the_answer_to_a_heartbeat_that_was_in_flight_during_a_freeze_counts() -> None:
+    timing = Timing.of(1.0, 6.0, 1.5)
+    harness = start_master(timing)
+    (term,) = [start.term for start in harness.actions_of(StartJob)]
+    for _ in range(5):
+        heartbeat = harness.next_heartbeat()
+        harness.now += 2.0
+        harness.submit(Tick())
+        harness.answer(heartbeat)
+        assert harness.elector.trusted_until(term) == pytest.approx(heartbeat.sent + timing.trust_duration)
+    assert not harness.actions_of(Abandon)
+    assert not harness.actions_of(StopJob)
+
+
+def test_a_heartbeat_without_an_answer_after_a_freeze_is_repeated_on_a_fresh_connection() -> None:
+    harness = start_master(Timing.of(1.0, 6.0, 1.5))
+    lost = harness.next_heartbeat()
+    harness.now += 2.0
+    harness.advance(1.0, except_for=Renew)
+    assert lost in [abandoned.command for abandoned in harness.actions_of(Abandon)]
+    assert harness.next_heartbeat() is not lost
+    assert not harness.actions_of(StopJob)
 
 
 def test_a_failed_heartbeat_is_neither_granted_nor_lost() -> None:

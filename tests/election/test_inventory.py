@@ -106,7 +106,7 @@ def test_an_orphan_term_is_never_served_since_its_release_may_be_on_its_way() ->
     (claim,) = harness.pending(Claim)
     claim.execute(harness.store)
     orphan = Term("a", harness.database.tables.locks["a"].term)
-    harness.elector._master_role._orphan_terms.add(orphan)
+    harness.elector._master_role._orphan_terms[orphan] = "me/1"
     harness.answer(claim)
     assert not harness.actions_of(StartJob)
     harness.answer_all()

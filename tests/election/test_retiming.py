@@ -99,3 +99,18 @@ def test_a_session_that_nothing_uses_any_more_is_removed() -> None:
     harness.answer_all()
     harness.advance(0.1)
     assert set(harness.database.tables.sessions) == {"me/2"}
+
+
+def test_a_lock_of_a_closed_session_that_a_promoted_replica_brought_back_is_released() -> None:
+    harness = ElectorHarness()
+    harness.become_master("a")
+    harness.submit(Declare("a", SLOW))
+    harness.answer_all()
+    harness.advance(0.1)
+    assert set(harness.database.tables.sessions) == {"me/2"}
+    harness.add_rival("me/1", "me")
+    harness.store.ensure_locks(["b"])
+    harness.store.claim("me/1", ["b"])
+    harness.advance(SLOW.heartbeat_interval)
+    assert harness.database.tables.locks["b"].holder is None
+    assert harness.database.tables.locks["a"].holder == "me/2"

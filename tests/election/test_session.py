@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from masterjob.election.core.session import NEVER, Session, SessionPhase
+from masterjob.election.core.session import ATTEMPT_TIME, MIN_RETRY_DELAY, NEVER, Session, SessionPhase
 from masterjob.election.timing import Timing
 
 TIMING = Timing.of(8.0)  # lease 24 s, margin 2.48 s, trust 21.52 s
@@ -57,28 +57,60 @@ def test_a_long_stop_does_not_forbid_claims() -> None:
     assert trusted_session(Timing.of(1.0, stop_timeout=30.0)).can_claim(0.1)
 
 
-@pytest.mark.parametrize("retries", [0, 1, 3, 10])
-def test_all_retries_fit_in_the_trust_that_is_left_when_every_attempt_hangs(retries: int) -> None:
-    session, now = trusted_session(Timing.of(8.0, max_heartbeat_retry_count=retries)), 8.0
-    attempts = 0
-    while not session.retries_exhausted:
-        assert now >= session.renew_at
-        sent, now = now, now + session.attempt_timeout(now)
-        session.record_failure(sent, now, jitter=0.5)
-        attempts += 1
-        now = max(now, session.renew_at)
-    assert attempts == retries + 1
-    assert now < session.trusted_until
-
-
-def test_retries_are_spread_over_the_trust_when_attempts_fail_at_once() -> None:
-    session, now, times = trusted_session(), 8.0, []
-    while not session.retries_exhausted:
-        times.append(now)
-        session.record_failure(now, now + 0.001, jitter=0.5)
+def attempts_until_the_trust_ends(session: Session, seconds: float = 0.0) -> list[tuple[float, float]]:
+    """Let each attempt fail after ``seconds`` or its timeout; return the time and the timeout of each."""
+    attempts, now = [], session.renew_at
+    while now < session.trusted_until:
+        timeout = session.attempt_timeout(now)
+        attempts.append((now, timeout))
+        session.record_failure(now, now + min(seconds, timeout), jitter=0.5)
         now = session.renew_at
+    return attempts
+
+
+TIMINGS = [
+    *(Timing.of(8.0, max_heartbeat_retry_count=retries) for retries in (0, 1, 3, 10, 100)),
+    Timing.of(1.0, 3.0, stop_timeout=0.5),
+    Timing.of(15.0, 60.0),
+    Timing.of(0.1, stop_timeout=0.0, max_heartbeat_retry_count=100),
+]
+
+
+@pytest.mark.parametrize("timing", TIMINGS)
+def test_retries_that_fail_at_once_go_on_to_the_very_end_of_the_trust(timing: Timing) -> None:
+    session = trusted_session(timing)
+    times = [sent for sent, _ in attempts_until_the_trust_ends(session)]
+    assert session.trusted_until - times[-1] <= MIN_RETRY_DELAY
     gaps = [later - earlier for earlier, later in pairwise(times)]
-    assert all(gap == pytest.approx(13.52 / 5, rel=0.01) for gap in gaps)
+    assert max(gaps) <= timing.heartbeat_interval
+    assert all(later <= earlier + 1e-9 for earlier, later in pairwise(gaps))
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3, 10])
+def test_the_retry_count_is_how_many_retries_are_evenly_spaced_over_the_trust(retries: int) -> None:
+    timing = Timing.of(8.0, max_heartbeat_retry_count=retries)
+    attempts = attempts_until_the_trust_ends(trusted_session(timing))
+    spacing = (21.52 - 8.0) / (retries + 1)
+    evenly_spaced = [8.0 + spacing * number for number in range(retries + 1)]
+    assert [sent for sent, _ in attempts][: retries + 1] == pytest.approx(evenly_spaced)
+
+
+@pytest.mark.parametrize("timing", TIMINGS)
+def test_attempts_that_hang_leave_trust_for_the_next_until_only_one_fits(timing: Timing) -> None:
+    attempts = attempts_until_the_trust_ends(trusted_session(timing), NEVER)
+    enough = min(ATTEMPT_TIME, timing.heartbeat_interval / 4)
+    for (sent, timeout), (next_sent, _) in pairwise(attempts):
+        assert timeout >= enough
+        assert next_sent == pytest.approx(sent + timeout)
+    last_sent, last_timeout = attempts[-1]
+    assert last_sent + last_timeout == pytest.approx(timing.trust_duration)
+    assert last_timeout <= enough + 1e-9
+
+
+def test_an_attempt_that_failed_in_a_freeze_is_repeated_at_once() -> None:
+    session = trusted_session()
+    session.record_failure(sent=8.0, now=14.0, jitter=0.5)
+    assert session.renew_at == 14.0
 
 
 def test_without_trust_the_next_attempt_comes_soon_and_is_spread_by_jitter() -> None:

@@ -124,3 +124,39 @@ def test_the_exit_watchdog_outlasts_a_fork_of_its_process() -> None:
     )
     completed = run_program(program)
     assert (completed.returncode, completed.stdout) == (1, "7\n"), completed.stderr
+
+
+MASTER_PROGRAM = """
+    import ctypes, os, threading
+    from masterjob.election.core.events import Declare
+    from masterjob.election.runner import ElectionRunner
+    from masterjob.election.timing import Timing
+    from masterjob.election.values import Identity, LostPolicy
+    from tests.election.test_runner import HangingDatabase, RecordingJob, no_fence
+
+    class BlockingJob(RecordingJob):
+        def start(self, term, report):
+            threading.Thread(target=hold_interpreter).start()
+
+    def hold_interpreter():
+        print("holding", flush=True)
+        ctypes.PyDLL(None).sleep({seconds})
+        os.write(1, b"survived")
+        os._exit(0)
+
+    runner = ElectionRunner(Identity("me"), HangingDatabase(), no_fence)
+    runner.set_job("a", BlockingJob())
+    runner.submit(Declare("a", Timing.of(0.5, 2.0, 0.1), LostPolicy.{policy}))
+    runner.start()
+    threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize(
+    ("policy", "seconds", "outcome"), [("EXIT", 60, (1, "holding\n")), ("STOP", 3, (0, "holding\nsurvived"))]
+)
+def test_a_job_that_holds_the_interpreter_from_its_start_outlives_its_lease_only_if_it_may(
+    policy: str, seconds: int, outcome: tuple[int, str]
+) -> None:
+    completed = run_program(textwrap.dedent(MASTER_PROGRAM).format(policy=policy, seconds=seconds))
+    assert (completed.returncode, completed.stdout) == outcome, completed.stderr

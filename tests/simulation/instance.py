@@ -29,12 +29,6 @@ if TYPE_CHECKING:
     from tests.simulation.database import Server
     from tests.simulation.world import World
 
-EXPECT_LONG_RETRIES = True
-"""Whether I3 and I5 allow for a release or eviction that failed and is retried after as long as the attempt took.
-
-That time also counts a freeze of the process: a lock can stay unused for twice as long as its instance was frozen.
-"""
-
 
 class SimulatedInstance:
     """One process."""
@@ -77,10 +71,10 @@ class SimulatedInstance:
         self.unhindered_since = max(self.unhindered_since, until)
 
     def on_failure(self, command: StoreCommand[object]) -> None:
-        """Expect that a failed command is retried: releases and evictions after as long as the attempt took."""
+        """Expect that a failed command is retried: releases and evictions after as long as the attempt ran."""
         now, delay = self.scheduler.now, RECOVERY
-        if isinstance(command, Evict | Release) and EXPECT_LONG_RETRIES:
-            delay += max(0.0, self.clock.local(now) - command.sent)
+        if isinstance(command, Evict | Release):
+            delay += min(COMMAND_TIMEOUT, self.clock.local(now) - command.sent)
         self.hinder(now + delay)
 
     def rest(self, lock_name: str, seconds: float) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import Connection, make_url, text
 
 from masterjob.errors import StoreUnavailable
 from masterjob.store.database import Database
@@ -70,6 +70,20 @@ def test_a_statement_that_hangs_can_be_aborted(server_backend: SqlBackend) -> No
     store = server_backend.connect(timeout=FOREVER)
     store.list_sessions()
     assert_fails_when_aborted(lambda: store._db.fetch_all(_HANGING_STATEMENTS[server_backend.name]), store.abort)
+    assert store.list_sessions().sessions == ()
+
+
+def test_an_answer_that_came_before_the_abort_counts_and_the_next_call_has_a_fresh_connection(
+    server_backend: SqlBackend,
+) -> None:
+    store = server_backend.connect(timeout=FOREVER)
+
+    def read_and_abort(connection: Connection) -> object:
+        answer = connection.execute(text("SELECT 7")).scalar()
+        store.abort()
+        return answer
+
+    assert store._db.run(read_and_abort) == 7
     assert store.list_sessions().sessions == ()
 
 

@@ -59,7 +59,8 @@ def start_master(  # noqa: PLR0913 - the arguments are the product's surface
         init_delay: from the call to the first attempt to become master; default: 1 s.
         check_master_interval: between two checks for a free lock, if the database does not notify; default: 30 s.
         heartbeat_interval: between two renewals of the lease; default: 8 s.
-        max_heartbeat_retry_count: failed renewals in a row after which the master stops its job; default: 3.
+        max_heartbeat_retry_count: how many retries of a failed renewal are evenly spaced over the time until the
+            master has to stop its job; more follow shortly before it. 0 waits for the next heartbeat. Default: 3.
         lease_duration: default: three heartbeat intervals, or more if the stop timeout needs it.
         stop_timeout: how long ``stop`` may take; default: 2 s.
         lost_policy: if ``stop`` has not returned when the lease ends: ``"stop"`` (the default) waits for it,

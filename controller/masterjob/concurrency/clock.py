@@ -1,6 +1,7 @@
-"""The local clock."""
+"""The local clock, and a clock for timeouts."""
 
 import time
+from collections.abc import Callable
 
 if hasattr(time, "CLOCK_BOOTTIME"):
 
@@ -13,3 +14,26 @@ else:  # pragma: no cover - a system without CLOCK_BOOTTIME: its monotonic clock
     def clock() -> float:
         """Return the seconds since a fixed moment; it never goes back."""
         return time.monotonic()
+
+
+MAX_GAP = 0.25
+"""The longest time between two readings of a `RunningClock` that counts in full, in seconds."""
+
+
+class RunningClock:
+    """The seconds for which this process ran, for timeouts: while it is frozen, it does not wait for an answer.
+
+    A gap between two readings counts as `MAX_GAP` at most, so whoever waits for a time has to read it as often.
+    """
+
+    def __init__(self, read: Callable[[], float] = time.monotonic) -> None:
+        self._read = read
+        self._last = read()
+        self._seconds = 0.0
+
+    def __call__(self) -> float:
+        """Return the seconds since this clock was made, without long gaps."""
+        now = self._read()
+        self._seconds += min(now - self._last, MAX_GAP)
+        self._last = now
+        return self._seconds

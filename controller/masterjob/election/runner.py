@@ -215,13 +215,14 @@ class ElectionRunner:
             self._job_runs.forget(event.term)
         now = clock()
         actions = self._elector.handle(event, now)
+        # First: a job that is started now may keep this thread from running again.
+        self._exit_watchdog.set_deadline(self._elector.exit_deadline())
         for action in actions:
             self._execute(action)
         self._observer_thread.publish(now, event, actions)
         for command in self._history_writer.commands_for(event, actions, now):
             self._workers.submit(command)
         self._trust_watchdog.set_deadline(self._elector.next_expiry())
-        self._exit_watchdog.set_deadline(self._elector.exit_deadline())
         return actions
 
     def _execute(self, action: Action) -> None:

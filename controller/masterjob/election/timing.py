@@ -137,6 +137,15 @@ class Timing:
         return self.lease_duration - self.margin
 
     @property
+    def retry_interval(self) -> float:
+        """The seconds between two attempts to renew after one has failed, unless the trust ends soon.
+
+        ``max_heartbeat_retry_count`` retries divide the trust that a master has left when a heartbeat first fails.
+        """
+        trust_left = self.trust_duration - self.heartbeat_interval
+        return min(self.heartbeat_interval, trust_left / (self.max_heartbeat_retry_count + 1))
+
+    @property
     def lease_ms(self) -> int:
         """The lease in the session's row: whole milliseconds, rounded up."""
         return -int(-self.lease_duration * 1000 // 1)

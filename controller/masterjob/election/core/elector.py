@@ -52,7 +52,7 @@ class Elector:
 
     def handle(self, event: CoreEvent, now: float) -> list[Action]:
         """Handle an event at the local time ``now``; return the actions to execute, in this order."""
-        self._state.now = max(self._state.now, now)
+        self._state.advance_clock(now)
         self._state.time_out_commands()
         self._heartbeat.advance()
         self._dispatch(event)

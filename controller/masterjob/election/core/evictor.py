@@ -29,11 +29,11 @@ class Evictor:
             self._detector.suspects(state.now), key=lambda each: each.watched.failed_evictions, default=None
         )
         if suspect is not None and not self._must_list_first:
-            evict = Evict(state.now, suspect.watched, suspect.if_stale)
+            evict, started = Evict(state.now, suspect.watched, suspect.if_stale), state.running_time
             state.send(
                 evict,
                 then=lambda terms: self._on_evicted(evict, terms),
-                otherwise=lambda _: self._on_evict_failed(evict),
+                otherwise=lambda _: self._on_evict_failed(evict, state.running_time - started),
             )
         elif state.now >= self._list_at:
             sent = state.now
@@ -77,12 +77,12 @@ class Evictor:
             reason = f"{victim} was silent for {format_duration(silence)} and was evicted"
             state.record(TransitionKind.EVICTED, term, reason)
 
-    def _on_evict_failed(self, evict: Evict) -> None:
+    def _on_evict_failed(self, evict: Evict, duration: float) -> None:
         """Try other sessions first: a row lock can block this one.
 
-        This one is retried after as long as the attempt took, so that our claims are not blocked all the time.
+        This one is retried after as long as the attempt ran, so that our claims are not blocked all the time.
         """
-        self._detector.postpone(evict.watched, self._state.now + (self._state.now - evict.sent))
+        self._detector.postpone(evict.watched, self._state.now + duration)
         self._list_in(RETRY_DELAY)
 
     def _list_in(self, delay: float) -> None:

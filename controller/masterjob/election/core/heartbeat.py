@@ -59,7 +59,7 @@ class Heartbeat:
             state.send(
                 OpenSession(sent, session.connection, row),
                 then=lambda _: self._on_opened(session, sent),
-                otherwise=lambda error: self._on_failed(session, sent, error),
+                otherwise=lambda _: self._on_failed(session, sent),
                 timeout=session.attempt_timeout(sent),
             )
         else:
@@ -67,7 +67,7 @@ class Heartbeat:
             state.send(
                 renew,
                 then=lambda inventory: self._on_renewed(session, renew, inventory),
-                otherwise=lambda error: self._on_failed(session, sent, error),
+                otherwise=lambda _: self._on_failed(session, sent),
                 timeout=session.attempt_timeout(sent),
             )
 
@@ -85,29 +85,23 @@ class Heartbeat:
             self._master_role.check_inventory(renew.expected, inventory)
         self._candidate_role.on_session_renewed()
 
-    def _on_failed(self, session: Session, sent: float, error: str) -> None:
+    def _on_failed(self, session: Session, sent: float) -> None:
         session.heartbeat_in_flight = False
         session.record_failure(sent, self._state.now, self._state.rng.random())
         if session.phase is SessionPhase.NEW:
             session.id = self._new_id()  # the insert may still be executed, and no id is ever used twice
-        elif session.phase is SessionPhase.TRUSTED and session.retries_exhausted:
-            self._end_trust(session, f"{session.failures} heartbeats in a row failed: {error}")
 
     # --- ending ---
 
     def _expire(self, session: Session) -> None:
         if session.phase is SessionPhase.TRUSTED and self._state.now >= session.trusted_until:
-            self._end_trust(
-                session, f"no heartbeat was confirmed for {format_duration(session.timing.trust_duration)}"
-            )
+            session.phase = SessionPhase.UNTRUSTED
+            reason = f"no heartbeat was confirmed for {format_duration(session.timing.trust_duration)}"
+            record_end_of_trust(self._state, session, reason)
+            self._master_role.end_terms_on(session, reason)
         if session.phase is SessionPhase.UNTRUSTED and self._state.now >= session.expires_at:
             session.phase = SessionPhase.EXPIRED
             self._master_role.report_overruns(session)
-
-    def _end_trust(self, session: Session, reason: str) -> None:
-        session.phase = SessionPhase.UNTRUSTED
-        record_end_of_trust(self._state, session, reason)
-        self._master_role.end_terms_on(session, reason)
 
     def _on_evicted(self, session: Session) -> None:
         if session.phase is SessionPhase.TRUSTED:

@@ -25,7 +25,11 @@ class MasterRole:
 
     def __init__(self, state: ElectorState) -> None:
         self._state = state
-        self._orphan_terms: set[Term] = set()
+        self._orphan_terms: dict[Term, str] = {}
+        """Terms that are held for us but not run, each with the id of the session that holds it.
+
+        It may be a session that we have closed: a promoted replica can bring it back.
+        """
         self._retry_at = LONG_AGO
         self._retry_batches: deque[tuple[Term, ...]] = deque()
         """Terms whose release failed, in batches that are retried one after the other."""
@@ -131,7 +135,7 @@ class MasterRole:
         for name, row in rows.items():
             lock = self._state.locks.get(name)
             if lock is None or (isinstance(lock.phase, Waiting) and lock.changed_at < sent):
-                self._orphan_terms.add(row.term)
+                self._orphan_terms[row.term] = row.session_id
         for name, term in list(self._state.held_terms.items()):
             lock = self._state.locks[name]
             if lock.changed_at < sent and (name not in rows or rows[name].term != term):
@@ -193,16 +197,18 @@ class MasterRole:
         if terms:
             self._touch(terms)
             session_ids = {session.id for session in state.all_sessions()}
+            session_ids |= {self._orphan_terms[term] for term in terms if term in self._orphan_terms}
             release = Release(state.now, tuple(sorted(session_ids)), tuple(sorted(terms)))
+            started = state.running_time
             state.send(
                 release,
                 then=lambda _: self._on_released(release),
-                otherwise=lambda _: self._on_release_failed(release),
+                otherwise=lambda _: self._on_release_failed(release, state.running_time - started),
             )
 
     def _on_released(self, release: Release) -> None:
-        self._orphan_terms.difference_update(release.terms)
         for term in release.terms:
+            self._orphan_terms.pop(term, None)
             phase = self._state.releasing.get(term.lock_name)
             if phase is not None and phase.term == term:
                 self._finish_release(term.lock_name)
@@ -215,14 +221,14 @@ class MasterRole:
         self._state.record(TransitionKind.STEPPED_DOWN, phase.term, reason)
         self._state.set_phase(lock, Waiting(phase.ready_at))
 
-    def _on_release_failed(self, release: Release) -> None:
+    def _on_release_failed(self, release: Release, duration: float) -> None:
         """Retry in halves, since one locked row must not block the other releases.
 
-        A term alone is retried after as long as the attempt took, so that our claims are not blocked all the time.
+        A term alone is retried after as long as the attempt ran, so that our claims are not blocked all the time.
         """
-        now = self._state.now
         self._retry_batches.extend(halves(release.terms))
-        self._retry_at = now + (max(RETRY_DELAY, now - release.sent) if len(release.terms) == 1 else RETRY_DELAY)
+        delay = max(RETRY_DELAY, duration) if len(release.terms) == 1 else RETRY_DELAY
+        self._retry_at = self._state.now + delay
         self._touch(release.terms)
 
     def _touch(self, terms: Iterable[Term]) -> None:

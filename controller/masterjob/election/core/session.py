@@ -13,6 +13,12 @@ LONG_AGO = float("-inf")
 MAX_RECONNECT_DELAY = 2.0
 """The longest delay between two attempts while there is no trust, in seconds."""
 
+MIN_RETRY_DELAY = 0.02
+"""The shortest delay between two attempts while there is trust, in seconds."""
+
+ATTEMPT_TIME = 0.5
+"""Seconds that every attempt gets, if there is so much trust left: it may have to open a connection."""
+
 
 class SessionPhase(Enum):
     """What the session allows its terms to do."""
@@ -45,7 +51,6 @@ class Session:
         self.expires_at = LONG_AGO
         self.renew_at = now
         self.heartbeat_in_flight = False
-        self.failures = 0
         self.is_retired = False
         """Evicted or closed: it is never again renewed, and nothing is claimed or released on it."""
         self.locks: set[str] = set()
@@ -71,34 +76,36 @@ class Session:
         self.trusted_until = max(self.trusted_until, sent + self.timing.trust_duration)
         self.expires_at = max(self.expires_at, sent + self.timing.lease_duration)
         self.phase = SessionPhase.TRUSTED if now < self.trusted_until else SessionPhase.UNTRUSTED
-        self.failures = 0
         self.renew_at = sent + self.timing.heartbeat_interval
 
     def attempt_timeout(self, now: float) -> float:
-        """Return how long the next attempt may take, so that all retries fit in the remaining trust."""
-        attempts_left = max(1, self.timing.max_heartbeat_retry_count + 1 - self.failures)
-        share = self.trust_left(now) / (attempts_left + 1)
-        if share <= 0:
-            share = self.timing.trust_duration / 2
-        return min(share, self.timing.heartbeat_interval)
+        """Return how long an attempt that is sent now may take.
+
+        That is until the next one is due, but long enough to succeed as far as the trust allows.
+        """
+        heartbeat_interval, trust_left = self.timing.heartbeat_interval, self.trust_left(now)
+        if trust_left <= 0:
+            return min(self.timing.trust_duration / 2, heartbeat_interval)
+        return max(self._retry_delay(now), min(ATTEMPT_TIME, heartbeat_interval / 4, trust_left))
 
     def record_failure(self, sent: float, now: float, jitter: float) -> None:
-        """Count a failed renewal and schedule the next one.
+        """Schedule the next attempt after a failed one, however it failed.
 
-        While there is trust, the next attempt begins when this attempt's share of it is over. Without trust it
-        begins soon, spread by ``jitter`` (0 to 1), so that not all instances hit a recovered database at once.
+        While there is trust, it comes after the retry delay, counted from when the failed one was sent. Without
+        trust it comes soon, spread by ``jitter`` (0 to 1), so that not all instances hit a recovered database at
+        once.
         """
-        share = self.attempt_timeout(sent)
-        self.failures += 1
         if self.phase is SessionPhase.TRUSTED:
-            self.renew_at = max(now, sent + share)
+            self.renew_at = max(now, sent + max(MIN_RETRY_DELAY, self._retry_delay(sent)))
         else:
-            self.renew_at = now + min(share, MAX_RECONNECT_DELAY) * (0.5 + jitter / 2)
+            self.renew_at = now + min(self.attempt_timeout(sent), MAX_RECONNECT_DELAY) * (0.5 + jitter / 2)
 
-    @property
-    def retries_exhausted(self) -> bool:
-        """Whether the retries are used up."""
-        return self.failures > self.timing.max_heartbeat_retry_count
+    def _retry_delay(self, sent: float) -> float:
+        """Return the seconds from an attempt to the next one: never more than half of the trust that is left.
+
+        So the retries are evenly spaced at first, and closer and closer before the trust ends.
+        """
+        return min(self.timing.retry_interval, self.trust_left(sent) / 2)
 
     def next_expiry(self) -> float:
         """Return when the session enters its next phase unless it is renewed."""

@@ -17,6 +17,12 @@ from masterjob.election.values import HistoryEntry, Identity, Inventory, LostPol
 AnswerT = TypeVar("AnswerT")
 ItemT = TypeVar("ItemT")
 
+LOOK_INTERVAL = 0.25
+"""The longest time between two looks at the clock while a command is in flight, in seconds."""
+
+ROUNDING_ERROR = 1e-6
+"""Seconds by which sums of times may be wrong."""
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -85,7 +91,9 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class _InFlight:
+    timeout: float
     deadline: float
+    """In running time."""
     then: Callable[[Any], None]
     otherwise: Callable[[str], None]
 
@@ -97,6 +105,9 @@ class ElectorState:
         self.identity = identity
         self.rng = rng
         self.now = 0.0
+        self.running_time = 0.0
+        """Seconds for which this elector ran while a command was in flight; less than ``now`` has advanced if the
+        process was frozen, since it did not wait for an answer in that time."""
         self.locks: dict[str, Lock] = {}
         self.candidates: set[str] = set()
         self.held_terms: dict[str, Term] = {}
@@ -114,6 +125,12 @@ class ElectorState:
         """Retired sessions whose jobs have not all stopped."""
         self.actions: list[Action] = []
         self._in_flight: dict[StoreCommand[object], _InFlight] = {}
+
+    def advance_clock(self, now: float) -> None:
+        """Set the time; after a longer gap than was ordered, the rest of it does not count as running time."""
+        passed = max(0.0, now - self.now)
+        self.now += passed
+        self.running_time += min(passed, self._look_interval())
 
     # --- locks ---
 
@@ -170,27 +187,12 @@ class ElectorState:
         self.actions.append(action)
 
     def record(
-        self,
-        kind: TransitionKind,
-        term: Term,
-        reason: str,
-        *,
-        instance: str | None = None,
-        happened_at: float | None = None,
+        self, kind: TransitionKind, term: Term, reason: str, happened_at: float | None = None, instance: str = ""
     ) -> None:
-        """Order a transition to be written to the log and the history: of this instance and now, if not given."""
-        self.emit(
-            RecordTransition(
-                HistoryEntry(
-                    term.lock_name,
-                    term.number,
-                    kind,
-                    reason,
-                    instance or self.identity.instance,
-                    happened_at=self.now if happened_at is None else happened_at,
-                )
-            )
-        )
+        """Order a transition to be written to the log and the history: now and of this instance, if not given."""
+        time, name = self.now if happened_at is None else happened_at, instance or self.identity.instance
+        entry = HistoryEntry(term.lock_name, term.number, kind, reason, name, happened_at=time)
+        self.emit(RecordTransition(entry))
 
     def send(
         self,
@@ -205,7 +207,7 @@ class ElectorState:
         ``otherwise`` means that the outcome is unknown: the database may have executed the command.
         """
         self.emit(command)
-        self._in_flight[command] = _InFlight(self.now + timeout, then, otherwise)
+        self._in_flight[command] = _InFlight(timeout, self.running_time + timeout, then, otherwise)
 
     def is_in_flight(self, *command_types: type[StoreCommand[object]]) -> bool:
         """Return whether a command of one of these types has neither been answered nor failed."""
@@ -222,13 +224,22 @@ class ElectorState:
 
     def time_out_commands(self) -> None:
         """Abandon and fail the commands whose timeout is over."""
-        for command in [each for each, in_flight in self._in_flight.items() if in_flight.deadline <= self.now]:
+        over = self.running_time + ROUNDING_ERROR
+        for command in [each for each, in_flight in self._in_flight.items() if in_flight.deadline <= over]:
             self.emit(Abandon(command))
             self.complete(Failure(command, "no answer in time"))
 
     def next_deadline(self) -> float:
-        """Return when the next command times out."""
-        return min((in_flight.deadline for in_flight in self._in_flight.values()), default=NEVER)
+        """Return when to look at the commands in flight again."""
+        if not self._in_flight:
+            return NEVER
+        time_left = min(in_flight.deadline for in_flight in self._in_flight.values()) - self.running_time
+        return self.now + max(ROUNDING_ERROR, min(time_left, self._look_interval()))
+
+    def _look_interval(self) -> float:
+        """Return the most seconds of running time that pass unobserved: of a freeze, so much is counted."""
+        shortest = min((in_flight.timeout for in_flight in self._in_flight.values()), default=NEVER)
+        return min(LOOK_INTERVAL, shortest / 4)
 
 
 def halves(batch: tuple[ItemT, ...]) -> list[tuple[ItemT, ...]]:

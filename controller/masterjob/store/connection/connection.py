@@ -62,7 +62,8 @@ class BoundedConnection:
             connection = self._ensure_connected()
             with self._enforce_timeout():
                 result = work(connection)
-            succeeded = True
+            # An answer may be read from a socket that was just shut down: it counts, but is the last one.
+            succeeded = self._physical is not None and not self._physical.is_aborted
         except DRIVER_ERRORS as error:
             raise self._to_store_unavailable(error) from error
         else:

@@ -2,30 +2,38 @@
 
 A thread for each call would cost more than most calls. And when the interpreter exits and the locks are
 released, Python 3.12 and later start no new threads.
+
+The time for which the process is frozen does not count: the answer may be waiting in the socket.
 """
 
 import contextlib
 import itertools
 import threading
-import time
 from collections.abc import Callable, Iterator
+
+from masterjob.concurrency.clock import MAX_GAP, RunningClock
+
+NEVER = float("inf")
 
 
 class DeadlineMonitor:
     """A monitor of calls. Its thread starts with the first call, and again in a forked child."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        self._clock = clock or RunningClock()
+        """Read only while the condition is held."""
         self._condition = threading.Condition()
         self._pending: dict[int, tuple[float, Callable[[], None]]] = {}
         self._call_ids = itertools.count()
-        self._next_check_at = float("inf")
+        self._next_check_at = NEVER
         self._thread: threading.Thread | None = None
 
     @contextlib.contextmanager
     def abort_after(self, timeout: float, abort: Callable[[], None]) -> Iterator[None]:
         """Call ``abort`` if the block takes longer than ``timeout`` seconds."""
-        call_id, deadline = next(self._call_ids), time.monotonic() + timeout
+        call_id = next(self._call_ids)
         with self._condition:
+            deadline = self._clock() + timeout
             self._pending[call_id] = (deadline, abort)
             self._ensure_thread()
             if deadline < self._next_check_at:
@@ -50,13 +58,21 @@ class DeadlineMonitor:
 
     def _wait_for_overdue(self) -> list[Callable[[], None]]:
         with self._condition:
-            now = time.monotonic()
+            now = self._clock()
             overdue = [call_id for call_id, (deadline, _) in self._pending.items() if deadline <= now]
             if overdue:
                 return [self._pending.pop(number)[1] for number in overdue]
-            self._next_check_at = min((due for due, _ in self._pending.values()), default=now + 3600.0)
-            self._condition.wait(self._next_check_at - now)
+            first = min((deadline for deadline, _ in self._pending.values()), default=NEVER)
+            self._next_check_at = NEVER if first == NEVER else min(first, now + MAX_GAP)
+            self._condition.wait(None if first == NEVER else self._next_check_at - now)
             return []
+
+
+def wait_for(event: threading.Event, timeout: float) -> None:
+    """Wait until the event is set, for at most ``timeout`` seconds in which the process is not frozen."""
+    clock = RunningClock()
+    while not event.is_set() and (time_left := timeout - clock()) > 0:
+        event.wait(min(time_left, MAX_GAP))
 
 
 deadline_monitor = DeadlineMonitor()

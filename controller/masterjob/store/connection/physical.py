@@ -12,6 +12,7 @@ import pymysql
 from sqlalchemy import URL, Connection, NullPool, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
+from masterjob.store.connection.deadlines import wait_for
 from masterjob.store.connection.dialects import POSTGRESQL, Dialect
 
 # RuntimeError: no thread can be started; UnicodeError: text that no database can store.
@@ -142,7 +143,7 @@ class ConnectThread(threading.Thread):
             self.start()
         except RuntimeError:  # the interpreter exits: connect in this thread, with the driver's timeout
             self.run()
-        self._finished.wait(timeout)
+        wait_for(self._finished, timeout)
         with self._lock:
             if self._error is not None:
                 raise self._error
