@@ -215,8 +215,7 @@ class ElectionRunner:
             self._job_runs.forget(event.term)
         now = clock()
         actions = self._elector.handle(event, now)
-        # First: a job that is started now may keep this thread from running again.
-        self._exit_watchdog.set_deadline(self._elector.exit_deadline())
+        self._exit_watchdog.set_deadline(self._elector.exit_deadline())  # before a job can block this thread
         for action in actions:
             self._execute(action)
         self._observer_thread.publish(now, event, actions)
