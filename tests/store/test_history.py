@@ -11,6 +11,9 @@ from tests.store.conftest import SqlBackend, claim_lock, open_session
 FIRST_RUN = ((100.0, 1, TransitionKind.RUNNING),)
 SECOND_RUN = ((60.0, 2, TransitionKind.ELECTED), (55.0, 2, TransitionKind.RUNNING))
 
+ABOUT_25 = pytest.approx(25.0, abs=4.0)
+"""The gap between the two runs; on a busy machine, writing one event may take longer than writing another."""
+
 
 def record(sql_backend: SqlBackend, *events: tuple[float, int | None, TransitionKind]) -> None:
     """Write events that happened so many seconds ago, in the order in which they are given."""
@@ -34,7 +37,8 @@ def test_the_event_that_ends_a_gap_says_how_long_it_was_and_why(sql_backend: Sql
         *SECOND_RUN,
     )
     newest, *others = sql_backend.admin.history("job")
-    assert (newest.kind, seconds(newest.vacant_for), newest.vacancy_cause) == ("running", 25.0, "database_outage")
+    assert (newest.kind, newest.vacancy_cause) == ("running", "database_outage")
+    assert seconds(newest.vacant_for) == ABOUT_25
     assert all(event.vacant_for is None for event in others)
 
 
@@ -52,7 +56,7 @@ def test_a_gap_is_counted_even_if_its_start_is_beyond_the_limit(sql_backend: Sql
         *SECOND_RUN,
     )
     (newest,) = sql_backend.admin.history("job", limit=1)
-    assert seconds(newest.vacant_for) == 25.0
+    assert seconds(newest.vacant_for) == ABOUT_25
 
 
 def test_events_that_were_written_late_are_shown_in_the_order_in_which_they_happened(
@@ -76,7 +80,9 @@ def test_a_report_covers_the_locks_that_were_used(sql_backend: SqlBackend) -> No
     job, other = sql_backend.admin.report(timedelta(hours=1))
     assert (job.lock_name, other.lock_name, other.since) == ("job", "other", None)
     assert job.availability == pytest.approx(0.75, abs=0.02)
-    assert [(gap.cause, seconds(gap.length)) for gap in job.gaps] == [("hand_over", 25.0)]
+    (gap,) = job.gaps
+    assert gap.cause == "hand_over"
+    assert seconds(gap.length) == ABOUT_25
     (only,) = sql_backend.admin.report(timedelta(seconds=70), "job")
     assert [seconds(gap.length) for gap in only.gaps] == [pytest.approx(15.0, abs=5.0)]
     assert sql_backend.admin.report(timedelta(days=1), "unknown") == []

@@ -17,7 +17,7 @@ from masterjob.concurrency.clock import clock
 from masterjob.election.values import HistoryEntry
 from masterjob.lock_status import HistoryEvent
 from masterjob.store.connection.connection import BoundedConnection, execute_statement
-from masterjob.store.connection.dialects import Dialect, as_utc_datetime
+from masterjob.store.connection.dialects import MYSQL, Dialect, as_utc_datetime
 
 MAX_ROWS_PER_LOCK = 1_000
 """The rows that are kept of each lock; `read_events` never returns more."""
@@ -56,9 +56,11 @@ def write(connection: Connection, dialect: Dialect, entries: Sequence[HistoryEnt
     """Insert rows in one batch, in the open transaction if there is one; sometimes prune the oldest."""
     # The ages are computed last. The time from here to the server makes an entry appear later than it happened,
     # never earlier: by the timeout of the call at most, or by a freeze of this process at just this point.
-    now = clock()
-    rows = [_to_row(entry) | {"age_us": _age_us(entry, now)} for entry in entries]
-    connection.execute(dialect.sql(_INSERT), rows)
+    # MySQL's drivers send one row after the other, so there each row gets its age by itself.
+    for batch in [[entry] for entry in entries] if dialect is MYSQL else [entries]:
+        now = clock()
+        rows = [_to_row(entry) | {"age_us": _age_us(entry, now)} for entry in batch]
+        connection.execute(dialect.sql(_INSERT), rows)
     for entry in entries:
         if random.randrange(_PRUNE_ONE_IN) == 0:  # noqa: S311 - chance, not a secret
             prune(connection, dialect, entry.lock_name)
