@@ -61,7 +61,7 @@ class HangingStore(MemoryStore):
     def _maybe_hang(self, method: str) -> None:
         if method in self._hanging_database.hanging_methods:
             self._hanging_database.has_hung.set()
-            self._aborted.wait(WAIT_TIMEOUT)
+            self._aborted.wait(2 * WAIT_TIMEOUT)  # longer than the test waits for the consequence
             raise StoreUnavailable("aborted")
 
     def abort(self) -> None:
@@ -311,7 +311,7 @@ def test_the_watchdog_stops_the_job_even_if_the_electors_thread_is_blocked(
         def emit(self, record: logging.LogRecord) -> None:
             if "failed" in record.getMessage() and not blocked.is_set():
                 blocked.set()
-                release.wait(WAIT_TIMEOUT)
+                release.wait(2 * WAIT_TIMEOUT)  # longer than the test waits for the stop
 
     runner = start_runner("me")
     job = declare(runner, RecordingJob(), timing=FAST)

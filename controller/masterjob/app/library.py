@@ -35,6 +35,7 @@ def start_master(  # noqa: PLR0913 - the arguments are the product's surface
     lock_name: str | None = None,
     master_job: object = None,
     database: str | None = None,
+    database_file: str | Path | None = None,
     config: str | Path | None = None,
     init_delay: Duration | None = None,
     check_master_interval: Duration | None = None,
@@ -55,6 +56,7 @@ def start_master(  # noqa: PLR0913 - the arguments are the product's surface
         master_job: a `MasterJob`, or an object or mapping with ``start`` and maybe ``stop``; required. Coroutine
             functions run on the event loop that this is called in; without one, on a loop of this package.
         database: the URL, such as ``postgresql://user:password@host/name``; required, here or elsewhere.
+        database_file: the file that holds the URL instead, read again for each new connection.
         config: the path of the config file; default: ``MASTERJOB_CONFIG`` of the environment, or none.
         init_delay: from the call to the first attempt to become master; default: 1 s.
         check_master_interval: between two checks for a free lock, if the database does not notify; default: 30 s.
@@ -80,6 +82,7 @@ def start_master(  # noqa: PLR0913 - the arguments are the product's surface
     name, job = validate_lock_name(lock_name), _to_master_job(master_job)
     options: dict[str, object] = {
         "database": database,
+        "database_file": database_file,
         "init_delay": init_delay,
         "check_master_interval": check_master_interval,
         "heartbeat_interval": heartbeat_interval,
@@ -110,7 +113,11 @@ def _to_master_job(master_job: object) -> MasterJob:
 
 
 def start_api(
-    *, database: str | None = None, authenticator: "Authenticator | None" = None, **options: Any
+    *,
+    database: str | None = None,
+    database_file: str | Path | None = None,
+    authenticator: "Authenticator | None" = None,
+    **options: Any,
 ) -> "ControlApi":
     """Serve the control API on a thread of this process; return it, with its ``port`` and ``close()``.
 
@@ -119,33 +126,40 @@ def start_api(
 
     Args:
         database: the URL of the database; default: as for `enable`.
+        database_file: the file that holds the URL instead.
         authenticator: decides who may call, if ``auth`` is ``"kubernetes"``.
         **options: as on the command line: ``host``, ``port`` (default: 3000 on 127.0.0.1; 0: any free port),
             ``auth``, ``tokens``, ``tls_cert``, ``tls_key``, ``allowed_hosts``, ``probe_port``, ``probe_host``.
             What is not given comes from the environment (``MASTERJOB_LISTEN_PORT``), the config file, or defaults.
 
     Raises:
-        SettingError: an option, a certificate or the file of tokens is not valid.
+        SettingError: an option, the database's URL, a certificate or the file of tokens is not valid.
     """
-    api = _control_api(database, authenticator)
+    api = _control_api(database, database_file, authenticator)
     api.start(_listen_config(options))
     return api
 
 
 def api_application(
-    *, database: str | None = None, authenticator: "Authenticator | None" = None, **options: Any
+    *,
+    database: str | None = None,
+    database_file: str | Path | None = None,
+    authenticator: "Authenticator | None" = None,
+    **options: Any,
 ) -> "Application":
     """Return the control API as an aiohttp application, to mount in yours with ``add_subapp``.
 
     Arguments and errors are those of `start_api`. Only ``auth``, ``tokens`` and ``allowed_hosts`` have an effect.
     """
-    return _control_api(database, authenticator).application(_listen_config(options))
+    return _control_api(database, database_file, authenticator).application(_listen_config(options))
 
 
-def _control_api(database: str | None, authenticator: "Authenticator | None") -> "ControlApi":
+def _control_api(
+    database: str | None, database_file: str | Path | None, authenticator: "Authenticator | None"
+) -> "ControlApi":
     from masterjob.app.control_api import ControlApi  # noqa: PLC0415 - aiohttp is loaded only if needed
 
-    return ControlApi(current_runtime(), lazy_lock_admin(database), authenticator=authenticator)
+    return ControlApi(current_runtime(), lazy_lock_admin(database, database_file), authenticator=authenticator)
 
 
 def _listen_config(options: Mapping[str, object]) -> ListenConfig:

@@ -24,8 +24,8 @@ HELP = """Run a job on one of many instances at a time, elected through the SQL 
   masterjob disable REPORT --reason "moving house"    stop a job everywhere
   masterjob enable REPORT                             let it run again
 
-The database is named by --database, by MASTERJOB_DATABASE_URL, or in the config file (--config or
-MASTERJOB_CONFIG).
+The database is named by --database or --database-file, by MASTERJOB_DATABASE_URL or MASTERJOB_DATABASE_URL_FILE,
+or in the config file (--config or MASTERJOB_CONFIG).
 
 Exit codes: 0 success; 1 refused, not valid or not found; 2 wrong usage; 3 the database did not answer.
 """

@@ -11,7 +11,6 @@ from masterjob.cli.api_options import ApiOptions
 from masterjob.cli.log import LogOptions
 from masterjob.cli.options import CONFIG_SECTIONS, DatabaseOptions, create_database
 from masterjob.config.documents import describe_unknown_names
-from masterjob.config.redact import redact_url
 from masterjob.config.settings import Settings, load_config_document, resolve_settings
 from masterjob.jobs.registry import known_jobs
 from masterjob.runtime.runtime import current_runtime
@@ -44,8 +43,8 @@ class Bootstrap:
 
     def log_startup(self, program: str, target: str) -> None:
         """Log what this process follows, on which database, with which jobs."""
-        url, jobs = redact_url(self.settings_for({}).database), ", ".join(sorted(self.jobs)) or "none"
-        logger.info("%s (pid %s) follows %s on %s; jobs: %s", program, os.getpid(), target, url, jobs)
+        database, jobs = self.settings_for({}).database, ", ".join(sorted(self.jobs)) or "none"
+        logger.info("%s (pid %s) follows %s on %s; jobs: %s", program, os.getpid(), target, database, jobs)
 
     def start_control_api(
         self, readiness_checks: Sequence[ReadinessCheck], authenticator: Authenticator | None = None

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from masterjob.config.redact import redact_url
 from masterjob.config.settings import EXECUTOR_SECTION, Setting, Settings, find_config_path, resolve_settings
 from masterjob.errors import SettingError, StoreUnavailable
 from masterjob.store.admin import LockAdmin
@@ -55,13 +54,26 @@ class DatabaseOptions:
 
     url: Annotated[
         str | None,
-        option("--database", metavar="URL", text="The database URL: postgresql://user:password@host/name."),
+        option(
+            "--database",
+            metavar="URL",
+            text="The database URL: postgresql://user@host/name. A password in it is visible to other users: use "
+            "--database-file.",
+        ),
+    ] = None
+    file: Annotated[
+        Path | None,
+        option("--database-file", metavar="FILE", text="The file that holds the database URL, such as a Secret."),
     ] = None
     config: ConfigFileOption = None
 
     def as_settings(self) -> dict[str, object]:
-        """Return the given option as a setting, with its origin."""
-        return {} if self.url is None else {"database": Setting(self.url, "option --database")}
+        """Return the given options as settings, with their origin."""
+        given = {
+            "database": Setting(self.url, "option --database"),
+            "database_file": Setting(self.file, "option --database-file"),
+        }
+        return {name: setting for name, setting in given.items() if setting.value is not None}
 
     def prepare_database(self) -> Database:
         """Return the database, its tables up to date.
@@ -75,7 +87,7 @@ class DatabaseOptions:
         try:
             database.prepare()
         except StoreUnavailable as error:
-            raise StoreUnavailable(f"{error} ({redact_url(settings.database)})") from None
+            raise StoreUnavailable(f"{error} ({database.redacted_url})") from None
         return database
 
     def lock_admin(self) -> LockAdmin:

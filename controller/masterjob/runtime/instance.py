@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from masterjob.config.location import DatabaseLocation
 from masterjob.config.settings import Settings
 from masterjob.election.core.events import Declare, Withdraw
 from masterjob.election.observers import Observer
@@ -31,9 +32,11 @@ class OpenLock:
 class Instance:
     """The locks that this process competes for on one database, and the election runner that does so."""
 
-    def __init__(self, url: str, on_shutdown: Callable[["Instance"], None], observers: list[Observer]) -> None:
-        self.url = url
-        self.database = Database(url)
+    def __init__(
+        self, location: DatabaseLocation, on_shutdown: Callable[["Instance"], None], observers: list[Observer]
+    ) -> None:
+        self.location = location
+        self.database = Database(location)
         identity = new_identity(os.environ)
         self._recorder = JobStatusRecorder(identity.instance, self.database)
         self.observers = [self._recorder.observe, *observers]

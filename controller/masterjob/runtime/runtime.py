@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from masterjob.concurrency.thread_pool import ThreadPool
+from masterjob.config.location import DatabaseLocation
 from masterjob.config.settings import Settings
 from masterjob.election.core.events import LocksChanged
 from masterjob.election.observers import Observer
@@ -34,9 +35,9 @@ class Runtime:
         os.register_at_fork(after_in_child=sigterm_block.unblock)  # even if the hook before it failed
 
     def _reset(self) -> None:
-        self._instances: dict[str, Instance] = {}
+        self._instances: dict[DatabaseLocation, Instance] = {}
         self._shutting_down: list[Instance] = []
-        self._observers: list[tuple[str | None, Observer]] = []
+        self._observers: list[tuple[DatabaseLocation | None, Observer]] = []
         self._status_write_observers: list[Callable[[str], None]] = []
         self._shutdown_sequence = ShutdownSequence()
         self._lock = threading.RLock()
@@ -60,22 +61,22 @@ class Runtime:
             self._begin_shutdown(instance)
         return instance
 
-    def notify_elector(self, url: str, lock_name: str) -> None:
+    def notify_elector(self, database: DatabaseLocation, lock_name: str) -> None:
         """Notify the elector of this process on this database that a switch was written: it acts at once.
 
         Otherwise it would wait for the database's notification, or for the next poll on databases without.
         """
         with self._lock:
-            instance = self._instances.get(url)
+            instance = self._instances.get(database)
         if instance is not None:
             instance.runner.submit(LocksChanged(frozenset({lock_name})))
 
-    def add_observer(self, observer: Observer, url: str | None = None) -> None:
+    def add_observer(self, observer: Observer, database: DatabaseLocation | None = None) -> None:
         """Call ``observer`` with every step of the instances on one database, or on all, on its own thread."""
         with self._lock:
-            self._observers.append((url, observer))
+            self._observers.append((database, observer))
             for instance in self._instances.values():
-                if url in (None, instance.url):
+                if database in (None, instance.location):
                     instance.observers.append(observer)
 
     def add_status_write_observer(self, observer: Callable[[str], None]) -> None:
@@ -100,23 +101,23 @@ class Runtime:
         instances = self.instances()
         return instances[0] if len(instances) == 1 else None
 
-    def _instance_for(self, url: str) -> Instance:
+    def _instance_for(self, location: DatabaseLocation) -> Instance:
         with self._lock:
-            if url not in self._instances:
-                observers = [each for observed_url, each in self._observers if observed_url in (None, url)]
-                instance = Instance(url, self._begin_shutdown, observers)
-                self._instances[url] = instance
+            if location not in self._instances:
+                observers = [each for observed, each in self._observers if observed in (None, location)]
+                instance = Instance(location, self._begin_shutdown, observers)
+                self._instances[location] = instance
                 instance.runner.start()
             if not self._atexit_registered:
                 self._atexit_registered = True
                 atexit.register(self.shutdown, "the interpreter exits")
-            return self._instances[url]
+            return self._instances[location]
 
     def _begin_shutdown(self, instance: Instance) -> None:
         """Give the instance no more locks; `shutdown` still waits for it."""
         with self._lock:
-            if self._instances.get(instance.url) is instance:
-                del self._instances[instance.url]
+            if self._instances.get(instance.location) is instance:
+                del self._instances[instance.location]
             self._shutting_down = [
                 each for each in self._shutting_down if not each.runner.is_closed and each is not instance
             ]

@@ -40,7 +40,7 @@ class Heartbeat:
                 self._close_session(session)
             elif state.now >= session.renew_at and not session.heartbeat_in_flight:
                 self._send_heartbeat(session)
-        state.retired = {session for session in state.retired if session.locks}
+        state.retired = [session for session in state.retired if session.locks]
 
     def next_tick_at(self) -> float:
         """Return when a heartbeat is due or a session enters its next phase."""
@@ -96,9 +96,9 @@ class Heartbeat:
     def _expire(self, session: Session) -> None:
         if session.phase is SessionPhase.TRUSTED and self._state.now >= session.trusted_until:
             session.phase = SessionPhase.UNTRUSTED
-            reason = f"no heartbeat was confirmed for {format_duration(session.timing.trust_duration)}"
-            record_end_of_trust(self._state, session, reason)
-            self._master_role.end_terms_on(session, reason)
+            silence = format_duration(session.timing.trust_duration)
+            record_end_of_trust(self._state, session, f"no heartbeat was confirmed for {silence}")
+            self._master_role.end_terms_on(session, f"no heartbeat was confirmed for {silence}")
         if session.phase is SessionPhase.UNTRUSTED and self._state.now >= session.expires_at:
             session.phase = SessionPhase.EXPIRED
             self._master_role.report_overruns(session)
@@ -117,7 +117,7 @@ class Heartbeat:
         if state.sessions.get(session.timing) is session:
             del state.sessions[session.timing]
         if session.locks:
-            state.retired.add(session)
+            state.retired.append(session)
         # The outcome does not matter: another instance evicts a session whose row is left behind.
         close = CloseSession(state.now, session.connection, session.id)
         state.send(close, then=lambda _: None, otherwise=lambda _: None)
