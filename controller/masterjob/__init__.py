@@ -9,8 +9,9 @@
     )
 
 Call `start_master` in every copy of the application. ``start`` is called on one of them, the master; if that one
-ends or fails, on another. `disable` and `enable` switch the lock for all copies; `status` and `history` show its
-state and its past. `start_operator` runs the Kubernetes operator in this process, `start_api` the control API.
+ends or fails, on another. `disable` and `enable` switch the lock for all copies; `status`, `history` and
+`report` show its state, its past and its availability. `start_operator` runs the Kubernetes operator in this
+process, `start_api` the control API.
 
 The packages, from top to bottom; each may import only what is below it:
 
@@ -24,6 +25,7 @@ The packages, from top to bottom; each may import only what is below it:
     web/            the control API, probes and metrics
     resource/       a MasterJob, as a manifest declares it
     config/         settings, and the files they are read from
+    availability/   when a job ran, and why it did not, by the history
     lock_status.py  a lock as people see it, and its history
     election/       the protocol: a pure state machine, and the threads around it
     concurrency/    time and threads
@@ -32,7 +34,7 @@ The packages, from top to bottom; each may import only what is below it:
 
 from typing import Any
 
-from masterjob.app.admin import disable, enable, history, status, step_down
+from masterjob.app.admin import disable, enable, history, report, status, step_down
 from masterjob.app.library import api_application, start_api, start_master
 from masterjob.election.term import LiveTerm as Term
 from masterjob.errors import (
@@ -58,6 +60,7 @@ __all__ = [
     "disable",
     "enable",
     "history",
+    "report",
     "start_api",
     "start_master",
     "start_operator",

@@ -211,10 +211,9 @@ class HistoryEvent:
     actor: str | None
     reason: str
     vacant_for: timedelta | None = None
-    """For an election: the time without a master before it, if the history has the end of the last term.
-
-    The silence of a dead master before its eviction is not part of it; the reason of the eviction has that.
-    """
+    """If it ended a time in which the lock was enabled and its job did not run: how long that was."""
+    vacancy_cause: str = ""
+    """Why the job did not run, as in the reports of `masterjob.availability`."""
 
 
 def format_timestamp(time: datetime, precision: str = "seconds") -> str:

@@ -1,7 +1,10 @@
 """Locks and their history as JSON, for the command line and the control API alike."""
 
+from datetime import timedelta
 from typing import Any
 
+from masterjob.availability.gaps import Gap
+from masterjob.availability.report import AvailabilityReport
 from masterjob.job_status import JobStatus
 from masterjob.lock_status import DisabledStatus, HistoryEvent, LockStatus, MasterStatus, format_timestamp
 
@@ -69,5 +72,41 @@ def event_json(event: HistoryEvent) -> dict[str, Any]:
         "instance": event.instance,
         "actor": event.actor,
         "reason": event.reason,
-        "vacantForSeconds": None if event.vacant_for is None else round(event.vacant_for.total_seconds(), 3),
+        "vacantForSeconds": None if event.vacant_for is None else _seconds(event.vacant_for),
+        "vacancyCause": event.vacancy_cause or None,
     }
+
+
+def report_json(report: AvailabilityReport) -> dict[str, Any]:
+    """Return the report of a lock as JSON; the gaps in the order in which they were."""
+    return {
+        "lockName": report.lock_name,
+        "since": None if report.since is None else format_timestamp(report.since),
+        "until": format_timestamp(report.until),
+        "availability": None if report.availability is None else round(report.availability, 6),
+        "demandedSeconds": _seconds(report.demanded),
+        "runningSeconds": _seconds(report.running),
+        "causes": [
+            {
+                "cause": each.cause.value,
+                "gaps": each.count,
+                "seconds": _seconds(each.total),
+                "longestSeconds": _seconds(each.longest),
+            }
+            for each in report.by_cause
+        ],
+        "gaps": [_gap_json(each) for each in report.gaps],
+    }
+
+
+def _gap_json(gap: Gap) -> dict[str, Any]:
+    return {
+        "cause": gap.cause.value,
+        "start": format_timestamp(gap.start, "milliseconds"),
+        "end": None if gap.is_open else format_timestamp(gap.end, "milliseconds"),
+        "seconds": _seconds(gap.length),
+    }
+
+
+def _seconds(span: timedelta) -> float:
+    return round(span.total_seconds(), 3)

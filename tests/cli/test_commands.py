@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from masterjob.concurrency.clock import clock
+from masterjob.election.values import HistoryEntry, TransitionKind
 from masterjob.store.database import Database
 from tests.cli.conftest import Terminal, elect_instance, manifest
 
@@ -103,6 +105,51 @@ def test_step_down_is_requested_of_a_master_and_refused_without_one(terminal: Te
     elect_instance(terminal)
     assert terminal.run("step-down", "BEEP", "--reason", "slow").exit_code == 0
     assert terminal.run_json("history", "BEEP")[0]["reason"] == "slow"
+
+
+def record_a_gap(terminal: Terminal) -> None:
+    """Write a history of an hour with a hand-over of six minutes in its middle."""
+    store, now = Database(terminal.url).connect(10), clock()
+    entries = (
+        (3600, 1, TransitionKind.RUNNING),
+        (2000, 1, TransitionKind.STOPPED),
+        (2000, 1, TransitionKind.STEPPED_DOWN),
+        (1980, 2, TransitionKind.ELECTED),
+        (1640, 2, TransitionKind.RUNNING),
+    )
+    store.append_history(
+        [HistoryEntry("BEEP", term, kind, "text", "me", happened_at=now - ago) for ago, term, kind in entries]
+    )
+    store.close()
+
+
+def test_the_report_of_all_locks_has_a_row_for_each(terminal: Terminal) -> None:
+    elect_instance(terminal)
+    terminal.run("disable", "OTHER", "--reason", "x")
+    record_a_gap(terminal)
+    lines = terminal.run("report").stdout.splitlines()
+    assert lines[0].split()[:5] == ["Lock", "Availability", "Gaps", "Missing", "Longest"]
+    assert re.match(r"BEEP +(89\.9\d\d|90\.\d{3}) % +1 +6m +6m .* 1 hand over$", lines[1].rstrip())
+    assert re.match(r"OTHER +not enabled +0", lines[2])
+
+
+def test_the_report_of_one_lock_lists_its_gaps(terminal: Terminal) -> None:
+    elect_instance(terminal)
+    record_a_gap(terminal)
+    text = terminal.run("report", "BEEP").stdout
+    assert re.search(r"hand over +1 +6m +6m", text)
+    report = terminal.run_json("report", "BEEP", "--since", "30m")
+    assert report["causes"][0]["cause"] == "hand_over"
+    assert report["demandedSeconds"] == pytest.approx(1800, abs=1)
+    assert report["gaps"][0]["seconds"] == pytest.approx(160, abs=60)
+    assert [each["lockName"] for each in terminal.run_json("report")] == ["BEEP"]
+
+
+def test_a_report_of_an_unused_lock_or_of_no_duration_is_refused(terminal: Terminal) -> None:
+    assert "UNUSED not found" in terminal.run("report", "UNUSED").stderr
+    result = terminal.run("report", "--since", "yesterday")
+    assert (result.exit_code, "not a length of time" in result.stderr) == (1, True)
+    assert terminal.run("report").stdout == "No lock has been used on this database yet.\n"
 
 
 def test_history_is_limited(terminal: Terminal) -> None:
@@ -236,7 +283,18 @@ def test_validate_reports_every_error(terminal: Terminal) -> None:
 
 
 def test_the_help_of_every_command_has_an_example(terminal: Terminal) -> None:
-    for name in ("run", "list", "status", "history", "enable", "disable", "step-down", "validate", "config"):
+    for name in (
+        "run",
+        "list",
+        "status",
+        "history",
+        "report",
+        "enable",
+        "disable",
+        "step-down",
+        "validate",
+        "config",
+    ):
         assert f"masterjob {name}" in terminal.run(name, "--help").stdout
     assert "Exit codes" in terminal.run("--help").stdout
 

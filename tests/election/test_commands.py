@@ -6,7 +6,6 @@ import pytest
 
 from masterjob.election.core.commands import (
     CONTROL_CONNECTION,
-    AppendHistory,
     Claim,
     CloseSession,
     EnsureLocks,
@@ -23,6 +22,7 @@ from masterjob.election.core.commands import (
 )
 from masterjob.election.core.liveness import WatchedSession
 from masterjob.election.core.session import HeartbeatConnection
+from masterjob.election.history_writer import AppendHistory, AppendMissingHistory
 from masterjob.election.ports import Store
 from masterjob.election.values import (
     HistoryEntry,
@@ -68,6 +68,7 @@ class RecordingStore:
         (Move(0.0, TERM, "old", "new"), "move", (TERM, "old", "new"), {}),
         (Release(0.0, ("s",), (TERM,)), "release", (("s",), (TERM,)), {}),
         (AppendHistory(0.0, (ENTRY,)), "append_history", ((ENTRY,),), {}),
+        (AppendMissingHistory(0.0, (ENTRY,)), "append_missing_history", ((ENTRY,),), {}),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, StoreCommand) else None,
 )

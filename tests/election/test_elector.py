@@ -2,7 +2,7 @@
 
 import pytest
 
-from masterjob.election.core.actions import StartJob, StopJob
+from masterjob.election.core.actions import RecordTransition, StartJob, StopJob
 from masterjob.election.core.commands import (
     Claim,
     CloseSession,
@@ -69,12 +69,13 @@ def test_a_database_that_fails_all_but_the_heartbeats_is_not_queried_in_a_loop()
 
 
 @pytest.mark.parametrize("phase", list(RunPhase))
-def test_the_status_of_a_run_influences_nothing(phase: RunPhase) -> None:
+def test_the_status_of_a_run_goes_into_the_history_and_influences_nothing(phase: RunPhase) -> None:
     harness = ElectorHarness()
     term = harness.become_master("a")
     harness.answer_all()
     next_tick_at = harness.elector.next_tick_at()
-    assert harness.submit(JobRunChanged(term, RunStatus(phase, harness.now))) == []
+    actions = harness.submit(JobRunChanged(term, RunStatus(phase, harness.now)))
+    assert all(isinstance(action, RecordTransition) for action in actions)
     assert harness.elector.current_term("a") == term
     assert harness.elector.next_tick_at() == next_tick_at
 

@@ -133,7 +133,9 @@ def test_an_entry_of_the_history_names_lock_term_and_instance() -> None:
     harness = ElectorHarness()
     term = harness.become_master("a")
     entry = single(harness.actions, RecordTransition).entry
-    assert entry == HistoryEntry("a", term.number, TransitionKind.ELECTED, "me became master of a", "me")
+    assert entry == HistoryEntry(
+        "a", term.number, TransitionKind.ELECTED, "me became master of a", "me", happened_at=100.0
+    )
 
 
 def test_the_history_has_the_whole_life_of_a_term() -> None:
@@ -142,9 +144,11 @@ def test_the_history_has_the_whole_life_of_a_term() -> None:
     harness.advance_without_replies(TIMING.lease_duration)
     harness.submit(JobStopped(term))
     harness.answer_all()
-    assert harness.history()[:2] == [
+    assert harness.history()[:4] == [
         (TransitionKind.ELECTED, "me became master of a"),
+        (TransitionKind.TRUST_ENDED, "me stops the job of a: no heartbeat was confirmed for 2.44s"),
         (TransitionKind.OVERRUN, "stop of a has not returned by the end of its lease"),
+        (TransitionKind.STOPPED, "the job of a has stopped: no heartbeat was confirmed for 2.44s"),
     ]
 
 

@@ -126,6 +126,15 @@ class FaultHarness:
             f"{kind} of {worker.name}",
         )
 
+    def api_port(self, worker: WorkerProcess) -> int:
+        """Return the port of a worker that serves the API."""
+        self.wait_for_message("api", worker, 0.0)
+        return next(
+            int(message["port"])
+            for name, message in self._messages
+            if name == worker.name and message["what"] == "api"
+        )
+
     def count_messages(self, kind: str, worker: WorkerProcess) -> int:
         with self._changed:
             return sum(name == worker.name and message["what"] == kind for name, message in self._messages)

@@ -20,7 +20,7 @@ from typing import Any
 
 import psycopg
 
-from masterjob import MasterJob, MasterJobError, Term, TermLost, start_master
+from masterjob import MasterJob, MasterJobError, Term, TermLost, start_api, start_master
 
 CHECK_INTERVAL = 0.05
 PAUSE_THRESHOLD = 0.1
@@ -128,6 +128,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--before-guard", type=float, default=0.0)
     parser.add_argument("--after-guard", type=float, default=0.0)
     parser.add_argument("--unguarded", action="store_true")
+    parser.add_argument("--serve", action="store_true")
     return parser.parse_args()
 
 
@@ -135,6 +136,10 @@ def main() -> None:
     options = parse_options()
     faulthandler.register(signal.SIGUSR1)  # the harness asks for the stacks of a worker that does not end
     job = EffectJob(options)
+    if options.serve:
+        api = start_api(port=0, database=options.database)
+        api.wait_for_bind_attempt()
+        emit("api", port=api.port)
     start_master(
         lock_name=options.lock,
         master_job=MasterJob(job.start, job.stop),

@@ -467,15 +467,19 @@ class MasterJobHandle:
 
     @property
     def history(self) -> list[str]:
-        """The transitions of the lock in the database, the oldest first."""
+        """The events of the lock in the database, the oldest first."""
         return [
             each["kind"]
             for each in reversed(self.fleet.run_cli_json("history", self.lock_name, "--limit", "1000"))
         ]
 
     def wait_history(self, *kinds: str) -> None:
-        """Wait for this history, in any order: each pod writes its own entries, after the fact."""
-        self.fleet.wait(lambda: sorted(self.history) == sorted(kinds), f"history {kinds}", lambda: self.history)
+        """Wait for these steps of the election, in any order: a release is answered after the lock is free."""
+
+        def steps() -> list[str]:
+            return [kind for kind in self.history if kind in ("elected", "stepped down", "evicted")]
+
+        self.fleet.wait(lambda: sorted(steps()) == sorted(kinds), f"history {kinds}", lambda: self.history)
 
     # --- Events and writes
 

@@ -33,11 +33,13 @@ def test_start_is_called_on_one_instance_and_on_another_when_that_is_killed(harn
     assert second.process is not first.process
     assert second.details["term"] > first.details["term"]
     harness.check_one_at_a_time()
-    wait_until(lambda: history_kinds(harness)[:2] == ["elected", "evicted"])  # a killed process records nothing
+    # A killed process records nothing: the one that evicts it does. Events that are milliseconds apart may be in
+    # another order.
+    wait_until(lambda: sorted(history_kinds(harness)[:3]) == ["elected", "evicted", "running"])
 
 
 def history_kinds(harness: LibraryHarness) -> list[str]:
-    """Return the kinds of the history, newest first. An event is written right after it happened."""
+    """Return the kinds of the history, newest first."""
     return [event.kind for event in masterjob.history("JOB", database=harness.url)]
 
 

@@ -4,8 +4,9 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
-from masterjob.election.core.commands import AppendHistory, Evict, Release, StoreCommand
+from masterjob.election.core.commands import Evict, Release, StoreCommand
 from masterjob.election.core.events import Failure, Reply
+from masterjob.election.history_writer import AppendHistory
 from tests.simulation.network import QUICK, Connections
 
 if TYPE_CHECKING:

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from masterjob.election.core.actions import RecordTransition
-from masterjob.election.core.commands import COMMAND_TIMEOUT, AppendHistory, Evict, Release, StoreCommand
+from masterjob.election.core.commands import COMMAND_TIMEOUT, Evict, Release, StoreCommand
 from masterjob.election.core.elector import Elector
 from masterjob.election.core.events import CoreEvent, Declare, LocksChanged, Shutdown, StepDown, Tick
 from masterjob.election.core.session import NEVER
+from masterjob.election.history_writer import HistoryWriter
 from masterjob.election.timing import Timing
 from masterjob.election.values import Identity
 from tests.simulation.actions import ActionExecutor
@@ -53,6 +53,7 @@ class SimulatedInstance:
         self.resting_until: dict[str, float] = {}
         """Until when it need not compete for a lock."""
         self._watchdog = Watchdog(self)
+        self._history_writer = HistoryWriter()
         self._inbox: list[CoreEvent] = []
         self._tick_at = NEVER
         self._scheduled_tick = NEVER
@@ -125,8 +126,8 @@ class SimulatedInstance:
             self.actions.execute(action)
             if not self.alive:
                 return
-        if actions and (entries := [each.entry for each in actions if isinstance(each, RecordTransition)]):
-            self.actions.submit(AppendHistory(local, tuple(entries)))
+        for command in self._history_writer.commands_for(event, actions, local):
+            self.actions.submit(command)
         if self.shutting_down and elector.is_idle:
             self.world.on_death(self)
             return

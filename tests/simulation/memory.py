@@ -75,6 +75,9 @@ class MemoryDatabase:
     def backdate(self, session_id: str, ms: int) -> None:
         self.tables.sessions[session_id].heartbeat_ms -= ms
 
+    def history_kinds(self, lock_name: str) -> list[str]:
+        return [entry.kind.value for entry in self.tables.history if entry.lock_name == lock_name]
+
     def enable(self, lock_name: str) -> None:
         self._set_enabled(lock_name, enabled=True)
 
@@ -160,7 +163,9 @@ class MemoryStore:
         live_instances = {row.instance for row in self._sessions.values() if row.heartbeat_ms + row.lease_ms > now}
         enabled = [name for name, row in self._locks.items() if row.enabled]
         free_names = tuple(name for name in enabled if self._locks[name].holder is None)
-        return Vacancies(free_names, len(enabled), len(live_instances), next_enable_ms, len(self._locks))
+        disabled = frozenset(self._locks).difference(enabled)
+        counts = len(enabled), len(live_instances), next_enable_ms, len(self._locks)
+        return Vacancies(free_names, *counts, disabled)
 
     def _end_timed_disables(self, now: int) -> int | None:
         """Enable the locks whose timed disable is over; return the milliseconds until the next one is."""
@@ -228,6 +233,10 @@ class MemoryStore:
 
     def append_history(self, entries: Sequence[HistoryEntry]) -> None:
         self._database.tables.history.extend(entries)
+
+    def append_missing_history(self, entries: Sequence[HistoryEntry]) -> None:
+        history = self._database.tables.history
+        history.extend(entry for entry in entries if entry not in history)
 
     def can_commit(self, term: Term) -> bool:
         """Return whether a guarded write of this term commits now."""

@@ -27,6 +27,7 @@ class Backend(Protocol):
     def backdate(self, session_id: str, ms: int) -> None: ...
     def disable(self, lock_name: str) -> None: ...
     def enable(self, lock_name: str) -> None: ...
+    def history_kinds(self, lock_name: str) -> list[str]: ...
 
 
 class SqlBackend:
@@ -74,6 +75,9 @@ class SqlBackend:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         connection.execute(text("UPDATE master_lock SET enabled = FALSE WHERE lock_name = :n"), {"n": lock_name})
         return connection
+
+    def history_kinds(self, lock_name: str) -> list[str]:
+        return [event.kind for event in reversed(self.admin.history(lock_name))]
 
     def disable(self, lock_name: str) -> None:
         self.admin.disable(lock_name, "a test", "tester")

@@ -172,6 +172,9 @@ def test_vacancies_carry_the_counts_for_a_fair_share(backend: Backend, store: St
     assert vacancies.enabled_count == 3
     assert vacancies.live_instances == 2
     assert vacancies.next_enable_ms is None
+    assert vacancies.disabled_names == {"off"}
+    backend.disable("held")
+    assert store.list_vacancies().disabled_names == {"off", "held"}
 
 
 def test_only_the_current_term_is_requested_to_step_down(store: Store) -> None:
@@ -214,6 +217,16 @@ def test_history_may_be_written_in_one_batch(store: Store) -> None:
         ]
     )
     store.append_history([])
+
+
+def test_only_missing_entries_are_added_to_the_history_again(backend: Backend, store: Store) -> None:
+    written = HistoryEntry("job", 1, TransitionKind.ELECTED, "elected", "one")
+    missing = HistoryEntry("job", 1, TransitionKind.STEPPED_DOWN, "bad \x00 reason", "one")
+    store.append_history([written])
+    for _ in range(2):
+        store.append_missing_history([written, missing])
+    assert backend.history_kinds("job") == ["elected", "stepped down"]
+    store.append_missing_history([])
 
 
 def test_a_closed_store_opens_again_when_it_is_used(store: Store) -> None:

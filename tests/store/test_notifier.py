@@ -93,9 +93,12 @@ def test_many_names_at_once_are_notified_as_one(postgresql_backend: SqlBackend) 
     assert recorder.lock_names() == set()
 
 
-def test_an_election_is_not_notified(sql_backend: SqlBackend, recorder: ChangeRecorder) -> None:
+def test_an_election_and_the_life_of_a_job_are_not_notified(
+    sql_backend: SqlBackend, recorder: ChangeRecorder
+) -> None:
     store = sql_backend.connect()
-    store.append_history([HistoryEntry("elected", 1, TransitionKind.ELECTED, "elected")])
+    kinds = (TransitionKind.ELECTED, TransitionKind.RUNNING, TransitionKind.STOPPED)
+    store.append_history([HistoryEntry("elected", 1, kind, "text") for kind in kinds])
     sql_backend.admin.disable("job", "why", "ann")
     assert recorder.wait_for_lock("job")
     assert recorder.lock_names() == {"job"}

@@ -3,6 +3,8 @@
 import time
 from datetime import UTC, datetime, timedelta
 
+from masterjob.concurrency.clock import clock
+from masterjob.election.values import HistoryEntry, TransitionKind
 from tests.store.conftest import SqlBackend, claim_lock, open_session
 
 
@@ -38,3 +40,26 @@ def test_terms_grow_even_when_the_clock_of_the_database_was_set_back(sql_backend
     sql_backend.execute("UPDATE master_lock SET holder = NULL, term = 9000000000000")
     (term,) = store.claim(session_id, ["job"])
     assert term.number == 9_000_000_000_001
+
+
+def test_an_event_has_the_time_at_which_it_happened_however_late_it_is_written(sql_backend: SqlBackend) -> None:
+    store = sql_backend.connect()
+    happened_at = clock() - 3_723.25
+    entries = [
+        HistoryEntry("job", 1, TransitionKind.ELECTED, "earlier", happened_at=happened_at),
+        HistoryEntry("job", 1, TransitionKind.EVICTED, "later", happened_at=happened_at + 20.5),
+        HistoryEntry("job", 1, TransitionKind.STEPPED_DOWN, "now"),
+    ]
+    before = clock()
+    store.append_history(entries)
+    passed = timedelta(seconds=clock() - before)
+    now, later, earlier = sql_backend.admin.history("job")
+    assert abs(later.at - earlier.at - timedelta(seconds=20.5)) <= passed + timedelta(milliseconds=1)
+    assert timedelta(0) <= now.at - earlier.at - timedelta(seconds=3_723.25) <= passed + timedelta(milliseconds=1)
+
+
+def test_an_event_never_lies_in_the_future(sql_backend: SqlBackend) -> None:
+    entry = HistoryEntry("job", 1, TransitionKind.ELECTED, "", happened_at=clock() + 60)
+    sql_backend.connect().append_history([entry, HistoryEntry("job", 1, TransitionKind.EVICTED, "")])
+    evicted, elected = sql_backend.admin.history("job")
+    assert elected.at <= evicted.at

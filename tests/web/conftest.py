@@ -6,7 +6,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from masterjob.availability.report import AvailabilityReport
 from masterjob.election.runner import ElectionRunner
 from masterjob.election.values import Identity, NewSession
 from masterjob.lock_status import HistoryEvent, LockStatus
@@ -92,7 +93,11 @@ def fake_runner(
 ) -> ElectionRunner:
     """Return what health and metrics read of a runner."""
     runner = SimpleNamespace(
-        lag=lag, trust_left=trust_left, unavailable_reason=unavailable_reason, is_closed=is_closed
+        identity=Identity("me"),
+        lag=lag,
+        trust_left=trust_left,
+        unavailable_reason=unavailable_reason,
+        is_closed=is_closed,
     )
     return cast("ElectionRunner", runner)
 
@@ -129,6 +134,10 @@ class HangingLockAdmin:
     def status_of(self, lock_names: Iterable[str]) -> dict[str, LockStatus]:
         self._hang()
         return {name: LockStatus(name, enabled=True, disabled=None, master=None, term=0) for name in lock_names}
+
+    def report(self, since: timedelta, lock_name: str | None = None) -> list[AvailabilityReport]:
+        self._hang()
+        return []
 
     def history(self, lock_name: str, limit: int = 100) -> list[HistoryEvent]:
         self._hang()

@@ -60,9 +60,10 @@ def test_prometheus_understands_every_expression(tmp_path: Path) -> None:
 
 
 @needs_promtool
-def test_the_alerts_fire_when_they_should_and_not_otherwise() -> None:
+@pytest.mark.parametrize("kind", ["rules", "recorded"])
+def test_the_alerts_fire_when_they_should_and_not_otherwise(kind: str) -> None:
     done = subprocess.run(
-        ["promtool", "test", "rules", "masterjob.rules.test.yaml"],
+        ["promtool", "test", "rules", f"masterjob.{kind}.test.yaml"],
         cwd=RULES_FILE.parent,
         capture_output=True,
         text=True,

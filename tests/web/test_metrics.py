@@ -1,6 +1,7 @@
 """What is counted, by the steps of an election that an observer gets."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,6 @@ from masterjob.app.control_api import ControlApi
 from masterjob.concurrency.clock import clock
 from masterjob.election.core.actions import Abandon, Action, RecordTransition, StartJob, StopJob
 from masterjob.election.core.commands import (
-    Evict,
     ListSessions,
     ListVacancies,
     ReadHeldTerms,
@@ -30,7 +30,6 @@ from masterjob.election.core.events import (
     Tick,
     Withdraw,
 )
-from masterjob.election.core.liveness import WatchedSession
 from masterjob.election.core.session import HeartbeatConnection
 from masterjob.election.observers import Step
 from masterjob.election.timing import Timing
@@ -38,7 +37,6 @@ from masterjob.election.values import (
     HistoryEntry,
     Inventory,
     SessionList,
-    SessionRow,
     StopRequest,
     Term,
     TransitionKind,
@@ -131,31 +129,85 @@ def test_a_heartbeat_without_success_counts_once(metrics: Metrics) -> None:
     assert sample_value(metrics, "masterjob_heartbeat_failures_total", reason="no answer") == 1
 
 
-def test_the_time_without_a_master_ends_with_the_start(metrics: Metrics) -> None:
-    observe_step(metrics, Reply(LIST_VACANCIES, vacancies(LOCK_NAME, "ANOTHER")), at=10.0)
-    observe_step(metrics, Reply(LIST_VACANCIES, vacancies(LOCK_NAME)), at=11.0)
+def test_a_lock_is_vacant_until_the_start(metrics: Metrics) -> None:
+    observe_step(metrics, Reply(LIST_VACANCIES, vacancies(LOCK_NAME, "ANOTHER")))
     assert sample_value(metrics, "masterjob_lock_vacant", lock=LOCK_NAME) == 1
-    observe_step(metrics, Reply(LIST_VACANCIES, ()), StartJob(TERM), at=12.5)
+    observe_step(metrics, Reply(LIST_VACANCIES, ()), StartJob(TERM))
     assert sample_value(metrics, "masterjob_lock_vacant", lock=LOCK_NAME) == 0
-    assert sample_value(metrics, "masterjob_vacancy_seconds_sum") == 2.5
     assert sample_value(metrics, "masterjob_lock_vacant", lock="ANOTHER") is None
-
-
-def test_what_the_dead_master_was_silent_counts_as_time_without_one(metrics: Metrics) -> None:
-    watched = WatchedSession(SessionRow("x", "dead", 5, 0, 3000), 4.0, 4.0, 0)
-    silence = watched.silent_for(10.0)
-    assert silence > 0
-    observe_step(metrics, Reply(Evict(9.9, watched, if_stale=True), (TERM,)), at=10.0)
-    observe_step(metrics, Reply(LIST_VACANCIES, vacancies(LOCK_NAME)), at=10.0)
-    observe_step(metrics, Reply(LIST_VACANCIES, ()), StartJob(TERM), at=10.5)
-    assert sample_value(metrics, "masterjob_vacancy_seconds_sum") == pytest.approx(silence + 0.5)
 
 
 def test_a_lock_that_another_took_is_vacant_no_more(metrics: Metrics) -> None:
     observe_step(metrics, Reply(LIST_VACANCIES, vacancies(LOCK_NAME)))
     observe_step(metrics, Reply(LIST_VACANCIES, vacancies()))
     assert sample_value(metrics, "masterjob_lock_vacant", lock=LOCK_NAME) == 0
-    assert sample_value(metrics, "masterjob_vacancy_seconds_count") == 0
+
+
+def test_a_lock_counts_as_enabled_as_far_as_the_instance_knows(metrics: Metrics) -> None:
+    def is_enabled() -> float | None:
+        return sample_value(metrics, "masterjob_lock_enabled", lock=LOCK_NAME)
+
+    assert is_enabled() is None
+    observe_step(metrics, Reply(LIST_VACANCIES, replace(vacancies(), disabled_names=frozenset({LOCK_NAME}))))
+    assert is_enabled() == 0
+    observe_step(metrics, Reply(LIST_VACANCIES, vacancies()))
+    assert is_enabled() == 1
+    observe_step(metrics, Failure(RENEW, "refused"), StopJob(TERM, "no trust"))
+    assert is_enabled() == 1
+    request = StopRequest(TERM, "disabled by ann", is_step_down=False)
+    observe_step(metrics, Reply(RENEW, Inventory(1, 7, (request,))), StopJob(TERM, "disabled"))
+    assert is_enabled() == 0
+    observe_step(metrics, Reply(LIST_VACANCIES, ()), StartJob(TERM))
+    assert is_enabled() == 1
+    observe_step(metrics, Withdraw(LOCK_NAME, "its resource is gone"))
+    assert is_enabled() == 0
+
+
+def test_a_gap_is_counted_by_its_reason(metrics: Metrics) -> None:
+    metrics.count_gap(LOCK_NAME, "crash", 20.0)
+    metrics.count_gap(LOCK_NAME, "crash", 5.0)
+    total = "masterjob_job_unavailable_seconds_total"
+    assert sample_value(metrics, total, lock=LOCK_NAME, reason="crash") == 25
+    assert sample_value(metrics, "masterjob_vacancy_seconds_count") == 2
+    assert sample_value(metrics, "masterjob_vacancy_seconds_sum") == 25
+
+
+def test_the_gauges_of_a_job_follow_its_life(metrics: Metrics) -> None:
+    def follow(*kinds: TransitionKind) -> list[float | None]:
+        for kind in kinds:
+            observe_step(metrics, Tick(), RecordTransition(HistoryEntry(LOCK_NAME, 7, kind, "text")))
+        names = ("running", "completed", "consecutive_failures")
+        return [sample_value(metrics, f"masterjob_job_{name}", lock=LOCK_NAME) for name in names]
+
+    assert follow() == [0, 0, 0]
+    assert follow(TransitionKind.START_FAILED, TransitionKind.STOPPED, TransitionKind.FAILED) == [0, 0, 2]
+    assert follow(TransitionKind.RUNNING) == [1, 0, 0]
+    assert follow(TransitionKind.TRUST_ENDED) == [1, 0, 0]
+    assert follow(TransitionKind.STOPPED) == [0, 0, 0]
+    assert follow(TransitionKind.RUNNING, TransitionKind.RESTARTING) == [0, 0, 0]
+    assert follow(TransitionKind.RUNNING, TransitionKind.COMPLETED) == [0, 1, 0]
+    assert follow(TransitionKind.STOPPED) == [0, 0, 0]
+
+
+def test_the_database_is_reachable_if_the_last_statement_was_answered() -> None:
+    runners = [fake_runner()]
+    metrics = Metrics(lambda: runners)
+
+    def is_reachable() -> float | None:
+        return sample_value(metrics, "masterjob_database_reachable")
+
+    assert is_reachable() == 1
+    observe_step(metrics, Failure(RENEW, "refused"))
+    assert is_reachable() == 0
+    observe_step(metrics, Reply(RENEW, Inventory(0, 0)))
+    assert is_reachable() == 1
+    observe_step(metrics, Tick(), Abandon(RENEW))
+    assert is_reachable() == 0
+    observe_step(metrics, Reply(RENEW, Inventory(0, 0)))
+    runners[:] = [fake_runner(), fake_runner(unavailable_reason="the database was not reached yet")]
+    assert is_reachable() == 0
+    runners.clear()
+    assert is_reachable() is None
 
 
 def test_starts_and_failures_of_jobs_are_counted(metrics: Metrics) -> None:

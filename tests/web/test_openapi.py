@@ -21,6 +21,7 @@ OPERATIONS = [
     ("GET", "/api/MasterLocks"),
     ("GET", "/api/MasterLocks/{lockName}"),
     ("GET", "/api/MasterLocks/{lockName}/history"),
+    ("GET", "/api/MasterLocks/{lockName}/report"),
     ("GET", "/api/MasterControls"),
 ]
 

@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
+from masterjob.concurrency.clock import clock
+from masterjob.election.values import HistoryEntry, TransitionKind
+from masterjob.store.database import Database
 from masterjob.web.interfaces import LockOperations
 from tests.web.conftest import LOCK_NAME, ApiClient
 
@@ -27,7 +30,7 @@ def test_a_lock_without_a_master_names_no_instance(client: ApiClient, lock_admin
 
 
 def test_a_lock_that_has_never_been_used_is_a_404(client: ApiClient) -> None:
-    for path in ("/api/MasterLocks/UNUSED", "/api/MasterLocks/UNUSED/history"):
+    for path in ("/api/MasterLocks/UNUSED", "/api/MasterLocks/UNUSED/history", "/api/MasterLocks/UNUSED/report"):
         answer = client.get(path)
         assert (answer.status, "UNUSED" in answer.message) == (404, True)
 
@@ -55,6 +58,33 @@ def test_what_is_disabled_has_a_reason_and_instructions(client: ApiClient, lock_
     )
     assert control["toEnable"].startswith("set enabled: true where file:default/beep was read from")
     assert abs(control["lastUpdatedTime"] / 1000 - time.time()) < 60
+
+
+def test_a_report_has_the_availability_and_the_gaps(
+    client: ApiClient, elect: Callable[..., None], database: Database
+) -> None:
+    elect()
+    store, now = database.connect(5.0), clock()
+    kinds = (TransitionKind.RUNNING, TransitionKind.TRUST_ENDED, TransitionKind.STOPPED)
+    store.append_history(
+        [
+            HistoryEntry(LOCK_NAME, 1, kind, "text", "me", happened_at=now - ago)
+            for ago, kind in zip((1000, 100, 100), kinds, strict=True)
+        ]
+    )
+    store.close()
+    report = client.get(f"/api/MasterLocks/{LOCK_NAME}/report?since=36h").json
+    assert report["availability"] == pytest.approx(0.9, abs=0.02)
+    (gap,) = report["gaps"]
+    assert (gap["cause"], gap["end"]) == ("database_outage", None)
+    assert report["causes"][0]["seconds"] == gap["seconds"]
+
+
+def test_a_report_of_no_duration_is_refused(client: ApiClient, elect: Callable[..., None]) -> None:
+    elect()
+    for since in ("yesterday", "-1d", "99999d", "1d1d", ""):
+        answer = client.get(f"/api/MasterLocks/{LOCK_NAME}/report?since={since}")
+        assert (answer.status, "not a length of time" in answer.message) == (400, True)
 
 
 def test_the_history_comes_newest_first_and_in_pages(client: ApiClient, lock_admin: LockOperations) -> None:

@@ -2,10 +2,11 @@
 
 import functools
 import os
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from masterjob.availability.report import AvailabilityReport
 from masterjob.config.location import DatabaseLocation
 from masterjob.config.settings import resolve_settings
 from masterjob.lock_status import HistoryEvent, LockStatus
@@ -96,6 +97,21 @@ def history(
     Other arguments and errors are those of `enable`.
     """
     return _lock_admin(database, database_file).history(lock_name, limit)
+
+
+def report(
+    lock_name: str | None = None,
+    since: timedelta = timedelta(days=30),
+    *,
+    database: str | None = None,
+    database_file: str | Path | None = None,
+) -> list[AvailabilityReport]:
+    """Return for which share of the time since then the job of a lock ran, or of all locks, and why it did not.
+
+    The history has at most 1,000 events of a lock, so that a report may cover less. Other arguments and errors are
+    those of `enable`.
+    """
+    return _lock_admin(database, database_file).report(since, lock_name)
 
 
 def lazy_lock_admin(database: str | None, database_file: str | Path | None) -> LockAdmin:

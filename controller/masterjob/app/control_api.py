@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from masterjob.election.runner import ElectionRunner
+from masterjob.runtime.gap_meter import GapMeter
 from masterjob.runtime.runtime import Runtime
 from masterjob.runtime.shutdown import API_STOP_TIMEOUT
 from masterjob.store.admin import LockAdmin
@@ -46,6 +47,7 @@ class ControlApi:
         )
         self._server: Server | None = None
         runtime.add_observer(self.metrics.on_step)
+        runtime.add_observer(GapMeter(lock_admin.history, self.metrics.count_gap).on_step)
         runtime.add_observer(database_check.on_step)
         runtime.add_observer(job_summary.on_step)
         runtime.add_status_write_observer(self.metrics.count_status_write)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from masterjob.cli import checks, controls, locks, operator, run
+from masterjob.cli import checks, controls, locks, operator, report, run
 from masterjob.cli.options import expand_option_groups
 from masterjob.errors import MasterJobError, StoreRefused, StoreUnavailable
 
@@ -89,6 +89,7 @@ _add_command(app, "operator", operator.OPERATOR_HELP, operator.operator)
 _add_command(app, "list", locks.LIST_HELP, locks.list_all)
 _add_command(app, "status", locks.STATUS_HELP, locks.status)
 _add_command(app, "history", locks.HISTORY_HELP, locks.history)
+_add_command(app, "report", report.REPORT_HELP, report.report)
 _add_command(app, "enable", controls.ENABLE_HELP, controls.enable)
 _add_command(app, "disable", controls.DISABLE_HELP, controls.disable)
 _add_command(app, "step-down", controls.STEP_DOWN_HELP, controls.step_down)

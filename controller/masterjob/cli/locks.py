@@ -45,7 +45,7 @@ HISTORY_HELP = """Show what happened to a lock, newest first.
 
 At most the last 1,000 events are shown.
 
-JSON: a list of {at, lockName, term, kind, instance, actor, reason, vacantForSeconds}.
+JSON: a list of {at, lockName, term, kind, instance, actor, reason, vacantForSeconds, vacancyCause}.
 Exit code 1 if the lock was never used.
 """
 

@@ -11,6 +11,7 @@ from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
+from masterjob.concurrency.clock import format_age
 from masterjob.election.timing import format_duration
 from masterjob.lock_status import HistoryEvent
 
@@ -85,7 +86,18 @@ def _without_trailing_blanks(line: Sequence[Segment]) -> list[Segment]:
 
 
 def event_text(event: HistoryEvent) -> str:
-    """Return the reason of an event; for an election, with the time that the lock had no master before."""
+    """Return the reason of an event; of one that ended a gap, with its length and cause."""
     if event.vacant_for is None:
         return event.reason
-    return f"{event.reason}, after {format_duration(event.vacant_for.total_seconds())} without a master"
+    gap = format_seconds(event.vacant_for.total_seconds())
+    return f"{event.reason}, after {gap} without it ({words(event.vacancy_cause)})"
+
+
+def words(name: str) -> str:
+    """Return a name of the API, such as ``hand_over``, in words."""
+    return name.replace("_", " ")
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a time span: exact if it is less than a minute, else in one or two units."""
+    return format_duration(seconds) if seconds < 60 else format_age(seconds)

@@ -55,6 +55,7 @@ or if the database loses what it confirmed, two jobs of one lock may run for a s
     core/               the elector: a pure state machine
     runner.py           the threads of one instance around an elector
     workers.py          threads that execute the elector's commands
+    history_writer.py   writes each transition to the history, if need be again
     job_runs.py         starts and stops the jobs
     watchdog.py         acts at the end of a trust or a lease, even if other threads hang
     observers.py        publishes each step to metrics, health and status

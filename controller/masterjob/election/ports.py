@@ -68,7 +68,10 @@ class LockStore(Protocol):
         """Request exactly this term to step down, and notify its master; return whether it was held."""
 
     def append_history(self, entries: Sequence[HistoryEntry]) -> None:
-        """Add entries to the history."""
+        """Add entries to the history, at the times when they happened, by the database's clock."""
+
+    def append_missing_history(self, entries: Sequence[HistoryEntry]) -> None:
+        """Add those entries that the history lacks, after an attempt to write them whose outcome is unknown."""
 
 
 class Store(SessionStore, LockStore, Protocol):

@@ -19,11 +19,12 @@ from uuid import uuid4
 
 from masterjob.concurrency.backoff import Backoff
 from masterjob.concurrency.clock import clock
-from masterjob.election.core.actions import Abandon, Action, Overrun, RecordTransition
-from masterjob.election.core.commands import AppendHistory, StoreCommand
+from masterjob.election.core.actions import Abandon, Action, Overrun
+from masterjob.election.core.commands import StoreCommand
 from masterjob.election.core.elector import Elector
 from masterjob.election.core.events import CoreEvent, JobStopped, LocksChanged, Shutdown, Tick
 from masterjob.election.core.session import NEVER
+from masterjob.election.history_writer import HistoryWriter
 from masterjob.election.job_runs import JobAction, JobRuns
 from masterjob.election.observers import Observer, ObserverThread
 from masterjob.election.ports import ElectionDatabase, Job
@@ -61,7 +62,7 @@ class ElectionRunner:
         self._exit_watchdog = ExitWatchdog()
         self._trust_watchdog = TrustWatchdog(lambda: self._step(Tick()))
         self._notifier = database.create_notifier(lambda names: self.submit(LocksChanged(names)))
-        self._transition_log = TransitionLog(identity.instance)
+        self._transition_log, self._history_writer = TransitionLog(identity.instance), HistoryWriter()
         self._observer_thread = ObserverThread(identity.instance, observers)
         self._next_step_due_at = clock()
         self._thread = threading.Thread(target=self._run, name="masterjob-elector", daemon=True)
@@ -220,8 +221,8 @@ class ElectionRunner:
         for action in actions:
             self._execute(action)
         self._observer_thread.publish(now, event, actions)
-        if entries := tuple(action.entry for action in actions if isinstance(action, RecordTransition)):
-            self._workers.submit(AppendHistory(clock(), entries))
+        for command in self._history_writer.commands_for(event, actions, now):
+            self._workers.submit(command)
         self._trust_watchdog.set_deadline(self._elector.next_expiry())
         return actions
 

@@ -13,8 +13,11 @@ logger = logging.getLogger("masterjob")
 
 _LOG_LEVELS = {
     TransitionKind.START_FAILED: logging.WARNING,
+    TransitionKind.FAILED: logging.WARNING,
+    TransitionKind.TRUST_ENDED: logging.WARNING,
     TransitionKind.EVICTED: logging.WARNING,
     TransitionKind.OVERRUN: logging.ERROR,
+    TransitionKind.LAST_HEARTBEAT: logging.DEBUG,  # it was earlier, and the eviction says so
 }
 
 

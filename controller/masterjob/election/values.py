@@ -39,10 +39,21 @@ class TransitionKind(StrEnum):
     ELECTED = "elected"
     STEPPED_DOWN = "stepped down"
     EVICTED = "evicted"
+    LAST_HEARTBEAT = "last heartbeat"
+    """The last sign of life of a master that was evicted later."""
+    TRUST_ENDED = "trust ended"
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    """The job has ended and is started again in the same term."""
+    COMPLETED = "completed"
+    FAILED = "failed"
     START_FAILED = "start failed"
+    STOPPED = "stopped"
     OVERRUN = "overrun"
     DISABLED = "disabled"
     ENABLED = "enabled"
+    DISABLE_REMOVED = "disable removed"
+    """A source does not disable the lock any more, but another one does."""
     STEP_DOWN_REQUESTED = "step-down asked"
 
 
@@ -150,11 +161,17 @@ class Vacancies:
     """Milliseconds until the next timed disable ends; None if there is none."""
     lock_count: int
     """How many locks have a row. Fewer than before means that a failed database lost rows."""
+    disabled_names: frozenset[str] = frozenset()
+    """The locks that are disabled, for people; a claim decides by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """An entry of the history. ``reason`` is a sentence, the same as in the log."""
+    """An entry of the history. ``reason`` is a sentence, the same as in the log.
+
+    ``happened_at`` is on the local clock (`masterjob.concurrency.clock`); the store places it on the database's.
+    None: when it is written.
+    """
 
     lock_name: str
     term: int | None
@@ -162,3 +179,4 @@ class HistoryEntry:
     reason: str
     instance: str | None = None
     actor: str | None = None
+    happened_at: float | None = None

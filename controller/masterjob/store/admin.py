@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+from masterjob.availability.report import AvailabilityReport
 from masterjob.election.values import Term
 from masterjob.election.values import validate_lock_name as valid_name
 from masterjob.errors import SettingError
@@ -123,6 +124,15 @@ class LockAdmin:
         name = valid_name(lock_name)
         with self._connect() as db:
             return history.read_events(db, name, limit)
+
+    def report(self, since: timedelta, lock_name: str | None = None) -> list[AvailabilityReport]:
+        """Return for all locks, or only ``lock_name``, for which share of the time since then the job ran.
+
+        The history has at most 1,000 events of a lock, so that a report may cover less than was asked for.
+        """
+        name = None if lock_name is None else valid_name(lock_name)
+        with self._connect() as db:
+            return history.read_reports(db, since, name)
 
 
 def _checked_text(field_name: str, text: object, limit: int) -> str:

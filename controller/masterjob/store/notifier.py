@@ -39,8 +39,23 @@ _LISTEN = "LISTEN masterjob"
 _NOTIFY_LOCKS = "SELECT pg_notify('masterjob', lock_name) FROM master_lock WHERE lock_name IN :names"
 _NOTIFY_PAYLOAD = "SELECT pg_notify('masterjob', :payload)"
 _LATEST_EVENT_ID = "SELECT COALESCE(MAX(id), 0) AS id FROM master_event"
+_KINDS_THAT_FREE_NO_LOCK = [
+    kind.value
+    for kind in (
+        TransitionKind.ELECTED,
+        TransitionKind.LAST_HEARTBEAT,
+        TransitionKind.TRUST_ENDED,
+        TransitionKind.RUNNING,
+        TransitionKind.RESTARTING,
+        TransitionKind.COMPLETED,
+        TransitionKind.FAILED,
+        TransitionKind.START_FAILED,
+        TransitionKind.STOPPED,
+        TransitionKind.OVERRUN,
+    )
+]
 _EVENTS_SINCE = """
-    SELECT id, lock_name FROM master_event WHERE id > :last_id AND kind <> :elected ORDER BY id LIMIT 1000
+    SELECT id, lock_name FROM master_event WHERE id > :last_id AND kind NOT IN :kinds ORDER BY id LIMIT 1000
 """
 
 logger = logging.getLogger("masterjob")
@@ -123,7 +138,7 @@ class Notifier:
                 self._dispatch_new_events()
 
     def _dispatch_new_events(self) -> None:
-        rows = self._db.fetch_all(_EVENTS_SINCE, last_id=self._last_event_id, elected=TransitionKind.ELECTED.value)
+        rows = self._db.fetch_all(_EVENTS_SINCE, last_id=self._last_event_id, kinds=_KINDS_THAT_FREE_NO_LOCK)
         if rows:
             self._last_event_id = rows[-1].id
             self._on_change(frozenset(row.lock_name for row in rows))

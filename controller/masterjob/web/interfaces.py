@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+from masterjob.availability.report import AvailabilityReport
 from masterjob.election.runner import ElectionRunner
 from masterjob.lock_status import HistoryEvent, LockStatus
 
@@ -53,6 +54,9 @@ class LockOperations(Protocol):
 
     def history(self, lock_name: str, limit: int = 100) -> list[HistoryEvent]:
         """Return the lock's history, newest first, 1,000 events at most."""
+
+    def report(self, since: timedelta, lock_name: str | None = None) -> list[AvailabilityReport]:
+        """Return for which share of the time since then the job of this lock ran, or of all locks."""
 
 
 class Authenticator(Protocol):

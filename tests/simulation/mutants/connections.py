@@ -42,7 +42,7 @@ MUTANTS = (
     mutant_of_store(
         "a new master is notified to all",
         rules.QUIET_HEARTBEATS,
-        Edit(notifier, "_EVENTS_SINCE", "kind <> :elected", "kind <> :elected || 'x'"),
+        Edit(notifier, "_EVENTS_SINCE", "kind NOT IN :kinds", "kind || 'x' NOT IN :kinds"),
         tests="notifier",
     ),
     mutant_of_store(

@@ -9,6 +9,7 @@ tests: so one core can try hundreds of thousands of faults per minute.
     master.py      state two: runs the job, stops it, releases; compares what it holds with the database
     evictor.py     watches the sessions of other instances and evicts the dead ones
     retiming.py    moves a lock whose timing has changed to the session of the new timing
+    run_history.py what the history says of the runs of jobs
     state.py       what the parts share: locks, sessions, commands in flight and how each continues
     liveness.py    the rule for when a session is dead
     session.py     the arithmetic of trust

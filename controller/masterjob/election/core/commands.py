@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from masterjob.election.core.liveness import WatchedSession
 from masterjob.election.core.session import HeartbeatConnection
 from masterjob.election.ports import Store
-from masterjob.election.values import HeldTerm, HistoryEntry, Inventory, NewSession, SessionList, Term, Vacancies
+from masterjob.election.values import HeldTerm, Inventory, NewSession, SessionList, Term, Vacancies
 
 CONTROL_CONNECTION = "control"
 """The name of the connection for everything except heartbeats."""
@@ -229,16 +229,3 @@ class CloseSession(SessionCommand[None]):
     def execute(self, store: Store) -> None:
         """Delete the session's row."""
         store.close_session(self.session_id)
-
-
-@dataclass(frozen=True, eq=False)
-class AppendHistory(StoreCommand[None]):
-    """Adds transitions to the history. The runner sends it, without waiting for a reply."""
-
-    entries: tuple[HistoryEntry, ...]
-
-    failure_message = "the history lacks some transitions"
-
-    def execute(self, store: Store) -> None:
-        """Write the entries."""
-        store.append_history(self.entries)

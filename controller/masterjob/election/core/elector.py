@@ -13,6 +13,7 @@ from masterjob.election.core.events import (
     CoreEvent,
     Declare,
     Failure,
+    JobRunChanged,
     JobStarted,
     JobStartFailed,
     JobStopped,
@@ -109,7 +110,7 @@ class Elector:
         match event:
             case Reply() | Failure():
                 self._state.complete(event)
-            case JobStarted() | JobStartFailed() | JobStopped():
+            case JobStarted() | JobStartFailed() | JobStopped() | JobRunChanged():
                 self._master_role.on_job_event(event)
             case LocksChanged(lock_names):
                 self._master_role.on_change(lock_names)

@@ -78,7 +78,7 @@ class JobStopped:
 
 @dataclass(frozen=True, slots=True)
 class JobRunChanged:
-    """The status of the job's run has changed. It is for the observers: the elector ignores it."""
+    """The status of the job's run has changed. It is for the history and the observers, and decides nothing."""
 
     term: Term
     run: RunStatus

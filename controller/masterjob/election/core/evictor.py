@@ -2,7 +2,7 @@
 
 from masterjob.election.core.candidate import CandidateRole
 from masterjob.election.core.commands import RETRY_DELAY, Evict, ListSessions
-from masterjob.election.core.liveness import LivenessDetector
+from masterjob.election.core.liveness import LivenessDetector, WatchedSession
 from masterjob.election.core.session import LONG_AGO, NEVER
 from masterjob.election.core.state import ElectorState
 from masterjob.election.timing import format_duration
@@ -60,13 +60,22 @@ class Evictor:
             self._list_in(0.0)
         else:
             self._detector.forget(evict.session_id)
-            silence = format_duration(evict.watched.silent_for(self._state.now))
-            victim = evict.watched.row.instance
-            for term in terms:
-                self._state.record(
-                    TransitionKind.EVICTED, term, f"{victim} was silent for {silence} and was evicted"
-                )
+            self._record_eviction(evict.watched, terms)
         self._candidate_role.schedule_scan()  # also if another instance was faster: locks may be free now
+
+    def _record_eviction(self, watched: WatchedSession, terms: tuple[Term, ...]) -> None:
+        state, victim = self._state, watched.row.instance
+        silence = watched.silent_for(state.now)
+        for term in terms:
+            state.record(
+                TransitionKind.LAST_HEARTBEAT,
+                term,
+                f"the last heartbeat of {victim}",
+                instance=victim,
+                happened_at=state.now - silence,
+            )
+            reason = f"{victim} was silent for {format_duration(silence)} and was evicted"
+            state.record(TransitionKind.EVICTED, term, reason)
 
     def _on_evict_failed(self, evict: Evict, duration: float) -> None:
         """Try other sessions first: a row lock can block this one.

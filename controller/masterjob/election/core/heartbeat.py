@@ -5,6 +5,7 @@ from collections.abc import Callable
 from masterjob.election.core.candidate import CandidateRole
 from masterjob.election.core.commands import CloseSession, OpenSession, Renew
 from masterjob.election.core.master import MasterRole
+from masterjob.election.core.run_history import record_end_of_trust
 from masterjob.election.core.session import NEVER, Session, SessionPhase
 from masterjob.election.core.state import ElectorState
 from masterjob.election.timing import format_duration
@@ -96,6 +97,7 @@ class Heartbeat:
         if session.phase is SessionPhase.TRUSTED and self._state.now >= session.trusted_until:
             session.phase = SessionPhase.UNTRUSTED
             silence = format_duration(session.timing.trust_duration)
+            record_end_of_trust(self._state, session, f"no heartbeat was confirmed for {silence}")
             self._master_role.end_terms_on(session, f"no heartbeat was confirmed for {silence}")
         if session.phase is SessionPhase.UNTRUSTED and self._state.now >= session.expires_at:
             session.phase = SessionPhase.EXPIRED

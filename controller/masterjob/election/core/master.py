@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from masterjob.concurrency.backoff import Backoff
 from masterjob.election.core.actions import Overrun, SetStopTimeout, StartJob, StopJob
 from masterjob.election.core.commands import RETRY_DELAY, ReadHeldTerms, ReadInventory, Release
-from masterjob.election.core.events import JobStarted, JobStartFailed, JobStopped
+from masterjob.election.core.events import JobRunChanged, JobStarted, JobStartFailed, JobStopped
+from masterjob.election.core.run_history import record_run, record_start_failure, record_stop
 from masterjob.election.core.session import LONG_AGO, NEVER, Session
 from masterjob.election.core.state import ElectorState, Lock, Releasing, Serving, Stopping, Waiting, halves
 from masterjob.election.values import HeldTerm, Inventory, Term, TransitionKind
@@ -45,27 +46,34 @@ class MasterRole:
         instance = self._state.identity.instance
         self._state.set_phase(lock, Serving(term, (session,), self._state.now))
         lock.unconfirmed_sources.clear()
+        lock.last_run_transition = None
         self._state.locks_to_retime.add(lock.name)  # the timing may have changed while the claim was in flight
         lock.explanation = f"master since term {term.number}"
         self._state.emit(SetStopTimeout(term, session.timing.stop_timeout))
         self._state.emit(StartJob(term))
         self._state.record(TransitionKind.ELECTED, term, f"{instance} became master of {lock.name}")
 
-    def on_job_event(self, event: JobStarted | JobStartFailed | JobStopped) -> None:
+    def on_job_event(self, event: JobStarted | JobStartFailed | JobStopped | JobRunChanged) -> None:
         """React to the report of a job; ignore it if its term is over."""
         lock = self._state.held_lock(event.term)
         if lock is None:
             return
         match event, lock.phase:
+            case JobRunChanged(), _:
+                record_run(self._state, lock, event)
             case JobStarted(), _:
                 lock.failed_starts = 0
             case JobStartFailed(_, error), Serving() as serving:
                 self._on_start_failed(lock, serving, error)
-            case JobStopped(term), Stopping(_, sessions, reason, ready_at):
-                self.begin_release(lock, Releasing(term, sessions, reason, ready_at))
-            case JobStopped(term), Serving(_, sessions):
+            case JobStopped(), Stopping(_, sessions, reason, ready_at):
+                self._on_stopped(lock, Releasing(event.term, sessions, reason, ready_at))
+            case JobStopped(), Serving(_, sessions):
                 reason = "its trust ended before the job was started"
-                self.begin_release(lock, Releasing(term, sessions, reason, self._state.now))
+                self._on_stopped(lock, Releasing(event.term, sessions, reason, self._state.now))
+
+    def _on_stopped(self, lock: Lock, phase: Releasing) -> None:
+        record_stop(self._state, lock, phase.term, phase.reason)
+        self.begin_release(lock, phase)
 
     def _on_start_failed(self, lock: Lock, serving: Serving, error: str) -> None:
         """Give the lock to another instance, and pause longer after each failure."""
@@ -74,7 +82,7 @@ class MasterRole:
             lock.failed_starts = 0
         cooldown = Backoff(lock.timing.heartbeat_interval, MAX_START_BACKOFF).delay(lock.failed_starts)
         lock.failed_starts += 1
-        self._state.record(TransitionKind.START_FAILED, serving.term, f"start of {lock.name} failed: {error}")
+        record_start_failure(self._state, lock, serving.term, error)
         self.end_term(lock, f"start failed: {error}", cooldown)
 
     # --- comparing with the database ---

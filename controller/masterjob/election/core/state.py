@@ -85,6 +85,8 @@ class Lock:
     unconfirmed_sources: set[str] = field(default_factory=set)
     """The sources of failed moves: such a move may still be executed if the lock returns to its source."""
     explanation: str = "not checked yet"
+    last_run_transition: TransitionKind | None = None
+    """What was recorded last of the job's run in this term."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +186,12 @@ class ElectorState:
         """Order an action."""
         self.actions.append(action)
 
-    def record(self, kind: TransitionKind, term: Term, reason: str) -> None:
-        """Order a transition to be written to the log and the history."""
-        entry = HistoryEntry(term.lock_name, term.number, kind, reason, self.identity.instance)
+    def record(
+        self, kind: TransitionKind, term: Term, reason: str, happened_at: float | None = None, instance: str = ""
+    ) -> None:
+        """Order a transition to be written to the log and the history: now and of this instance, if not given."""
+        time, name = self.now if happened_at is None else happened_at, instance or self.identity.instance
+        entry = HistoryEntry(term.lock_name, term.number, kind, reason, name, happened_at=time)
         self.emit(RecordTransition(entry))
 
     def send(

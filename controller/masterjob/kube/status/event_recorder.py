@@ -32,6 +32,7 @@ _EVENT_REASONS = {
     TransitionKind.STEPPED_DOWN: "SteppedDown",
     TransitionKind.EVICTED: "Evicted",
     TransitionKind.START_FAILED: "JobFailed",
+    TransitionKind.FAILED: "JobFailed",
     TransitionKind.OVERRUN: "JobOverrun",
 }
 _WARNING_REASONS = ("Evicted", "JobFailed", "JobOverrun", "Conflict")

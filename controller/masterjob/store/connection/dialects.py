@@ -2,7 +2,8 @@
 
 A statement is written once, with placeholders such as ``{now_ms}`` for what differs; `Dialect.sql` replaces
 them. All arithmetic uses ``{now_ms}``, the epoch in milliseconds by the database's clock at the statement.
-``{now}`` is the same moment as a timestamp, for people who read the tables.
+``{now}`` is the same moment as a timestamp, for people who read the tables; ``{ago}`` is that many microseconds
+earlier as the parameter ``:age_us`` says.
 """
 
 import math
@@ -72,6 +73,7 @@ class PostgreSQLDialect(Dialect):
     )
     fragments: ClassVar[Mapping[str, str]] = {
         "now": "statement_timestamp()",
+        "ago": "statement_timestamp() - :age_us * interval '1 microsecond'",
         "now_ms": "CAST(floor(extract(epoch FROM statement_timestamp()) * 1000) AS bigint)",
         "greatest": "GREATEST",
         "insert": "INSERT INTO",
@@ -124,6 +126,7 @@ class MySQLDialect(Dialect):
     commit_statements = ("COMMIT", "SET SESSION wait_timeout = DEFAULT")
     fragments: ClassVar[Mapping[str, str]] = {
         "now": "UTC_TIMESTAMP(6)",
+        "ago": "UTC_TIMESTAMP(6) - INTERVAL :age_us MICROSECOND",
         # not UNIX_TIMESTAMP(UTC_TIMESTAMP()), which is hours off if the server is not in UTC
         "now_ms": "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)",
         "greatest": "GREATEST",
@@ -174,6 +177,7 @@ class SQLiteDialect(Dialect):
     commit_statements = ("COMMIT", "PRAGMA synchronous = NORMAL")
     fragments: ClassVar[Mapping[str, str]] = {
         "now": "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",
+        "ago": "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', printf('-%.6f seconds', :age_us / 1e6))",
         "now_ms": "CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER)",
         "greatest": "MAX",
         "insert": "INSERT INTO",

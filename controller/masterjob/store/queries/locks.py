@@ -31,7 +31,9 @@ _REQUEST_STEP_DOWN = """
     UPDATE master_lock SET step_down_term = :term
     WHERE lock_name = :lock_name AND term = :term AND holder IS NOT NULL
 """
-_FREE_LOCKS = "SELECT lock_name FROM master_lock WHERE enabled AND holder IS NULL ORDER BY lock_name"
+_FREE_OR_DISABLED_LOCKS = """
+    SELECT lock_name, enabled FROM master_lock WHERE holder IS NULL OR NOT enabled ORDER BY lock_name
+"""
 _LOCK_COUNTS = """
     SELECT (SELECT COUNT(*) FROM master_lock) AS locks,
            (SELECT COUNT(*) FROM master_lock WHERE enabled) AS enabled,
@@ -58,8 +60,10 @@ class LockQueries:
         if counts.due:
             switches.end_expired_disables(self._db)
             counts = self._db.fetch_all(_LOCK_COUNTS)[0]
-        names = tuple(row.lock_name for row in self._db.fetch_all(_FREE_LOCKS))
-        return Vacancies(names, counts.enabled, counts.instances, counts.due_ms, counts.locks)
+        rows = self._db.fetch_all(_FREE_OR_DISABLED_LOCKS)
+        free = tuple(row.lock_name for row in rows if row.enabled)
+        disabled = frozenset(row.lock_name for row in rows if not row.enabled)
+        return Vacancies(free, counts.enabled, counts.instances, counts.due_ms, counts.locks, disabled)
 
     def claim(self, session_id: str, lock_names: Sequence[str]) -> tuple[Term, ...]:
         """Claim those of ``lock_names`` that are enabled and free; return all of them that the session holds now.
@@ -124,3 +128,8 @@ class LockQueries:
         """Append rows to the history."""
         if entries:
             self._db.run(lambda connection: history.write(connection, self._db.dialect, entries))
+
+    def append_missing_history(self, entries: Sequence[HistoryEntry]) -> None:
+        """Append the rows that the history lacks."""
+        if entries:
+            self._db.run(lambda connection: history.write_missing(connection, self._db.dialect, entries))

@@ -7,7 +7,7 @@ row, so it either comes before the switch or finds the lock disabled.
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, text
@@ -54,6 +54,8 @@ _DELETE_DISABLES = """
 _DELETE_DISABLE = _DELETE_SWITCH + " AND NOT enabled"
 _EXPIRED_DISABLES = "SELECT lock_name, source, actor FROM master_control WHERE NOT enabled AND until <= {now_ms}"
 _DELETE_EXPIRED_DISABLE = _DELETE_DISABLE + " AND until <= {now_ms}"
+
+_IS_ENABLED = "SELECT enabled FROM master_lock WHERE lock_name = :lock_name"
 
 T = TypeVar("T")
 
@@ -166,7 +168,14 @@ def _change_in_transaction(
     changed = change(connection)
     if changed:
         execute_statement(connection, dialect, _SET_ENABLED, key)
-        history.write(connection, dialect, [entry])
+        is_enabled = execute_statement(connection, dialect, _IS_ENABLED, key).scalar()
+        history.write(connection, dialect, [entry if is_enabled else _of_disabled_lock(entry)])
     for statement in dialect.commit_statements:
         connection.execute(text(statement))
     return changed
+
+
+def _of_disabled_lock(entry: HistoryEntry) -> HistoryEntry:
+    """Return the entry of a switch after which the lock is disabled, also if another source disables it."""
+    is_removal = entry.kind is TransitionKind.ENABLED
+    return replace(entry, kind=TransitionKind.DISABLE_REMOVED) if is_removal else entry

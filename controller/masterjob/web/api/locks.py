@@ -8,15 +8,17 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import islice
 from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from masterjob.availability.report import DEFAULT_PERIOD, parse_period
 from masterjob.election.values import MAX_LOCK_NAME_LENGTH
 from masterjob.errors import SettingError
 from masterjob.lock_status import LockStatus, explain_how_to_enable
-from masterjob.status_json import disabled_json, event_json, lock_json
+from masterjob.status_json import disabled_json, event_json, lock_json, report_json
 from masterjob.web.access.auth import RequestRejected
 from masterjob.web.api.request import ApiRequest
 from masterjob.web.interfaces import LockOperations, Verb
@@ -61,6 +63,7 @@ class LockHandlers:
         self._lock_pages = SingleFlight(pool, self._read_pages)
         self._single_locks = SingleFlight(pool, self._read_single_locks)
         self._history_pages = SingleFlight(pool, self._read_histories)
+        self._reports = SingleFlight(pool, self._read_reports)
 
     async def list_locks(self, http_request: web.Request) -> web.Response:
         """Return a page of the locks, ordered by name."""
@@ -94,6 +97,17 @@ class LockHandlers:
             raise lock_not_found(name)
         return _page_response(request, page)
 
+    async def get_report(self, http_request: web.Request) -> web.Response:
+        """Return for which share of the time a lock's job ran."""
+        request = ApiRequest.of(http_request)
+        name = request.lock_name
+        since = request.query_parameter("since")
+        await request.authorize(Verb.READ, name)
+        page = await self._reports.fetch((name, parse_period(DEFAULT_PERIOD if since is None else since)))
+        if page is None:
+            raise lock_not_found(name)
+        return _page_response(request, page)
+
     async def _list_page(
         self, request: ApiRequest, render: Callable[[LockStatus], dict[str, Any] | None]
     ) -> web.Response:
@@ -120,6 +134,13 @@ class LockHandlers:
 
     def _read_histories(self, queries: list[tuple[str, int, int]]) -> dict[tuple[str, int, int], Page | None]:
         return {query: self._read_history(*query) for query in queries}
+
+    def _read_reports(self, queries: list[tuple[str, timedelta]]) -> dict[tuple[str, timedelta], Page | None]:
+        return {query: self._read_report(*query) for query in queries}
+
+    def _read_report(self, name: str, since: timedelta) -> Page | None:
+        reports = self._lock_admin.report(since, name)
+        return Page(_encode_json(report_json(reports[0]))) if reports else None
 
     def _read_history(self, name: str, limit: int, offset: int) -> Page | None:
         events = self._lock_admin.history(name, min(limit + offset + 1, MAX_PAGE_SIZE))

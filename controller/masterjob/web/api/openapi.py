@@ -11,6 +11,7 @@ from typing import Any, get_args
 from masterjob.election.values import MAX_LOCK_NAME_LENGTH
 from masterjob.job_status import RunPhase
 from masterjob.lock_status import LockState
+from masterjob.web.api.report_schema import CAUSE_SCHEMA, REPORT_SCHEMA
 
 Schema = dict[str, Any]
 
@@ -136,9 +137,14 @@ SCHEMAS: dict[str, Schema] = {
             "instance": _NULLABLE_STRING_SCHEMA,
             "actor": _NULLABLE_STRING_SCHEMA,
             "reason": {"type": "string"},
-            "vacantForSeconds": {"type": ["number", "null"]},
+            "vacantForSeconds": {
+                "type": ["number", "null"],
+                "description": "How long the job of the enabled lock had not run, if this event ended that.",
+            },
+            "vacancyCause": {**CAUSE_SCHEMA, "type": ["string", "null"]},
         }
     ),
+    "Report": REPORT_SCHEMA,
     "Error": _object_schema(
         {
             "error": _object_schema(

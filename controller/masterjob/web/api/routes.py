@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from masterjob.availability.report import DEFAULT_PERIOD, PERIOD_PATTERN
 from masterjob.web.api.locks import DEFAULT_HISTORY_PAGE_SIZE, MAX_PAGE_SIZE, LockHandlers
 from masterjob.web.api.openapi import (
     LOCK_NAME_PARAMETER,
@@ -36,6 +37,11 @@ _HISTORY_LIMIT_PARAMETER = query_parameter(
     "limit",
     {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_HISTORY_PAGE_SIZE},
     "The most items of the page.",
+)
+_SINCE_PARAMETER = query_parameter(
+    "since",
+    {"type": "string", "pattern": PERIOD_PATTERN, "default": DEFAULT_PERIOD, "examples": ["7d", "24h"]},
+    "How far back. The history has at most 1,000 events; `since` in the answer says which time they cover.",
 )
 
 
@@ -136,6 +142,13 @@ def _read_routes(handlers: LockHandlers) -> list[Route]:
         _HISTORY_LIMIT_PARAMETER,
         _OFFSET_PARAMETER,
     )
+    report = operation(
+        "report",
+        "For which share of the time a lock's job ran, and why it did not",
+        success_response({"$ref": "#/components/schemas/Report"}, "The report."),
+        LOCK_NAME_PARAMETER,
+        _SINCE_PARAMETER,
+    )
     controls = operation(
         "controls",
         "The disabled locks, each with its newest disable",
@@ -147,5 +160,6 @@ def _read_routes(handlers: LockHandlers) -> list[Route]:
         Route("GET", "/api/MasterLocks", handlers.list_locks, all_locks, (400,)),
         Route("GET", "/api/MasterLocks/{lockName}", handlers.get_lock, lock, (400, 404)),
         Route("GET", "/api/MasterLocks/{lockName}/history", handlers.get_history, history, (400, 404)),
+        Route("GET", "/api/MasterLocks/{lockName}/report", handlers.get_report, report, (400, 404)),
         Route("GET", "/api/MasterControls", handlers.list_controls, controls, (400,)),
     ]

@@ -5,14 +5,12 @@ database or blocks the election. Only trust and lateness are read from the runne
 """
 
 import time
-from collections import defaultdict
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from masterjob.concurrency.clock import clock
 from masterjob.election.core.actions import Abandon, Action, RecordTransition, StartJob, StopJob
 from masterjob.election.core.commands import (
-    Evict,
     ListSessions,
     ListVacancies,
     OpenSession,
@@ -36,7 +34,8 @@ from masterjob.election.core.events import (
 from masterjob.election.observers import Step
 from masterjob.election.values import Inventory, SessionList, TransitionKind, Vacancies
 from masterjob.web.interfaces import ListRunners
-from masterjob.web.metrics.series import BoundedLabels, MetricSeries, Renderer, RunnerCollector
+from masterjob.web.metrics.jobs import JobGauges
+from masterjob.web.metrics.series import BoundedLabels, LockGauge, MetricSeries, Renderer, RunnerCollector
 
 
 class Metrics:
@@ -49,18 +48,25 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._labels = BoundedLabels()
         self._declared_locks: set[str] = set()
-        self._serving_by_label: defaultdict[str, set[str]] = defaultdict(set)
-        self._vacant_since: dict[str, float] = {}
-        self._silence_before_eviction: dict[str, float] = {}
+        self._unanswered: set[str] = set()
         self._abandoned_commands: set[StoreCommand[object]] = set()
         self._series = MetricSeries(self.registry)
+        self._is_master = LockGauge(self._series.is_master, self._labels)
+        self._vacant = LockGauge(self._series.vacant, self._labels)
+        self._enabled = LockGauge(self._series.enabled, self._labels)
+        self._job_gauges = JobGauges(self._series, self._labels)
         self._renderer = Renderer(self.registry)
-        self.registry.register(RunnerCollector(runners))
+        self.registry.register(RunnerCollector(runners, self._unanswered))
         ProcessCollector(registry=self.registry)
 
     def count_status_write(self, result: str) -> None:
         """Count a write of a resource's status; ``result`` is one of a closed list, such as written or refused."""
         self._series.status_writes.labels(result).inc()
+
+    def count_gap(self, lock_name: str, cause: str, seconds: float) -> None:
+        """Count a time in which the job of an enabled lock did not run, and which this instance ended."""
+        self._series.gap_duration.observe(seconds)
+        self._series.unavailable.labels(self._labels.label_for(lock_name), cause).inc(seconds)
 
     def count_request(self, method: str, route: str, code: int, duration: float) -> None:
         """Count a request; ``route`` is the path of its route, never the requested path."""
@@ -75,9 +81,19 @@ class Metrics:
 
     def on_step(self, step: Step) -> None:
         """Count one step of an instance."""
+        self._note_answer(step)
         self._count_event(step)
         for action in step.actions:
             self._count_action(step, action)
+
+    def _note_answer(self, step: Step) -> None:
+        match step.event:
+            case Reply():
+                self._unanswered.discard(step.instance)
+            case Failure():
+                self._unanswered.add(step.instance)
+        if any(isinstance(action, Abandon) for action in step.actions):
+            self._unanswered.add(step.instance)
 
     def _count_event(self, step: Step) -> None:
         match step.event:
@@ -86,7 +102,8 @@ class Metrics:
                 self._count_wakeup("resource")
             case Withdraw(lock_name):
                 self._declared_locks.discard(lock_name)
-                self._set_vacant(lock_name, since=None)
+                self._vacant.set(lock_name, 0)
+                self._enabled.set(lock_name, 0)  # it is none of this instance's business any more
                 self._count_wakeup("resource")
             case JobStarted(term):
                 self._series.starts_completed.labels(self._labels.label_for(term.lock_name)).inc()
@@ -112,6 +129,9 @@ class Metrics:
             self._series.start_failures,
         ):
             family.labels(label)  # so that it is shown as zero before the first one
+        for kind in (TransitionKind.ELECTED, TransitionKind.RESTARTING):
+            self._series.transitions.labels(label, kind.value)
+        self._job_gauges.declare(lock_name)
 
     def _count_reply(self, step: Step, command: StoreCommand[object], result: object) -> None:
         self._abandoned_commands.discard(command)
@@ -121,16 +141,11 @@ class Metrics:
             case ListSessions(), SessionList(clock_ms):
                 age = clock() - (command.sent + step.time) / 2
                 self._series.clock_offset.set(clock_ms / 1000 - (time.time() - age))
-            case ListVacancies(), Vacancies(names):
-                vacant_names = set(names)
+            case ListVacancies(), Vacancies() as vacancies:
+                free_names = set(vacancies.lock_names)
                 for name in self._declared_locks:
-                    since = self._vacant_since.get(name, step.time - self._silence_before_eviction.pop(name, 0.0))
-                    self._set_vacant(name, since=since if name in vacant_names else None)
-            case Evict() as evict, tuple() as terms:
-                silence = evict.watched.silent_for(step.time)
-                self._silence_before_eviction |= {
-                    term.lock_name: silence for term in terms if term.lock_name in self._declared_locks
-                }
+                    self._vacant.set(name, name in free_names)
+                    self._enabled.set(name, name not in vacancies.disabled_names)
 
     def _count_failure(self, command: StoreCommand[object], reason: str) -> None:
         if isinstance(command, OpenSession | Renew) and command not in self._abandoned_commands:
@@ -142,14 +157,18 @@ class Metrics:
             case StartJob(term):
                 label = self._labels.label_for(term.lock_name)
                 self._series.starts.labels(label).inc()
-                self._set_serving(term.lock_name, label, serving=True)
-                self._end_vacancy(term.lock_name, step.time)
+                self._is_master.set(term.lock_name, 1)
+                self._vacant.set(term.lock_name, 0)
+                self._enabled.set(term.lock_name, 1)
             case StopJob(term):
-                label = self._labels.label_for(term.lock_name)
-                self._series.stops.labels(label, stop_reason(step.event)).inc()
-                self._set_serving(term.lock_name, label, serving=False)
+                label, reason = self._labels.label_for(term.lock_name), stop_reason(step.event)
+                self._series.stops.labels(label, reason).inc()
+                self._is_master.set(term.lock_name, 0)
+                if reason == "disabled":
+                    self._enabled.set(term.lock_name, 0)
             case RecordTransition(entry):
                 self._count_transition(entry.lock_name, entry.kind)
+                self._job_gauges.on_transition(entry)
             case Abandon(command):
                 self._count_failure(command, "no answer")
                 if len(self._abandoned_commands) < 1000:
@@ -161,25 +180,6 @@ class Metrics:
         self._series.transitions.labels(
             self._labels.label_for(lock_name), kind.value.replace(" ", "_").replace("-", "_")
         ).inc()
-
-    def _set_serving(self, lock_name: str, label: str, *, serving: bool) -> None:
-        """Set the gauge to the number of served locks that share the label."""
-        (self._serving_by_label[label].add if serving else self._serving_by_label[label].discard)(lock_name)
-        self._series.is_master.labels(label).set(len(self._serving_by_label[label]))
-
-    def _end_vacancy(self, lock_name: str, now: float) -> None:
-        since = self._vacant_since.get(lock_name)
-        if since is not None:
-            self._series.vacancy_duration.observe(max(0.0, now - since))
-        self._set_vacant(lock_name, since=None)
-
-    def _set_vacant(self, lock_name: str, *, since: float | None) -> None:
-        if since is None:
-            if self._vacant_since.pop(lock_name, None) is None:
-                return
-        else:
-            self._vacant_since[lock_name] = since
-        self._series.vacant.labels(self._labels.label_for(lock_name)).set(0 if since is None else 1)
 
 
 def stop_reason(event: CoreEvent) -> str:

@@ -5,7 +5,8 @@ bounded: kinds, reasons and routes are closed lists, and only the first thousand
 """
 
 import threading
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator
 from functools import partial
 from importlib.metadata import version
 
@@ -14,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
 from masterjob.concurrency.clock import clock
+from masterjob.election.runner import ElectionRunner
 from masterjob.web.interfaces import ListRunners
 
 MAX_LABELS = 1_000
@@ -37,9 +39,17 @@ _VACANT = (
     "masterjob_lock_vacant",
     "Whether the lock was enabled and vacant when this instance last checked (1 or 0).",
 )
-_VACANCY_DURATION = (
+_ENABLED = "masterjob_lock_enabled", "Whether the lock was enabled when this instance last checked (1 or 0)."
+_RUNNING = "masterjob_job_running", "Whether this instance runs the lock's job (1 or 0)."
+_COMPLETED = "masterjob_job_completed", "Whether the job has completed in this instance's term (1 or 0)."
+_FAILURES = "masterjob_job_consecutive_failures", "Failures of the job on this instance since it last ran here."
+_GAP_DURATION = (
     "masterjob_vacancy_seconds",
-    "Time that a lock had no master before this instance became master, as far as it observed.",
+    "Time that an enabled lock's job did not run before this instance ran it, by the history.",
+)
+_UNAVAILABLE = (
+    "masterjob_job_unavailable_seconds",
+    "The same time in all, by reason; each gap is counted once, by the instance that ended it.",
 )
 _TRANSITIONS = "masterjob_transitions", "Transitions recorded by this instance."
 _STOPS = "masterjob_job_stops", "Terms that ended here, by reason."
@@ -71,7 +81,12 @@ class MetricSeries:
         gauge(*_BUILD_INFO, ["version"]).labels(version("masterjob")).set(1)
         self.is_master = gauge(*_IS_MASTER, ["lock"])
         self.vacant = gauge(*_VACANT, ["lock"])
-        self.vacancy_duration = histogram(*_VACANCY_DURATION, buckets=VACANCY_BUCKETS)
+        self.enabled = gauge(*_ENABLED, ["lock"])
+        self.running = gauge(*_RUNNING, ["lock"])
+        self.completed = gauge(*_COMPLETED, ["lock"])
+        self.failures = gauge(*_FAILURES, ["lock"])
+        self.gap_duration = histogram(*_GAP_DURATION, buckets=VACANCY_BUCKETS)
+        self.unavailable = counter(*_UNAVAILABLE, ["lock", "reason"])
         self.transitions = counter(*_TRANSITIONS, ["lock", "kind"])
         self.stops = counter(*_STOPS, ["lock", "reason"])
         self.starts = counter(*_STARTS, ["lock"])
@@ -102,15 +117,45 @@ class BoundedLabels:
             return name if name in self._known_names else OTHER_LABEL
 
 
-class RunnerCollector:
-    """The gauges that are read from the election runners at each scrape."""
+class LockGauge:
+    """A gauge of locks. The value of a label that many locks share is their sum."""
 
-    def __init__(self, runners: ListRunners) -> None:
-        self._runners = runners
+    def __init__(self, gauge: Gauge, labels: BoundedLabels) -> None:
+        self._gauge, self._labels = gauge, labels
+        self._values: defaultdict[str, dict[str, float]] = defaultdict(dict)
+
+    def set(self, lock_name: str, value: float) -> None:
+        """Set the value of a lock."""
+        label = self._labels.label_for(lock_name)
+        values = self._values[label]
+        values[lock_name] = value
+        self._gauge.labels(label).set(sum(values.values()) if label == OTHER_LABEL else value)
+
+    def get(self, lock_name: str) -> float:
+        """Return the value of a lock, 0 if it was not set."""
+        return self._values[self._labels.label_for(lock_name)].get(lock_name, 0.0)
+
+
+class RunnerCollector:
+    """The gauges that are read from the election runners at each scrape.
+
+    ``unanswered`` has the instances whose last statement failed.
+    """
+
+    def __init__(self, runners: ListRunners, unanswered: Collection[str] = ()) -> None:
+        self._runners, self._unanswered = runners, unanswered
 
     def collect(self) -> list[GaugeMetricFamily]:
-        """Return the shortest remaining trust, without a sample if no term runs, and the greatest lateness."""
+        """Return the shortest remaining trust, the greatest lateness, and whether each database answers.
+
+        There is no sample of what no runner has.
+        """
         runners = list(self._runners())
+        reachable_gauge = GaugeMetricFamily(
+            "masterjob_database_reachable", "Whether the database answered this instance the last time (1 or 0)."
+        )
+        if runners:
+            reachable_gauge.add_metric([], float(all(self._is_answered(runner) for runner in runners)))
         trust_gauge = GaugeMetricFamily(
             "masterjob_trust_left_seconds",
             "Time until the first trust of a running term ends, if it is not renewed.",
@@ -120,7 +165,10 @@ class RunnerCollector:
         if trusts_left:
             trust_gauge.add_metric([], min(trusts_left))
         lag_gauge.add_metric([], max((runner.lag for runner in runners), default=0.0))
-        return [trust_gauge, lag_gauge]
+        return [trust_gauge, lag_gauge, reachable_gauge]
+
+    def _is_answered(self, runner: ElectionRunner) -> bool:
+        return runner.unavailable_reason is None and runner.identity.instance not in self._unanswered
 
 
 class Renderer:
