@@ -82,6 +82,8 @@ class LockStatus:
     live_instances: int = 0
     free_since: datetime | None = None
     """For an enabled lock without a master: the last entry of its history; None if it has none."""
+    newest_session_at: datetime | None = field(default=None, compare=False)
+    """When the newest session of a live instance was opened."""
     read_at: datetime | None = field(default=None, compare=False)
     """When this was read, by the database's clock."""
 
@@ -157,10 +159,14 @@ class LockStatus:
         failure = describe_failure(self.current_job) if self.current_job and self._has_failed else ""
         if self.live_instances == 0:
             return f"no instance is alive; the job {failure}" if failure else "no instance is alive"
-        free_for = self.read_at - self.free_since if self.read_at and self.free_since else timedelta(0)
-        if free_for < UNCLAIMED_AFTER:
-            return failure or "the lock is free: no instance that knows its job has claimed it yet"
-        age = format_age(free_for.total_seconds())
+        free = failure or "the lock is free: no instance that knows its job has claimed it yet"
+        if self.read_at is None or self.free_since is None:
+            return free
+        # Only what every live instance has let pass is evidence: the newest may be about to claim the lock.
+        unclaimed_since = max(self.free_since, self.newest_session_at or self.free_since)
+        if self.read_at - unclaimed_since < UNCLAIMED_AFTER:
+            return free
+        age = format_age((self.read_at - self.free_since).total_seconds())
         if failure:
             return f"{failure}; the lock has been free for {age}"
         return f"the lock has been free for {age}: {_describe_absence(self.live_instances)}"

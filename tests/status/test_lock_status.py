@@ -34,9 +34,13 @@ def lock(
     disable: DisabledStatus | None = None,
     live_instances: int = 2,
     free_for: timedelta | None = None,
+    newest_session: timedelta = timedelta(days=30),
 ) -> LockStatus:
     free_since = None if free_for is None else NOW - free_for
-    return LockStatus("JOB", disable is None, disable, of_master, TERM, of_job, live_instances, free_since, NOW)
+    is_enabled, opened_at = disable is None, NOW - newest_session
+    return LockStatus(
+        "JOB", is_enabled, disable, of_master, TERM, of_job, live_instances, free_since, opened_at, NOW
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,6 +116,12 @@ def test_a_lock_that_stays_free_although_instances_are_alive_says_that_none_of_t
         "the lock has been free for 3d: the only live instance does not take part in it, or does not know its job"
     )
     assert lock(free_for=timedelta(days=3), live_instances=0).why == "no instance is alive"
+
+
+def test_an_instance_that_has_just_started_may_be_about_to_claim_the_lock() -> None:
+    days, seconds = timedelta(days=3), timedelta(seconds=1)
+    assert lock(free_for=days, newest_session=59 * seconds).why.startswith("the lock is free")
+    assert lock(free_for=days, newest_session=60 * seconds).why.startswith("the lock has been free for 3d: none")
 
 
 def test_a_failure_that_is_long_ago_says_for_how_long_the_lock_has_been_free() -> None:

@@ -111,7 +111,11 @@ def test_a_free_lock_is_free_since_its_last_event(sql_backend: SqlBackend) -> No
     assert status.free_since == datetime(2026, 1, 31, 12, tzinfo=UTC)
     assert status.read_at is not None
     assert _is_now(status.read_at)
-    assert "the only live instance does not take part in it" in status.why
+    assert status.newest_session_at is not None
+    assert _is_now(status.newest_session_at)
+    assert status.why.startswith("the lock is free")
+    sql_backend.execute("UPDATE master_session SET started_at = :at", at=at)
+    assert "the only live instance does not take part in it" in sql_backend.admin.status("job")[0].why
     claim_lock(store, session_id)
     assert sql_backend.admin.status("job")[0].free_since is None
 

@@ -51,7 +51,8 @@ def report(
         typer.echo("No lock has been used on this database yet.")
     elif lock_name is None:
         rows = [_row(each) for each in reports]
-        render.print_table(("Lock", "Availability", "Gaps", "Missing", "Longest", "Since", "Causes"), rows)
+        columns = ("Lock", "Availability", "Gaps", "Missing", "Longest", "Since", "Causes")
+        render.print_table(columns, rows, last_below=True)
     else:
         _print_one(reports[0])
 
