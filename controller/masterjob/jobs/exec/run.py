@@ -112,7 +112,7 @@ class ExecRun(Run):
             logger.log(level, "%s: %s; it is started again in %g s", lock_name, event.error, self._pause)
         elif phase is RunPhase.COMPLETED:
             logger.info("%s: the command is done; the lock is kept", lock_name)
-        elif self._policy.keeps_lock_after(event.exit_code):
+        elif self._policy.keeps_lock_after_failure:
             logger.warning("%s: %s; the lock is kept", lock_name, event.error)
 
 
