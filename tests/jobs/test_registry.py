@@ -233,7 +233,7 @@ class Holder:
         ("no.such:thing", "no.such:thing cannot be imported: ModuleNotFoundError: No module named 'no'"),
         ("tests.jobs.broken_jobs:x", "cannot be imported: RuntimeError: broken on purpose"),
         ("tests.jobs.example_jobs:missing", "cannot be imported: tests.jobs.example_jobs has no missing"),
-        ("tests.jobs.example_jobs:nothing", "is not a job: masterJob needs start or run"),
+        ("tests.jobs.example_jobs:nothing", "is not a job: masterJob.start is not a function, but None"),
         ("tests.jobs.example_jobs:Both", "is a class: name an instance of it"),
         ("tests.jobs.example_jobs:greedy", "is not a job: masterJob.start needs one, two"),
     ],

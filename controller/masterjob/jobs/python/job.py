@@ -51,7 +51,7 @@ class MasterJob:
 
     def __post_init__(self) -> None:
         if self.start is None and self.run is None:
-            raise SettingError("masterJob needs start or run")
+            raise SettingError("masterJob.start is not a function, but None: a job needs start or run")
         if self.start is not None and self.run is not None:
             raise SettingError(
                 "masterJob has both start and run: use run for work that ends by itself, else start"
