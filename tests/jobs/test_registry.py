@@ -215,7 +215,10 @@ def test_the_number_of_jobs_is_limited() -> None:
 # --- Python entries
 
 
-@pytest.mark.parametrize(("entry", "calls"), [("both", ["start", "stop"]), ("ready", ["ready"])])
+@pytest.mark.parametrize(
+    ("entry", "calls"),
+    [("both", ["start", "stop"]), ("ready", ["ready"]), ("thread", ["start"]), ("runner", ["run"])],
+)
 def test_an_entry_is_called(entry: str, calls: list[str]) -> None:
     example_jobs.calls.clear()
     pool, report = ManualThreadPool(), RecordingReport()
@@ -242,7 +245,7 @@ class Holder:
         ("no.such:thing", "no.such:thing cannot be imported: ModuleNotFoundError: No module named 'no'"),
         ("tests.jobs.broken_jobs:x", "cannot be imported: RuntimeError: broken on purpose"),
         ("tests.jobs.example_jobs:missing", "cannot be imported: tests.jobs.example_jobs has no missing"),
-        ("tests.jobs.example_jobs:nothing", "is not a job: it has no start"),
+        ("tests.jobs.example_jobs:nothing", "is not a job: masterJob.start is not a function, but None"),
         ("tests.jobs.example_jobs:Both", "is a class: name an instance of it"),
         ("tests.jobs.example_jobs:greedy", "is not a job: masterJob.start needs one, two"),
     ],

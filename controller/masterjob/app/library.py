@@ -16,7 +16,7 @@ from masterjob.config.documents import raise_if_unknown
 from masterjob.config.settings import config_section, load_config_document, resolve_settings
 from masterjob.election.values import validate_lock_name
 from masterjob.errors import SettingError
-from masterjob.jobs.python.job import CallableSpec, MasterJob
+from masterjob.jobs.python.job import CallableSpec, MasterJob, as_master_job
 from masterjob.log_fields import log_fields
 from masterjob.runtime.handle import IdleMaster, Master
 from masterjob.runtime.host_process import describe_reloader, require_real_threads
@@ -61,7 +61,7 @@ def start_master(  # noqa: PLR0913 - the arguments are the product's surface
 
     Args:
         lock_name: the name of the lock, required; the copies that use the same name compete.
-        master_job: a `MasterJob`, or an object or mapping with ``start`` and maybe ``stop``; required. Coroutine
+        master_job: a `MasterJob`, or an object or mapping with ``start`` or ``run``; required. Coroutine
             functions run on the event loop that this is called in; without one, on a loop of this package.
         database: the URL, such as ``postgresql://user:password@host/name``; required, here or elsewhere.
         database_file: the file that holds the URL instead, read again for each new connection.
@@ -115,15 +115,9 @@ def start_master(  # noqa: PLR0913 - the arguments are the product's surface
 
 
 def _to_master_job(master_job: object) -> MasterJob:
-    if isinstance(master_job, MasterJob):
-        return master_job
     if master_job is None:
-        raise SettingError("master_job is not specified: pass MasterJob(start=…, stop=…)")
-    if isinstance(master_job, Mapping):
-        start, stop = master_job.get("start"), master_job.get("stop")
-    else:
-        start, stop = getattr(master_job, "start", None), getattr(master_job, "stop", None)
-    return MasterJob(start=start, stop=stop)  # type: ignore[arg-type]  # MasterJob checks them
+        raise SettingError("master_job is not specified: pass MasterJob(start=…, stop=…) or MasterJob(run=…)")
+    return as_master_job(master_job)
 
 
 def start_api(

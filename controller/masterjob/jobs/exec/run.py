@@ -114,7 +114,7 @@ class ExecRun(Run):
             logger.log(level, message, lock_name, event.error, self._pause, extra=fields)
         elif phase is RunPhase.COMPLETED:
             logger.info("%s: the command is done; the lock is kept", lock_name, extra=fields)
-        elif self._policy.keeps_lock_after(event.exit_code):
+        elif self._policy.keeps_lock_after_failure:
             logger.warning("%s: %s; the lock is kept", lock_name, event.error, extra=fields)
 
 
