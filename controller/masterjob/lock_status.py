@@ -10,6 +10,9 @@ from typing import Literal
 
 from masterjob.job_status import ONCE_SOURCE, JobStatus, RunPhase
 
+OVERDUE_SHARE = 0.5
+"""The share of its lease after which a heartbeat is overdue: every timing has two intervals within its lease."""
+
 LockState = Literal["Running", "Starting", "Completed", "StartFailed", "Stopping", "Disabled", "Vacant", "Unknown"]
 
 _STATE_OF_PHASE: dict[RunPhase, LockState] = {
@@ -54,11 +57,13 @@ class MasterStatus:
     alive: bool
     lease: float = float("inf")
     """Seconds."""
+    last_heartbeat: datetime | None = None
+    """By the database's clock."""
 
     @property
     def is_overdue(self) -> bool:
-        """Whether a heartbeat is missing: every timing has two heartbeat intervals within its lease."""
-        return not self.alive or self.heartbeat_age > self.lease / 2
+        """Whether a heartbeat is missing."""
+        return not self.alive or self.heartbeat_age > self.lease * OVERDUE_SHARE
 
 
 @dataclass(frozen=True, slots=True)
