@@ -37,7 +37,7 @@ def test_exactly_one_pod_becomes_master_and_kubectl_prints_and_awaits_it(job: Ma
     assert (started.term, started.pod) == (job.term, job.master)
     header, row = (line.split() for line in job.kubectl("get").splitlines())
     columns = dict(zip(header, row, strict=False))
-    assert (columns["LOCK"], columns["ENABLED"], columns["STATE"]) == (job.lock_name, "true", "Elected")
+    assert (columns["LOCK"], columns["ENABLED"], columns["STATE"]) == (job.lock_name, "true", "Running")
     assert columns["MASTER"] == job.master
     job.wait_history("elected")
     job.wait_events("Elected")

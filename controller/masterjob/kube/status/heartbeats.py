@@ -9,15 +9,16 @@ from masterjob.lock_status import OVERDUE_SHARE
 
 
 class OverdueHeartbeats:
-    """The instances with an overdue heartbeat, as of the newest list."""
+    """The sessions with an overdue heartbeat, as of the newest list. An instance has one for each timing."""
 
     def __init__(self) -> None:
-        self._instances: frozenset[str] = frozenset()
+        self._sessions: dict[str, str] = {}
+        """Instances by session id."""
 
     def observe(self, session_list: SessionList) -> frozenset[str]:
-        """Return the instances whose heartbeat has become overdue, or is not overdue any more."""
-        before = self._instances
-        self._instances = frozenset(
-            row.instance for row in session_list.sessions if row.age_ms > row.lease_ms * OVERDUE_SHARE
-        )
-        return self._instances ^ before
+        """Return the instances of sessions whose heartbeat has become overdue, or is not overdue any more."""
+        before = self._sessions
+        self._sessions = {
+            row.id: row.instance for row in session_list.sessions if row.age_ms > row.lease_ms * OVERDUE_SHARE
+        }
+        return frozenset((before | self._sessions)[each] for each in before.keys() ^ self._sessions.keys())

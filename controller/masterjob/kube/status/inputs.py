@@ -89,7 +89,9 @@ class StatusInputs:
         """Whether the resource is so new that it has no status, and nothing is wrong: it gets a master soon."""
         if "conditions" in self.previous_status or self.problem is not None:
             return False
-        return self.lock is None or (self.lock.enabled and self.lock.master is None and not self.is_stalled)
+        return self.lock is None or (
+            self.lock.state == "Vacant" and self.lock.master is None and not self.is_stalled
+        )
 
     @property
     def is_database_behind(self) -> bool:
