@@ -38,6 +38,10 @@ class RunPhase(StrEnum):
     STOPPING = "Stopping"
 
 
+FINAL_PHASES = frozenset({RunPhase.COMPLETED, RunPhase.FAILED})
+"""Phases that stay when the job is stopped: nothing of it runs any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunStatus:
     """The status of a run. ``since`` is when this phase began, in seconds of the instance's own clock.

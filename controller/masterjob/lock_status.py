@@ -11,6 +11,9 @@ from typing import Literal
 from masterjob.concurrency.clock import format_age
 from masterjob.job_status import ONCE_SOURCE, JobStatus, RunPhase
 
+OVERDUE_SHARE = 0.5
+"""The share of its lease after which a heartbeat is overdue: every timing has two intervals within its lease."""
+
 LockState = Literal["Running", "Starting", "Completed", "StartFailed", "Stopping", "Disabled", "Vacant", "Unknown"]
 
 UNCLAIMED_AFTER = timedelta(minutes=1)
@@ -58,11 +61,13 @@ class MasterStatus:
     alive: bool
     lease: float = float("inf")
     """Seconds."""
+    last_heartbeat: datetime | None = None
+    """By the database's clock."""
 
     @property
     def is_overdue(self) -> bool:
-        """Whether a heartbeat is missing: every timing has two heartbeat intervals within its lease."""
-        return not self.alive or self.heartbeat_age > self.lease / 2
+        """Whether a heartbeat is missing."""
+        return not self.alive or self.heartbeat_age > self.lease * OVERDUE_SHARE
 
 
 @dataclass(frozen=True, slots=True)

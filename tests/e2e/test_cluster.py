@@ -22,7 +22,7 @@ def test_each_job_runs_in_one_pod_and_kubectl_names_it(cluster: Cluster) -> None
         last_record = cluster.master(lock_name)
         assert (status["master"]["pod"], status["term"]) == (last_record.pod, last_record.term)
         assert status["master"]["node"] == cluster.pods()[last_record.pod]["spec"]["nodeName"]
-    assert "Elected" in cluster.kubectl("get", "mj", "alpha")
+    assert "Running" in cluster.kubectl("get", "mj", "alpha")
 
 
 def test_kubectl_patch_stops_a_job_with_a_reason_and_starts_it_again(cluster: Cluster) -> None:

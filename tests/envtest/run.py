@@ -42,7 +42,7 @@ another terminal:
   kubectl get mj report -o yaml
   kubectl patch mj report --type merge -p '{{"spec":{{"enabled":false,"disabledReason":"trying it out"}}}}'
   kubectl patch mj report --type merge -p '{{"spec":{{"enabled":true}}}}'
-  kubectl wait --for=condition=Elected mj/report
+  kubectl wait --for=condition=Ready mj/report
   kubectl events --for mj/report
   kubectl explain mj.spec
   kill -9 PID     of the master: another takes over when its lease has expired (24 s here)

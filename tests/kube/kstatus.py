@@ -17,16 +17,20 @@ REQUIRED_CONDITIONS = (
 )
 
 EXPECTED_KSTATUS = {
-    ConditionReason.ELECTED: "Current",
+    ConditionReason.RUNNING: "Current",
+    ConditionReason.COMPLETED: "Current",
     ConditionReason.DISABLED: "Current",
+    ConditionReason.STARTING: "InProgress",
+    ConditionReason.START_FAILED: "InProgress",
     ConditionReason.VACANT: "InProgress",
     ConditionReason.STOPPING: "InProgress",
+    ConditionReason.NOT_CONFIRMED: "InProgress",
     ConditionReason.DATABASE_UNAVAILABLE: "InProgress",
     ConditionReason.CONFLICT: "Failed",
     ConditionReason.INVALID: "Failed",
     ConditionReason.UNKNOWN_JOB: "Failed",
 }
-"""The kstatus of each reason of `Ready`."""
+"""The kstatus of each reason of `Ready`, unless the resource is Stalled."""
 
 
 def kstatus(body: Mapping[str, Any]) -> str:
@@ -47,7 +51,7 @@ def kstatus(body: Mapping[str, Any]) -> str:
 
 def check_versions(versions: Sequence[Mapping[str, Any]]) -> None:
     """Check the invariants of every version of an object; the oldest comes first."""
-    written = [body for body in versions if body.get("status")]
+    written = [body for body in versions if body["status"].get("conditions")]
     for body in written:
         _check_version(body)
     masters = {
@@ -71,11 +75,7 @@ def _check_version(body: Mapping[str, Any]) -> None:
         assert condition["reason"] in ALLOWED_REASONS[ConditionType(condition_type)], condition
         assert condition["observedGeneration"] <= status["observedGeneration"], status
     assert status["observedGeneration"] <= body["metadata"]["generation"], body
-    current = status["observedGeneration"] == body["metadata"]["generation"]
-    expected = (
-        EXPECTED_KSTATUS[ConditionReason(conditions[ConditionType.READY]["reason"])] if current else "InProgress"
-    )
-    assert kstatus(body) == expected, body
+    assert kstatus(body) == _expected_kstatus(body), body
     if conditions[ConditionType.ELECTED]["status"] == "True":
         assert "master" in status, status
     if "disabled" in status:
@@ -84,6 +84,15 @@ def _check_version(body: Mapping[str, Any]) -> None:
         conditions[ConditionType.ENABLED]["status"] == "False"
     ):  # the database does not have the disable yet, or has lost it
         assert conditions[ConditionType.READY]["reason"] == ConditionReason.STOPPING, status
+
+
+def _expected_kstatus(body: Mapping[str, Any]) -> str:
+    status = body["status"]
+    if status["observedGeneration"] != body["metadata"]["generation"]:
+        return "InProgress"
+    if find_condition(status, ConditionType.STALLED):
+        return "Failed"
+    return EXPECTED_KSTATUS[ConditionReason(find_condition(status, ConditionType.READY)["reason"])]
 
 
 def _check_transition(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
@@ -95,7 +104,10 @@ def _check_transition(before: Mapping[str, Any], after: Mapping[str, Any]) -> No
             find_condition(before, condition_type),
             find_condition(after, condition_type),
         )
-        if old_condition["status"] == new_condition["status"]:
+        keeps_time = old_condition["status"] == new_condition["status"]
+        if condition_type is ConditionType.READY and new_condition["status"] == "True":
+            keeps_time = keeps_time and old_condition["reason"] == new_condition["reason"]
+        if keeps_time:
             assert old_condition["lastTransitionTime"] == new_condition["lastTransitionTime"], (
                 old_condition,
                 new_condition,

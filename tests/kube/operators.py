@@ -190,7 +190,11 @@ class Fleet:
 
     def terminate_all(self) -> None:
         """Send SIGTERM to all operators at once, and wait for exit code 0."""
-        running = [pod for pod in self.pods.values() if pod.is_alive]
+        self.terminate(*self.pods)
+
+    def terminate(self, *names: str) -> None:
+        """Send SIGTERM to these operators at once, and wait for exit code 0."""
+        running = [self.pods[name] for name in names if self.pods[name].is_alive]
         for pod in running:
             pod.send_signal(signal.SIGTERM)
         for pod in running:

@@ -20,6 +20,7 @@ from masterjob.resource.masterjob import DURATION_FIELDS
 from tests.envtest.control_plane import ControlPlane
 from tests.envtest.daemons import ApiResponse
 from tests.kube.conftest import API_PATH, CRDS
+from tests.kube.kstatus import kstatus
 
 SAMPLES = sorted(CRDS.glob("samples/*.yaml"))
 MOST_PERMISSIVE = {"heartbeat_interval": "100ms", "stop_timeout": "0s"}
@@ -288,7 +289,8 @@ def test_the_definition_and_the_parser_know_the_same_fields() -> None:
     [
         ("spec", "The desired state: the lock, whether its job is enabled, and its timing."),
         ("spec.leaseDuration", "How long a master may be silent before it is replaced."),
-        ("status", "The observed state: the master, or why there is none."),
+        ("status", "The observed state: the master and its job, or why there is none."),
+        ("status.job", "The last run of the job, as its master has reported it."),
         ("status.disabled", "Why the job must not run. Absent if it may."),
     ],
 )
@@ -300,8 +302,8 @@ def test_kubectl_explains(cluster: ControlPlane, field: str, text: str) -> None:
 CONDITION = {
     "type": "Ready",
     "status": "True",
-    "reason": "Elected",
-    "message": "web-1 is master.",
+    "reason": "Running",
+    "message": "web-1 runs the job",
     "lastTransitionTime": "2026-11-21T22:22:22Z",
     "observedGeneration": 1,
 }
@@ -315,6 +317,15 @@ STATUS = {
         "node": "n1",
         "address": "10.0.0.7",
         "since": "2026-11-21T22:22:22Z",
+    },
+    "job": {
+        "name": "make-report",
+        "phase": "Running",
+        "since": "2026-11-21T22:22:27Z",
+        "exitCode": -9,
+        "restarts": 4,
+        "consecutiveFailures": 0,
+        "lastError": "signal 9",
     },
     "conditions": [CONDITION],
 }
@@ -340,9 +351,10 @@ def test_the_table_names_the_master(cluster: ControlPlane, namespace: str) -> No
     assert list(row) == ["NAME", "LOCK", "ENABLED", "STATE", "MASTER", "SINCE", "REASON", "AGE"]
     assert row["AGE"]
     assert re.fullmatch(r"\S+", row["SINCE"])
-    assert {row[name] for name in ("LOCK", "ENABLED", "STATE", "MASTER")} == {"REPORT", "true", "Elected", "web-1"}
+    assert {row[name] for name in ("LOCK", "ENABLED", "STATE", "MASTER")} == {"REPORT", "true", "Running", "web-1"}
     wide = table_row(cluster.kubectl("get", "mj", "-n", namespace, "-o", "wide").stdout)
     assert (wide["TERM"], wide["TRANSITIONS"]) == ("1795299734272", "3")
+    assert (wide["JOB"], wide["NODE"], wide["RESTARTS"]) == ("make-report", "n1", "4")
 
 
 def test_the_table_gives_the_reason_if_there_is_no_master(cluster: ControlPlane, namespace: str) -> None:
@@ -369,7 +381,8 @@ def test_the_status_is_a_subresource_and_does_not_change_the_generation(
     given = {**manifest(), "status": STATUS}
     cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(given))
     made = cluster.get_json("mj", "report", "-n", namespace)
-    assert "status" not in made
+    assert kstatus(made) == "InProgress", "until there is a status"
+    assert made["status"] == {"observedGeneration": -1}
     assert made["metadata"]["generation"] == 1
     patched = patch_status(cluster, namespace, STATUS).body
     assert (patched["status"], patched["metadata"]["generation"]) == (STATUS, 1)
@@ -384,6 +397,7 @@ def test_the_status_is_a_subresource_and_does_not_change_the_generation(
     ("status", "sentence"),
     [
         ({"phase": "Running"}, 'unknown field "status.phase"'),
+        ({"job": {"phase": "Elected"}}, 'status.job.phase: Unsupported value: "Elected"'),
         ({"conditions": [{"type": "Ready", "status": "True"}]}, "status.conditions[0].reason: Required value"),
         ({"conditions": [CONDITION] * 2}, "status.conditions[1]: Duplicate value"),
         ({"term": "7"}, 'term in body must be of type integer: "string"'),

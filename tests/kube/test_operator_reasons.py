@@ -11,7 +11,7 @@ from masterjob.kube.status.conditions import ALLOWED_REASONS, ConditionType
 from tests.kube.kstatus import EXPECTED_KSTATUS, kstatus
 
 WAIT_METHODS = ("wait", "wait_any_generation", "wait_past_status")
-"""The methods that tests call with expected conditions, like `job.wait("Ready True Elected")`."""
+"""The methods that tests call with expected conditions, like `job.wait("Ready True Running")`."""
 
 
 def awaited_conditions(path: Path) -> Iterator[tuple[str, str, str]]:

@@ -53,7 +53,7 @@ def test_changes_and_deletions_while_no_operator_ran_are_found_at_the_start(make
     disabled.apply()
     enabled.apply(enabled=False, disabledReason="before")
     deleted.wait("Ready True Disabled", "Enabled False DisabledBySpec")
-    disabled.wait("Ready True Elected", "JobRunning True Running")
+    disabled.wait("Ready True Running", "JobRunning True Running")
     disabled.wait_started(count=1)
     enabled.wait("Ready True Disabled")
     operators.terminate_all()
@@ -72,7 +72,7 @@ def test_changes_and_deletions_while_no_operator_ran_are_found_at_the_start(make
     disabled.wait("Ready True Disabled", "Enabled False DisabledBySpec", "Elected False Disabled")
     assert disabled.status["disabled"]["reason"] == "while no operator ran"
     assert disabled.start_count == 1
-    enabled.wait("Ready True Elected", "JobRunning True Running")
+    enabled.wait("Ready True Running", "JobRunning True Running")
 
 
 def test_without_the_crd_they_wait_and_log_it_and_recover_once_it_is_installed(
@@ -94,7 +94,7 @@ def test_without_the_crd_they_wait_and_log_it_and_recover_once_it_is_installed(
         operators.wait(lambda: cluster.api.request("GET", schema).status == 200, "the schema")
     job = operators.new_masterjob()
     job.apply()
-    job.wait("Ready True Elected", "JobRunning True Running")
+    job.wait("Ready True Running", "JobRunning True Running")
     job.patch(enabled=False)
     job.wait("Ready True Disabled")
 
@@ -129,7 +129,7 @@ def test_a_token_that_was_replaced_is_used_and_the_old_one_may_expire(
     operators.spawn("pod-a", [*command, "tests/kube/operators.yaml"], service_variables)
     job = operators.new_masterjob()
     job.apply()
-    job.wait("Ready True Elected", "JobRunning True Running")
+    job.wait("Ready True Running", "JobRunning True Running")
 
     new_token("second")
     cluster.kubectl("delete", "secret", "first", "--namespace", namespace)
@@ -139,7 +139,7 @@ def test_a_token_that_was_replaced_is_used_and_the_old_one_may_expire(
     job.patch(enabled=False)
     job.wait("Ready True Disabled")
     job.patch(enabled=True)
-    job.wait("Ready True Elected")
+    job.wait("Ready True Running")
     job.wait_events("Elected", "SteppedDown", "Disabled", "Enabled", "Elected")
 
 
@@ -150,9 +150,12 @@ def test_without_the_database_there_is_no_master_and_the_status_gives_the_reason
     operators.start("pod-a", "pod-b", "pod-c")
     job, late = operators.new_masterjob(), operators.new_masterjob()
     job.apply(**SHORT_LEASE)
-    term = job.wait("Ready True Elected", "JobRunning True Running")["term"]
+    term = job.wait("Ready True Running", "JobRunning True Running")["term"]
     job.wait_started(count=1)
     faulty_postgresql.shut_down()
+    job.wait_past_status(
+        "Ready Unknown NotConfirmed", "Elected Unknown NotConfirmed", "Enabled Unknown NotConfirmed"
+    )
     job.wait_any_generation("Ready Unknown DatabaseUnavailable", "Elected Unknown DatabaseUnavailable")
     job.wait_any_generation("Enabled Unknown DatabaseUnavailable", "JobRunning False NotElected")
     assert job.journal[-1].event == "stop"
@@ -160,8 +163,11 @@ def test_without_the_database_there_is_no_master_and_the_status_gives_the_reason
     late.wait_any_generation("Ready Unknown DatabaseUnavailable", "JobRunning Unknown NotReported")
 
     faulty_postgresql.restart()
-    job.wait("Ready True Elected", "Elected True Elected", "Enabled True Enabled", "JobRunning True Running")
-    late.wait("Ready True Elected", "JobRunning True Running")
+    job.wait("Ready True Running", "Elected True Elected", "Enabled True Enabled", "JobRunning True Running")
+    late.wait("Ready True Running", "JobRunning True Running")
     assert job.term > term
     job.wait_running_in(job.master)
     job.wait_started(count=2)
+    job.fleet.wait(lambda: "SteppedDown" in job.event_reasons(), "the Event of the first master")
+    stepped_down = next(each for each in job.events() if each["reason"] == "SteppedDown")
+    assert (stepped_down["type"], "no heartbeat was confirmed" in stepped_down["note"]) == ("Warning", True)

@@ -17,7 +17,7 @@ from masterjob.concurrency.workqueue import Workqueue
 from masterjob.election.core.events import JobRunChanged, JobStopped
 from masterjob.election.observers import Step
 from masterjob.errors import StoreUnavailable
-from masterjob.job_status import RunPhase, RunRecord
+from masterjob.job_status import FINAL_PHASES, RunRecord
 
 logger = logging.getLogger("masterjob")
 
@@ -26,8 +26,6 @@ COALESCE_DELAY = 0.1
 
 _MAX_BATCH_SIZE = 100
 _RETRY_BACKOFF = Backoff(0.5, 10.0)
-_FINAL_PHASES = (RunPhase.COMPLETED, RunPhase.FAILED)
-"""Phases that stay when the job is stopped: nothing of it runs any more."""
 
 
 class RunDatabase(Protocol):
@@ -71,7 +69,7 @@ class JobStatusRecorder:
                 self._note(RunRecord(term.lock_name, name, self._instance, term.number, run))
             case JobStopped(term):
                 newest = self._newest.get(term.lock_name)
-                if newest and newest.term == term.number and newest.run.phase not in _FINAL_PHASES:
+                if newest and newest.term == term.number and newest.run.phase not in FINAL_PHASES:
                     self._note(replace(newest, run=replace(newest.run, since=step.time), is_over=True))
 
     def _note(self, record: RunRecord) -> None:

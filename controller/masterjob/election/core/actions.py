@@ -34,6 +34,8 @@ class StopJob:
 
     term: Term
     reason: str
+    is_lost: bool = False
+    """Whether the mastership was lost, rather than given up."""
 
 
 @dataclass(frozen=True, slots=True)

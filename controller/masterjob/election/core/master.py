@@ -140,22 +140,22 @@ class MasterRole:
             lock = self._state.locks[name]
             if lock.changed_at < sent and (name not in rows or rows[name].term != term):
                 self._state.missing_rows.append(name)  # the row itself may be lost
-                self.end_term(lock, "the database no longer names it master")
+                self.end_term(lock, "the database no longer names it master", is_lost=True)
 
     # --- ending ---
 
-    def end_term(self, lock: Lock, reason: str, cooldown: float = 0.0) -> None:
+    def end_term(self, lock: Lock, reason: str, cooldown: float = 0.0, *, is_lost: bool = False) -> None:
         """Stop the job; the term cannot be resumed. Do not compete again for ``cooldown`` seconds."""
         if isinstance(lock.phase, Serving):
             lock.explanation = f"stopping: {reason}"
             phase = lock.phase
             self._state.set_phase(lock, Stopping(phase.term, phase.sessions, reason, self._state.now + cooldown))
-            self._state.emit(StopJob(phase.term, reason))
+            self._state.emit(StopJob(phase.term, reason, is_lost))
 
     def end_terms_on(self, session: Session, reason: str) -> None:
-        """End every term that depends on this session."""
+        """End every term that depends on this session, which is lost."""
         for name in sorted(session.locks):
-            self.end_term(self._state.locks[name], reason)
+            self.end_term(self._state.locks[name], reason, is_lost=True)
 
     def report_overruns(self, session: Session) -> None:
         """Report the jobs that have not stopped by the end of their lease."""

@@ -59,7 +59,7 @@ class Retimer:
         lock.changed_at = self._state.now
         session = next((session for session in phase.sessions if session.id == holder), None)
         if session is None:
-            self._master_role.end_term(lock, "the database no longer names it master")
+            self._master_role.end_term(lock, "the database no longer names it master", is_lost=True)
         else:
             self._state.set_phase(lock, Serving(phase.term, (session,), phase.since))
             self._state.emit(SetStopTimeout(phase.term, session.timing.stop_timeout))

@@ -1,13 +1,13 @@
 """The conditions of a MasterJob, each with a closed list of reasons.
 
-    Ready       all is as requested: there is a master, or the job is disabled
+    Ready       all is as requested: the job runs, has completed, or is disabled
     Elected     an instance is master
     Enabled     no switch is off
-    JobRunning  the master has called the job's start, and its stop has not returned
+    JobRunning  the job runs: it has lived for its start time, and is not being stopped
 
     Reconciling, Stalled   present only while true, for tools that wait by the rules of kstatus
 
-They follow the API conventions of Kubernetes for `metav1.Condition`. `build` evaluates them.
+They follow the API conventions of Kubernetes for `metav1.Condition`. `evaluation` computes them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,21 +35,23 @@ class ConditionType(StrEnum):
 class ConditionReason(StrEnum):
     """Why a condition has its status. The reason of `Ready` is the state that people read."""
 
-    ELECTED = "Elected"
-    VACANT = "Vacant"
+    RUNNING = "Running"
+    STARTING = "Starting"
+    COMPLETED = "Completed"
+    START_FAILED = "StartFailed"
     STOPPING = "Stopping"
     DISABLED = "Disabled"
+    VACANT = "Vacant"
+    NOT_CONFIRMED = "NotConfirmed"
     CONFLICT = "Conflict"
     INVALID = "Invalid"
     UNKNOWN_JOB = "UnknownJob"
     DATABASE_UNAVAILABLE = "DatabaseUnavailable"
-    MASTER_SILENT = "MasterSilent"
     ENABLED = "Enabled"
     DISABLED_BY_SPEC = "DisabledBySpec"
     DISABLED_BY_API = "DisabledByAPI"
     DISABLED_ELSEWHERE = "DisabledElsewhere"
-    RUNNING = "Running"
-    START_FAILED = "StartFailed"
+    ELECTED = "Elected"
     NOT_ELECTED = "NotElected"
     NOT_REPORTED = "NotReported"
 
@@ -57,10 +59,14 @@ class ConditionReason(StrEnum):
 ALLOWED_REASONS: Mapping[ConditionType, frozenset[ConditionReason]] = {
     ConditionType.READY: frozenset(
         {
-            ConditionReason.ELECTED,
+            ConditionReason.RUNNING,
+            ConditionReason.COMPLETED,
+            ConditionReason.DISABLED,
+            ConditionReason.STARTING,
+            ConditionReason.START_FAILED,
             ConditionReason.VACANT,
             ConditionReason.STOPPING,
-            ConditionReason.DISABLED,
+            ConditionReason.NOT_CONFIRMED,
             ConditionReason.CONFLICT,
             ConditionReason.INVALID,
             ConditionReason.UNKNOWN_JOB,
@@ -72,7 +78,7 @@ ALLOWED_REASONS: Mapping[ConditionType, frozenset[ConditionReason]] = {
             ConditionReason.ELECTED,
             ConditionReason.VACANT,
             ConditionReason.DISABLED,
-            ConditionReason.MASTER_SILENT,
+            ConditionReason.NOT_CONFIRMED,
             ConditionReason.CONFLICT,
             ConditionReason.DATABASE_UNAVAILABLE,
         }
@@ -83,6 +89,8 @@ ALLOWED_REASONS: Mapping[ConditionType, frozenset[ConditionReason]] = {
             ConditionReason.DISABLED_BY_SPEC,
             ConditionReason.DISABLED_BY_API,
             ConditionReason.DISABLED_ELSEWHERE,
+            ConditionReason.COMPLETED,
+            ConditionReason.NOT_CONFIRMED,
             ConditionReason.CONFLICT,
             ConditionReason.DATABASE_UNAVAILABLE,
         }
@@ -90,15 +98,30 @@ ALLOWED_REASONS: Mapping[ConditionType, frozenset[ConditionReason]] = {
     ConditionType.JOB_RUNNING: frozenset(
         {
             ConditionReason.RUNNING,
-            ConditionReason.STOPPING,
+            ConditionReason.STARTING,
+            ConditionReason.COMPLETED,
             ConditionReason.START_FAILED,
+            ConditionReason.STOPPING,
             ConditionReason.NOT_ELECTED,
             ConditionReason.NOT_REPORTED,
+            ConditionReason.NOT_CONFIRMED,
         }
     ),
-    ConditionType.RECONCILING: frozenset({ConditionReason.VACANT, ConditionReason.STOPPING}),
+    ConditionType.RECONCILING: frozenset(
+        {
+            ConditionReason.STARTING,
+            ConditionReason.START_FAILED,
+            ConditionReason.VACANT,
+            ConditionReason.STOPPING,
+        }
+    ),
     ConditionType.STALLED: frozenset(
-        {ConditionReason.CONFLICT, ConditionReason.INVALID, ConditionReason.UNKNOWN_JOB}
+        {
+            ConditionReason.START_FAILED,
+            ConditionReason.CONFLICT,
+            ConditionReason.INVALID,
+            ConditionReason.UNKNOWN_JOB,
+        }
     ),
 }
 """The reasons that each condition can have."""
@@ -123,22 +146,30 @@ class Condition:
 def render_conditions(
     conditions: Iterable[Condition], previous: Sequence[Mapping[str, Any]], generation: int, now: datetime
 ) -> list[dict[str, Any]]:
-    """Return the conditions as the API has them; each keeps its time while its ``status`` is the same."""
-    transition_times = {
-        (each.get("type"), each.get("status")): each.get("lastTransitionTime") for each in previous
-    }
-    return [
-        {
+    """Return the conditions as the API has them; each keeps its time while it means the same."""
+    transition_times = {_meaning(each): each.get("lastTransitionTime") for each in previous}
+    rendered = []
+    for each in conditions:
+        fields = {
             "type": str(each.condition_type),
             "status": each.status,
             "reason": str(each.reason),
             "message": each.message[:_MESSAGE_LIMIT],
             "observedGeneration": generation,
-            "lastTransitionTime": transition_times.get((each.condition_type, each.status))
-            or format_timestamp(now),
         }
-        for each in conditions
-    ]
+        time = transition_times.get(_meaning(fields)) or format_timestamp(now)
+        rendered.append(fields | {"lastTransitionTime": time})
+    return rendered
+
+
+def _meaning(condition: Mapping[str, Any]) -> tuple[object, ...]:
+    """Return what a condition means: its status and, if it is Ready, why.
+
+    Running and Disabled are both Ready, and people want to know since when. A job that is not Ready keeps the time
+    through all attempts to start it.
+    """
+    is_ready = condition.get("type") == ConditionType.READY and condition.get("status") == "True"
+    return condition.get("type"), condition.get("status"), condition.get("reason") if is_ready else None
 
 
 def find_condition(status: Mapping[str, Any], condition_type: ConditionType) -> Mapping[str, Any]:

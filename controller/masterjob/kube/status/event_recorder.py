@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from masterjob.election.core.events import JobRunChanged
 from masterjob.election.values import HistoryEntry, TransitionKind
+from masterjob.job_status import RunPhase
 from masterjob.kube.api.client import KubeApi
 from masterjob.kube.api.errors import ApiRefused, ApiUnavailable
 from masterjob.kube.informer.observed_resource import ObservedResource
 from masterjob.kube.status.conditions import ConditionReason, ConditionType, find_condition
+from masterjob.kube.status.own_runs import OwnRun
 from masterjob.lock_status import format_timestamp
 
 logger = logging.getLogger("masterjob")
@@ -31,11 +34,10 @@ _EVENT_REASONS = {
     TransitionKind.ELECTED: "Elected",
     TransitionKind.STEPPED_DOWN: "SteppedDown",
     TransitionKind.EVICTED: "Evicted",
-    TransitionKind.START_FAILED: "JobFailed",
-    TransitionKind.FAILED: "JobFailed",
     TransitionKind.OVERRUN: "JobOverrun",
 }
-_WARNING_REASONS = ("Evicted", "JobFailed", "JobOverrun", "Conflict")
+_WARNING_REASONS = ("Evicted", "StartFailed", "JobOverrun", "Stalled", "Conflict", "Invalid", "UnknownJob")
+_PROBLEM_REASONS = (ConditionReason.CONFLICT, ConditionReason.INVALID, ConditionReason.UNKNOWN_JOB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class KubeEvent:
     reason: str
     note: str
     dedup_key: str
+    is_loss: bool = False
+    """Whether a mastership was lost, which is a warning whatever the reason."""
 
     def to_body(self, instance: str, now: datetime) -> dict[str, Any]:
         """Return the API object; ``instance`` is the reporting instance."""
@@ -60,7 +64,7 @@ class KubeEvent:
                 "namespace": self.observed.namespace,
                 "uid": self.observed.uid,
             },
-            "type": "Warning" if self.reason in _WARNING_REASONS else "Normal",
+            "type": "Warning" if self.is_loss or self.reason in _WARNING_REASONS else "Normal",
             "reason": self.reason,
             "action": "Election",
             "note": self.note.encode()[:_NOTE_BYTE_LIMIT].decode(errors="ignore"),
@@ -76,40 +80,68 @@ class KubeEvent:
         return f"{self.observed.name[: _SUBDOMAIN_LIMIT - 17].rstrip('-.')}.{digest}"
 
 
-def event_for_transition(observed: ObservedResource, entry: HistoryEntry) -> KubeEvent | None:
-    """Return the Event of a history entry, or None for a switch, which any program may have changed."""
+def event_for_transition(
+    observed: ObservedResource, entry: HistoryEntry, own_run: OwnRun | None
+) -> KubeEvent | None:
+    """Return the Event of a history entry, or None for a switch, which any program may have changed.
+
+    ``own_run`` is the newest run of this instance. Failures have an Event each: see `event_for_run`.
+    """
     reason = _EVENT_REASONS.get(entry.kind)
-    return None if reason is None else KubeEvent(observed, reason, entry.reason, str(entry.term))
+    if reason is None:
+        return None
+    is_own_end = entry.kind is TransitionKind.STEPPED_DOWN and own_run is not None and own_run.term == entry.term
+    is_loss = is_own_end and own_run is not None and own_run.is_lost
+    return KubeEvent(observed, reason, entry.reason, str(entry.term), is_loss)
+
+
+def event_for_run(observed: ObservedResource, change: JobRunChanged, instance: str) -> KubeEvent | None:
+    """Return the Event of a run of this instance that has failed or completed, else None."""
+    term, run = change.term, change.run
+    key = f"{term.number} {run.restarts}"
+    match run.phase:
+        case RunPhase.FAILED:
+            return KubeEvent(
+                observed, "StartFailed", f"{term.lock_name} failed on {instance}: {run.last_error}", key
+            )
+        case RunPhase.COMPLETED:
+            return KubeEvent(observed, "Completed", f"{term.lock_name} has completed on {instance}", key)
+    return None
 
 
 def events_for_status(observed: ObservedResource, new_status: Mapping[str, Any]) -> list[KubeEvent]:
     """Return the Events of a status that this instance has just written over the one in ``observed``."""
-    return [
-        event
-        for event in (_switch_event(observed, new_status), _conflict_event(observed, new_status))
-        if event is not None
-    ]
+    candidates = (_switch_event, _problem_event, _stalled_event)
+    return [event for create in candidates if (event := create(observed, new_status)) is not None]
 
 
 def _switch_event(observed: ObservedResource, new_status: Mapping[str, Any]) -> KubeEvent | None:
+    old = find_condition(observed.status, ConditionType.ENABLED)
+    new = find_condition(new_status, ConditionType.ENABLED)
     if (disabled := new_status.get("disabled")) is not None:
-        if "disabled" in observed.status:
+        if "disabled" in observed.status or new.get("reason") == ConditionReason.COMPLETED:
             return None
         note = f"disabled by {disabled['actor']}: {disabled['reason']}"
         return KubeEvent(observed, "Disabled", note, f"since {disabled['since']}")
-    old = find_condition(observed.status, ConditionType.ENABLED)
-    new = find_condition(new_status, ConditionType.ENABLED)
     if (old.get("status"), new.get("status")) != ("False", "True"):
         return None  # it was never disabled, or the database is not known to have it
     return KubeEvent(observed, "Enabled", str(new["message"]), f"since {new['lastTransitionTime']}")
 
 
-def _conflict_event(observed: ObservedResource, new_status: Mapping[str, Any]) -> KubeEvent | None:
+def _problem_event(observed: ObservedResource, new_status: Mapping[str, Any]) -> KubeEvent | None:
     old = find_condition(observed.status, ConditionType.READY)
     new = find_condition(new_status, ConditionType.READY)
-    if new.get("reason") != ConditionReason.CONFLICT or old.get("reason") == ConditionReason.CONFLICT:
+    if new.get("reason") not in _PROBLEM_REASONS or old.get("reason") == new.get("reason"):
         return None
-    return KubeEvent(observed, "Conflict", str(new["message"]), f"since {new['lastTransitionTime']}")
+    return KubeEvent(observed, str(new["reason"]), str(new["message"]), observed.resource_version)
+
+
+def _stalled_event(observed: ObservedResource, new_status: Mapping[str, Any]) -> KubeEvent | None:
+    old = find_condition(observed.status, ConditionType.STALLED)
+    new = find_condition(new_status, ConditionType.STALLED)
+    if new.get("reason") != ConditionReason.START_FAILED or old.get("reason") == new.get("reason"):
+        return None  # the other reasons have Events of their own
+    return KubeEvent(observed, "Stalled", str(new["message"]), observed.resource_version)
 
 
 class EventRecorder:
@@ -119,9 +151,10 @@ class EventRecorder:
         self._api, self._instance = api, instance
         self._pending: deque[tuple[KubeEvent, int]] = deque(maxlen=_MAX_PENDING)
 
-    def enqueue(self, event: KubeEvent) -> None:
-        """Queue the Event; callable from any thread."""
-        self._pending.append((event, 1))
+    def enqueue(self, event: KubeEvent | None) -> None:
+        """Queue the Event, if there is one; callable from any thread."""
+        if event is not None:
+            self._pending.append((event, 1))
 
     def flush(self) -> None:
         """Create the queued Events; one that fails goes to the end of the queue, and is dropped in the end.

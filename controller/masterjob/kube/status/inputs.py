@@ -6,12 +6,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from masterjob.kube.informer.observed_resource import ObservedResource
-from masterjob.kube.status.job_tracker import JobState
+from masterjob.kube.status.outages import DatabaseAccess
+from masterjob.kube.status.own_runs import OwnRun
 from masterjob.lock_status import LockStatus, MasterStatus
 from masterjob.resource.problems import ProblemReason, ResourceProblem
 
 _MASTER_WRITE_GRACE = timedelta(seconds=5)
 """How long after an election only the master writes the status."""
+
+STALLED_AFTER = 3
+"""The failures in a row, over all instances, after which waiting is not expected to help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +24,11 @@ class StatusInputs:
 
     observed: ObservedResource
     lock: LockStatus | None = None
-    database_error: str | None = None
-    """Why the database could not be read; ``lock`` is None then."""
+    database: DatabaseAccess = DatabaseAccess.ANSWERS
+    """Otherwise ``lock`` is None."""
     problem: ResourceProblem | None = None
-    job_state: JobState | None = None
+    newest_run: OwnRun | None = None
+    """The newest run of this instance."""
     timing: Mapping[str, str | int] | None = None
     """The timing in effect for this instance."""
     applied_generation: int = 0
@@ -45,16 +50,21 @@ class StatusInputs:
         return self.lock.master if self.lock is not None and self.owns_lock else None
 
     @property
-    def is_same_term(self) -> bool:
-        """Whether the previous status is of the lock's newest term."""
-        term = self.previous_status.get("term", 0)
-        return bool(term) and (self.lock is None or self.lock.term == term)
+    def own_run(self) -> OwnRun | None:
+        """The run of this instance, if the newest term is its own."""
+        term = self.lock.term if self.lock is not None else self.previous_status.get("term", 0)
+        return self.newest_run if self.newest_run is not None and self.newest_run.term == term else None
 
     @property
-    def own_job_state(self) -> JobState | None:
-        """The job of this instance, if the newest term is its own."""
-        term = self.lock.term if self.lock is not None else self.previous_status.get("term", 0)
-        return self.job_state if self.job_state is not None and self.job_state.term == term else None
+    def is_run_recorded(self) -> bool:
+        """Whether the database has the newest state of this instance's run: it is written a moment later."""
+        return self.own_run is None or self.lock is None or self.own_run.is_recorded_in(self.lock.job)
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the job has failed too often in a row, and was not running since."""
+        job = self.lock.job if self.lock is not None and self.owns_lock else None
+        return job is not None and job.consecutive_failures >= STALLED_AFTER
 
     @property
     def observed_generation(self) -> int:
@@ -75,28 +85,28 @@ class StatusInputs:
         )
 
     @property
-    def is_reportable(self) -> bool:
-        """Whether this instance knows enough to write the status.
-
-        An instance that cannot read the database does not know whether others can. It reports that only if it was
-        the master, or if there is no status yet.
-        """
-        return (
-            self.database_error is None
-            or self.own_job_state is not None
-            or "conditions" not in self.previous_status
+    def is_first_election_pending(self) -> bool:
+        """Whether the resource is so new that it has no status, and nothing is wrong: it gets a master soon."""
+        if "conditions" in self.previous_status or self.problem is not None:
+            return False
+        return self.lock is None or (
+            self.lock.state == "Vacant" and self.lock.master is None and not self.is_stalled
         )
 
     @property
     def is_database_behind(self) -> bool:
         """Whether the status has a higher term than the database, and must not be overwritten at once."""
         term = self.lock.term if self.lock is not None else 0
-        return self.database_error is None and self.owns_lock and term < self.previous_status.get("term", 0)
+        return (
+            self.database is DatabaseAccess.ANSWERS
+            and self.owns_lock
+            and term < self.previous_status.get("term", 0)
+        )
 
     def is_left_to_master(self, now: datetime) -> bool:
-        """Return whether another instance was just elected: it writes the status itself, with its job's state."""
+        """Return whether another instance was just elected: it writes the status itself."""
         master = self.master
-        if master is None or self.lock is None or self.own_job_state is not None:
+        if master is None or self.lock is None or self.own_run is not None:
             return False
         # By the database's clock, so it may be in our future.
         is_recent = abs(now - master.since) < _MASTER_WRITE_GRACE

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -15,7 +15,8 @@ from masterjob.kube.status import event_recorder
 from masterjob.kube.status.build import build_status
 from masterjob.kube.status.event_recorder import EventRecorder
 from masterjob.kube.status.inputs import StatusInputs
-from masterjob.kube.status.job_tracker import JobTracker
+from masterjob.kube.status.outages import Outages
+from masterjob.kube.status.own_runs import OwnRuns
 from masterjob.lock_status import LockStatus
 from masterjob.resource.problems import ResourceProblem
 
@@ -25,6 +26,11 @@ RETRY_WITH_BACKOFF = 0.0
 """Returned instead of a delay: retry later each time."""
 
 _MASTER_WRITE_GRACE = 5.0
+_FIRST_ELECTION_GRACE = 10.0
+"""Seconds for which a new resource may have no status, so that its first one has its master."""
+_RECORD_RETRY_DELAY = 0.2
+_RECORD_GRACE = 3.0
+"""Seconds for which the database may be behind this instance's run before the status follows the database."""
 _DISABLE_GRACE = 5.0
 """Seconds for which a disable of the spec may be missing in the database before the status shows that. Its switch
 is just being written, so a disable usually costs one write."""
@@ -63,14 +69,15 @@ class StatusReconciler:
         api: KubeApi,
         informer: Informer,
         controller: ControllerView,
-        job_tracker: JobTracker,
+        own_runs: OwnRuns,
         recorder: EventRecorder,
         on_outcome: Callable[[str], None],
     ) -> None:
         self._api, self._informer, self._controller = api, informer, controller
-        self._job_tracker, self._recorder, self._on_outcome = job_tracker, recorder, on_outcome
-        self._lagging_since: dict[str, float] = {}
-        """By uid: since when the database has been behind the spec or the status."""
+        self._own_runs, self._recorder, self._on_outcome = own_runs, recorder, on_outcome
+        self._outages = Outages()
+        self._waits: dict[str, tuple[float, float]] = {}
+        """By uid: for how long its status waits for something that is missing, and since when."""
         self._refused_objects: set[tuple[str, str]] = set()
 
     def reconcile(
@@ -84,32 +91,55 @@ class StatusReconciler:
         Raises:
             ApiUnavailable: the API server gave no answer.
         """
-        state = self._controller.state_of(observed)
-        job_state = self._job_tracker.state_of(observed.lock_name or "")
-        inputs = StatusInputs(
-            observed, lock, database_error, state.problem, job_state, state.timing, state.applied_generation
-        )
+        inputs = self._read_inputs(observed, lock)
         now = datetime.now(UTC)
         if inputs.is_disable_pending:
             self._controller.requeue(observed)
-        if not inputs.is_reportable:
-            return None
+        if database_error is not None:
+            return self._report_outage(inputs, now)
+        self._outages.end(observed.uid)
         if inputs.is_left_to_master(now):
             return _MASTER_WRITE_GRACE
-        if (grace_left := self._database_grace_left(inputs)) > 0:
+        if (grace_left := self._grace_left(inputs)) > 0:
             return grace_left
-        return self._write(observed, build_status(inputs, now))
+        retry_after = self._write(observed, build_status(inputs, now))
+        is_final = retry_after is not None or inputs.is_run_recorded
+        return retry_after if is_final else _RECORD_GRACE
 
-    def _database_grace_left(self, inputs: StatusInputs) -> float:
-        uid = inputs.observed.uid
-        if inputs.is_database_behind:
-            grace = _DATABASE_LAG_GRACE
-        elif inputs.is_disable_pending:
-            grace = _DISABLE_GRACE
-        else:
-            self._lagging_since.pop(uid, None)
+    def _read_inputs(self, observed: ObservedResource, lock: LockStatus | None) -> StatusInputs:
+        state = self._controller.state_of(observed)
+        return StatusInputs(
+            observed,
+            lock,
+            problem=state.problem,
+            newest_run=self._own_runs.get(observed.lock_name or ""),
+            timing=state.timing,
+            applied_generation=state.applied_generation,
+        )
+
+    def _report_outage(self, inputs: StatusInputs, now: datetime) -> float | None:
+        observed = inputs.observed
+        access, retry_after = self._outages.assess(observed, inputs.own_run)
+        if access is None:
+            return retry_after or None
+        status = build_status(replace(inputs, database=access), now)
+        failed = self._write(observed, status)
+        if failed is None:
+            self._outages.record_report(observed.uid, status)
+        return failed
+
+    def _grace_left(self, inputs: StatusInputs) -> float:
+        """Return for how many seconds not to write, because what is missing is on its way."""
+        uid, grace = inputs.observed.uid, _grace(inputs)
+        if not grace:
+            self._waits.pop(uid, None)
             return 0.0
-        return self._lagging_since.setdefault(uid, clock()) + grace - clock()
+        known_grace, since = self._waits.get(uid, (0.0, 0.0))
+        if known_grace != grace:
+            since = clock()
+            self._waits[uid] = grace, since
+        grace_left = since + grace - clock()
+        return min(grace_left, _RECORD_RETRY_DELAY) if grace == _RECORD_GRACE else grace_left
 
     def _write(self, observed: ObservedResource, status: Mapping[str, Any]) -> float | None:
         if status == observed.status:
@@ -142,3 +172,14 @@ class StatusReconciler:
             self._refused_objects.add(key)
             logger.warning("the status of MasterJob %s/%s cannot be written: %s", *key, error)
         return RETRY_WITH_BACKOFF
+
+
+def _grace(inputs: StatusInputs) -> float:
+    """Return how long the status may wait for something that is missing; 0 if nothing is."""
+    if inputs.is_database_behind:
+        return _DATABASE_LAG_GRACE
+    if inputs.is_disable_pending:
+        return _DISABLE_GRACE
+    if inputs.is_first_election_pending:
+        return _FIRST_ELECTION_GRACE
+    return 0.0 if inputs.is_run_recorded else _RECORD_GRACE

@@ -17,16 +17,21 @@ from random import Random
 from masterjob.concurrency.backoff import Backoff
 from masterjob.concurrency.clock import clock
 from masterjob.concurrency.workqueue import Workqueue
-from masterjob.election.core.events import LocksChanged
+from masterjob.election.core.actions import RecordTransition
+from masterjob.election.core.commands import ListSessions
+from masterjob.election.core.events import Failure, JobRunChanged, LocksChanged, Reply
 from masterjob.election.observers import Step
+from masterjob.election.values import SessionList
 from masterjob.errors import StoreUnavailable
+from masterjob.job_status import RunPhase
 from masterjob.kube.api.client import KubeApi
 from masterjob.kube.api.errors import ApiUnavailable
 from masterjob.kube.informer.informer import Informer
 from masterjob.kube.informer.observed_resource import ObservedResource
 from masterjob.kube.status import event_recorder
 from masterjob.kube.status.event_recorder import EventRecorder
-from masterjob.kube.status.job_tracker import JobPhase, JobTracker, history_entries, is_database_answering
+from masterjob.kube.status.heartbeats import OverdueHeartbeats
+from masterjob.kube.status.own_runs import OwnRuns
 from masterjob.kube.status.reconciler import RETRY_WITH_BACKOFF, ControllerView, StatusReconciler
 from masterjob.lock_status import LockStatus
 
@@ -41,8 +46,8 @@ _MAX_CONSECUTIVE_FAILURES = 3
 class StatusTimings:
     """Delays in seconds; a pair is a range, from which each delay is drawn at random."""
 
-    coalesce_delay: float = 0.05
-    """From a transition here to its status, so that what belongs together is one write."""
+    coalesce_delay: float = 0.2
+    """From a transition here to its status, so that what belongs together is one write, and is in the database."""
     stop_delay: float = 0.4
     """From the start of a stop to the status that shows it; most stops are over by then."""
     remote_change_delay: tuple[float, float] = (0.5, 2.5)
@@ -80,11 +85,10 @@ class StatusWriter:
         self._informer, self._read_locks, self._on_outcome = informer, read_locks, on_outcome
         self._timings = timings or StatusTimings()
         self._random = Random()  # noqa: S311 - jitter is not a secret
-        self._job_tracker = JobTracker()
+        self._own_runs = OwnRuns()
+        self._heartbeats = OverdueHeartbeats()
         self._recorder = EventRecorder(api, instance)
-        self._reconciler = StatusReconciler(
-            api, informer, controller, self._job_tracker, self._recorder, on_outcome
-        )
+        self._reconciler = StatusReconciler(api, informer, controller, self._own_runs, self._recorder, on_outcome)
         self._queue = Workqueue()
         self._resync_at = clock() + self._jitter(self._timings.resync_period)
         self._backoff = Backoff(self._timings.min_backoff, self._timings.max_backoff)
@@ -108,7 +112,7 @@ class StatusWriter:
 
     def enqueue(self, lock_name: str) -> None:
         """Check a lock whose resource was reconciled: soon if this instance is its master, else later."""
-        is_master = self._job_tracker.is_master_of(lock_name)
+        is_master = self._own_runs.is_master_of(lock_name)
         delay = self._timings.stop_delay / 2 if is_master else self._jitter(self._timings.remote_change_delay)
         self._queue.add(lock_name, delay=delay)
 
@@ -122,26 +126,43 @@ class StatusWriter:
 
     def on_step(self, step: Step) -> None:
         """Handle a step of this process's election."""
-        for name in self._job_tracker.track(step):
-            job_state = self._job_tracker.state_of(name)
-            is_stopping = job_state is not None and job_state.phase is JobPhase.STOPPING
+        for name in self._own_runs.track(step):
+            own_run = self._own_runs.get(name)
+            is_stopping = own_run is not None and own_run.phase is RunPhase.STOPPING
             delay = self._timings.stop_delay if is_stopping else self._timings.coalesce_delay
             self._queue.add(name, delay=delay)
-        for entry in history_entries(step):
-            self._queue.add(entry.lock_name, delay=self._timings.coalesce_delay)
-            for owner in self._informer.by_lock(entry.lock_name)[:1]:
-                if (event := event_recorder.event_for_transition(owner, entry)) is not None:
-                    self._recorder.enqueue(event)
+        self._enqueue_events(step)
         match step.event:
             case LocksChanged(None):
                 self.enqueue_all()
             case LocksChanged(frozenset() as lock_names):
                 for name in lock_names:
                     self.enqueue(name)
-        self._track_database(is_database_answering(step))
+            case Reply(ListSessions(), SessionList() as session_list):
+                self._enqueue_locks_of(self._heartbeats.observe(session_list))
+        if isinstance(step.event, Reply | Failure):
+            self._track_database(is_answering=isinstance(step.event, Reply))
 
-    def _track_database(self, is_answering: bool | None) -> None:
-        if is_answering is not None and is_answering == self._is_database_down:
+    def _enqueue_locks_of(self, instances: frozenset[str]) -> None:
+        """Check the locks whose status names one of these masters."""
+        for each in self._informer.all() if instances else ():
+            if each.lock_name and each.status.get("master", {}).get("instance") in instances:
+                self._queue.add(each.lock_name, delay=self._jitter(self._timings.remote_change_delay))
+
+    def _enqueue_events(self, step: Step) -> None:
+        for action in step.actions:
+            if isinstance(action, RecordTransition):
+                entry = action.entry
+                self._queue.add(entry.lock_name, delay=self._timings.coalesce_delay)
+                own_run = self._own_runs.get(entry.lock_name)
+                for owner in self._informer.by_lock(entry.lock_name)[:1]:
+                    self._recorder.enqueue(event_recorder.event_for_transition(owner, entry, own_run))
+        if isinstance(step.event, JobRunChanged):
+            for owner in self._informer.by_lock(step.event.term.lock_name)[:1]:
+                self._recorder.enqueue(event_recorder.event_for_run(owner, step.event, step.instance))
+
+    def _track_database(self, *, is_answering: bool) -> None:
+        if is_answering == self._is_database_down:
             self._is_database_down = not is_answering
             self._enqueue_all(self._timings.full_scan_delay if is_answering else self._timings.outage_scan_delay)
 

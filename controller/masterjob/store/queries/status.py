@@ -15,7 +15,7 @@ from masterjob.store.queries.switches import chunks
 _WHERE_NAMED = " WHERE l.lock_name IN :names"
 _COLUMNS = """
     SELECT l.lock_name, l.enabled, l.term, l.acquired_at, s.id, s.instance, s.address, s.pod, s.node,
-           {now_ms} - s.heartbeat_ms AS age_ms, s.lease_ms,
+           {now_ms} - s.heartbeat_ms AS age_ms, s.heartbeat_ms, s.lease_ms,
            (SELECT COUNT(DISTINCT instance) FROM master_session WHERE heartbeat_ms + lease_ms > {now_ms})
                AS live_instances,
            (SELECT MAX(started_at) FROM master_session WHERE heartbeat_ms + lease_ms > {now_ms})
@@ -93,4 +93,5 @@ def _to_master(row: Row[Any]) -> MasterStatus:
         row.age_ms / 1000,
         row.age_ms < row.lease_ms,
         row.lease_ms / 1000,
+        from_epoch_ms(row.heartbeat_ms),
     )
