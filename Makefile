@@ -9,7 +9,7 @@ WEATHER ?= calm
 PYTEST := timeout --foreground --kill-after=30s 80m .venv/bin/python -m pytest
 export REASON
 
-.PHONY: help install run run-kube disable enable status test test-all envtest image crds kind kind-test kind-delete check lint format simulate faults bench databases lock clean
+.PHONY: help install run run-kube disable enable status test test-all envtest image crds kind kind-test kind-delete check lint format simulate explore mutants mutmut faults bench databases lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -82,8 +82,17 @@ format: install ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-simulate: install ## Random faults on virtual time: SEEDS=100000, or SEED=17 WEATHER=wild to replay one seed
-	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) --weather $(WEATHER),--seeds $(SEEDS))
+simulate: install ## Random faults on virtual time: SEEDS=100000, or SEED=17 WEATHER=wild to replay one seed, SHRINK=1 to shrink its failure
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) --weather $(WEATHER) $(if $(SHRINK),--shrink),--seeds $(SEEDS))
+
+mutants: install ## Plant a hundred bugs, one at a time, and measure what finds each (an hour); ONLY=3.4 plants some
+	$(BIN)/python -m tests.simulation.mutants $(if $(ONLY),--only '$(ONLY)')
+
+mutmut: ## Change each expression of the core, one at a time; what finds it? (an hour); FILE=session: one file
+	@sh tests/simulation/mutmut.sh $(FILE)
+
+explore: install ## Everything that can happen in a small world: ARGS='--instances 3 --locks 2 --faults 1 --depth 12'
+	$(BIN)/python -m tests.exploration $(ARGS)
 
 faults: install databases ## Random faults on real processes and a real PostgreSQL: FOR=2h SEED=7
 	$(BIN)/python -m tests.faults --for $(if $(filter-out 0s,$(FOR)),$(FOR),2m) $(if $(SEED),--seed $(SEED))

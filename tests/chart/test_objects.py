@@ -272,6 +272,15 @@ def test_a_password_comes_from_the_secret_and_is_nowhere_else(helm: Helm) -> Non
     assert found == {"secretKeyRef": {"name": "db", "key": "url"}}
 
 
+def test_the_secret_can_be_mounted_so_that_a_rotated_password_needs_no_restart(helm: Helm) -> None:
+    pod = pod_of(helm, {"database": {"existingSecret": "db", "key": "uri", "asFile": True}})
+    assert "MASTERJOB_DATABASE_URL" not in environment(pod)
+    assert environment(pod)["MASTERJOB_DATABASE_URL_FILE"] == "/etc/masterjob-database/uri"
+    mounts = {each["name"]: each for each in pod["containers"][0]["volumeMounts"]}
+    assert mounts["database"] == {"name": "database", "mountPath": "/etc/masterjob-database", "readOnly": True}
+    assert {"name": "database", "secret": {"secretName": "db"}} in pod["volumes"]
+
+
 def test_the_pod_knows_where_it_is(helm: Helm) -> None:
     found = environment(pod_of(helm, {}))
     assert {"POD_NAME", "POD_NAMESPACE", "POD_UID", "POD_IP", "NODE_NAME"} <= set(found)

@@ -133,6 +133,10 @@ class RunProcess:
     def signal_and_wait(self, signal_number: int) -> int:
         """Send a signal and return the exit code."""
         self._process.send_signal(signal_number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for the end and return the exit code."""
         code = self._process.wait(WAIT_TIMEOUT)
         self._reader.join(WAIT_TIMEOUT)
         return code

@@ -148,10 +148,13 @@ def test_a_database_that_does_not_answer_is_exit_code_3_without_a_traceback(term
     assert "geheim" not in result.stderr
 
 
-def test_a_database_that_does_not_answer_is_named(terminal: Terminal) -> None:
+def test_a_database_that_refuses_is_exit_code_1_and_named(terminal: Terminal) -> None:
     result = terminal.run("list", "--database", "sqlite:////no/such/folder/x")
-    assert result.exit_code == 3
-    assert result.stderr.endswith("unable to open database file (sqlite:////no/such/folder/x)\n")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "masterjob: the database refuses this process, because there is no such database: "
+        "SQLite: unable to open database file (sqlite:////no/such/folder/x)\n"
+    )
 
 
 def test_a_database_url_that_is_not_valid_is_refused_with_where_it_was_set(terminal: Terminal) -> None:

@@ -68,7 +68,7 @@ def test_with_nothing_but_a_database_the_defaults_are_in_effect() -> None:
     settings = resolve_settings({}, DATABASE_ENVIRON, None)
     assert settings.timing == Timing.of()
     assert (settings.init_delay, settings.lost_policy) == (1.0, LostPolicy.STOP)
-    assert settings.database == DATABASE_URL
+    assert settings.database.read_url() == DATABASE_URL
     assert settings.by_argument["lease_duration"].value == 24.0
     assert settings.by_argument["lease_duration"].origin == "default"
 
@@ -452,7 +452,7 @@ def test_no_password_is_displayed_even_if_it_should_have_been_encoded(password: 
 
 def test_no_displayed_text_holds_the_password() -> None:
     settings = resolve_settings({}, DATABASE_ENVIRON, None)
-    assert settings.database == DATABASE_URL
+    assert settings.database.read_url() == DATABASE_URL
     for text in (
         repr(settings),
         str(settings.display_rows()),

@@ -1,6 +1,7 @@
 """One elector on virtual time, and a database that answers when the test lets it."""
 
 from collections.abc import Iterable
+from dataclasses import fields
 from random import Random
 from typing import TypeVar
 
@@ -45,6 +46,9 @@ class ElectorHarness:
 
     def submit(self, event: CoreEvent) -> list[Action]:
         actions = self.elector.handle(event, self.now)
+        for action in actions:
+            assert all(getattr(action, field.name) is not None for field in fields(action)), action
+            assert not isinstance(action, StoreCommand) or action.sent == self.now
         self.actions += actions
         self.pending_commands += [action for action in actions if isinstance(action, StoreCommand)]
         for action in actions:

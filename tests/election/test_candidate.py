@@ -1,5 +1,7 @@
 """Waiting, claiming and the fair share, on virtual time."""
 
+import pytest
+
 from masterjob.election.core.actions import Abandon, StartJob
 from masterjob.election.core.commands import (
     Claim,
@@ -11,6 +13,7 @@ from masterjob.election.core.commands import (
 from masterjob.election.core.events import (
     Declare,
     LocksChanged,
+    Reply,
 )
 from masterjob.election.timing import Timing
 from masterjob.election.values import Term
@@ -190,3 +193,47 @@ def test_an_instance_that_is_not_alone_waits_briefly_before_it_claims() -> None:
     assert not harness.actions_of(StartJob)
     harness.advance(0.05)
     assert harness.actions_of(StartJob)
+
+
+def test_a_grant_of_a_session_that_was_evicted_meanwhile_is_worth_nothing() -> None:
+    harness = ElectorHarness()
+    harness.declare("a")
+    harness.answer_all(except_for=Claim)
+    (claim,) = harness.pending(Claim)
+    granted = claim.execute(harness.store)
+    harness.store.close_session("me/1")
+    harness.advance(1.0, except_for=(Claim, Renew))
+    harness.answer(harness.pending(Renew)[0])
+    harness.pending_commands.remove(claim)
+    harness.submit(Reply(claim, granted))
+    assert not harness.actions_of(StartJob)
+    assert not harness.actions_of(Release)
+    assert harness.elector.explain("a") == "waiting for the lock to be free"
+
+
+def test_a_grant_is_served_with_any_trust_left() -> None:
+    harness = ElectorHarness()
+    harness.declare("a")
+    harness.answer_all(except_for=Claim)
+    (claim,) = harness.pending(Claim)
+    harness.now = 100.0 + TIMING.trust_duration - 0.1
+    harness.answer(claim)
+    assert harness.actions_of(StartJob)
+
+
+@pytest.mark.parametrize(("won", "delay"), [(0, 0.25), (1, 0.02)])
+def test_an_instance_that_won_a_part_of_its_claim_chooses_again_before_the_others(won: int, delay: float) -> None:
+    harness = ElectorHarness()
+    harness.declare("a", "b")
+    harness.answer_all(except_for=Claim)
+    harness.advance(0.1, except_for=Claim)
+    (claim,) = harness.pending(Claim)
+    harness.add_rival()
+    harness.store.claim("rival/1", ["a", "b"][won:])
+    harness.answer(claim)
+    scans = len(harness.actions_of(ListVacancies))
+    if not won:
+        harness.advance(delay - 0.01)
+        assert len(harness.actions_of(ListVacancies)) == scans
+    harness.advance(delay)
+    assert len(harness.actions_of(ListVacancies)) == scans + 1

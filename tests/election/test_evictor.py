@@ -59,6 +59,7 @@ def test_a_missed_eviction_is_followed_by_a_scan_not_by_another_attempt() -> Non
     harness.clock_offset = -60.0  # the database's clock steps back, so it does not call the session stale
     harness.advance(3.2)
     assert len(harness.actions_of(Evict)) <= 2
+    assert not harness.actions_of(StartJob), "the database has to agree while the session may be alive"
     harness.advance(2.0)
     assert harness.actions_of(StartJob)
 
@@ -134,3 +135,14 @@ def test_a_master_of_everything_lists_no_sessions() -> None:
     before = len(harness.actions_of(ListSessions))
     harness.advance(30.0)
     assert len(harness.actions_of(ListSessions)) == before
+
+
+def test_after_an_eviction_that_did_not_succeed_the_sessions_are_listed_at_once_and_first() -> None:
+    harness = harness_with_dying_rival()
+    harness.advance(3.2, except_for=(Evict,))
+    (evict,) = harness.pending(Evict)
+    harness.clock_offset = -60.0
+    harness.actions.clear()
+    harness.answer(evict)
+    assert harness.actions_of(ListSessions)
+    assert not harness.actions_of(Evict)

@@ -6,7 +6,9 @@ import pytest
 
 from masterjob.election.core.actions import Abandon, StartJob, StopJob
 from masterjob.election.core.commands import (
+    CloseSession,
     OpenSession,
+    Release,
     Renew,
     StoreCommand,
 )
@@ -187,3 +189,36 @@ def test_a_heartbeats_calls_time_out_within_half_of_the_trust() -> None:
     harness.become_master("a")
     harness.advance(1.0)
     assert all(command.timeout <= TIMING.trust_duration / 2 for command in harness.actions_of(Renew))
+
+
+def test_an_evicted_master_has_nothing_to_release() -> None:
+    harness = ElectorHarness()
+    term = harness.become_master("a")
+    harness.store.close_session("me/1")
+    harness.answer(harness.next_heartbeat())
+    harness.submit(JobStopped(term))
+    assert not harness.actions_of(Release)
+    assert harness.elector.explain("a") == "stepped down: its session was evicted"
+
+
+def test_a_session_that_cannot_be_closed_is_left_to_the_other_instances() -> None:
+    harness = ElectorHarness()
+    harness.become_master("a")
+    harness.submit(Declare("a", SLOW))
+    harness.answer_all(except_for=CloseSession)
+    harness.advance(0.1, except_for=CloseSession)
+    harness.fail(harness.pending(CloseSession)[0])
+    harness.advance(3.0)
+    assert len(harness.actions_of(CloseSession)) == 1
+
+
+def test_the_trust_in_a_new_session_counts_from_when_its_opening_was_sent() -> None:
+    harness = ElectorHarness()
+    harness.declare("a")
+    opening = harness.next_heartbeat()
+    harness.now += 0.9
+    harness.answer(opening)
+    harness.answer_all()
+    term = harness.elector.current_term("a")
+    assert term is not None
+    assert harness.elector.trusted_until(term) == pytest.approx(opening.sent + TIMING.trust_duration)

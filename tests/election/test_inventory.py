@@ -13,7 +13,7 @@ from masterjob.election.core.events import (
     LocksChanged,
     Reply,
 )
-from masterjob.election.values import Term
+from masterjob.election.values import Inventory, StopRequest, Term
 from tests.election.harness import TIMING, ElectorHarness, single
 
 
@@ -90,11 +90,13 @@ def test_a_term_that_was_requested_to_step_down_does_and_has_a_cooldown() -> Non
     assert len(harness.actions_of(StartJob)) == 2
 
 
-def test_a_step_down_that_was_requested_of_an_earlier_term_is_not_obeyed() -> None:
+def test_a_request_to_stop_an_earlier_term_is_not_obeyed() -> None:
     harness = ElectorHarness()
     term = harness.become_master("a")
-    harness.database.tables.locks["a"].step_down_term = term.number - 1
-    harness.advance(3.0)
+    heartbeat = harness.next_heartbeat()
+    harness.pending_commands.remove(heartbeat)
+    late = StopRequest(Term("a", term.number - 1), "asked to step down", is_step_down=True)
+    harness.submit(Reply(heartbeat, Inventory(1, term.number, (late,))))
     assert not harness.actions_of(StopJob)
 
 
@@ -178,3 +180,30 @@ def test_without_any_notification_the_timer_still_finds_a_free_lock() -> None:
     harness.store.release(["rival/1"], [term])
     harness.advance(TIMING.check_master_interval + 0.1)
     assert harness.actions_of(StartJob)
+
+
+def test_a_change_while_the_inventory_was_read_in_vain_causes_one_more_read() -> None:
+    harness = ElectorHarness()
+    harness.become_master("a")
+    harness.submit(LocksChanged())
+    harness.submit(LocksChanged())
+    harness.fail(harness.pending(ReadInventory)[0])
+    assert len(harness.pending(ReadInventory)) == 1
+    harness.fail(harness.pending(ReadInventory)[0])
+    assert not harness.pending(ReadInventory)
+
+
+def test_what_was_read_in_the_moment_of_a_claim_says_nothing_about_it() -> None:
+    harness = ElectorHarness()
+    harness.become_master("a")
+    harness.store.ensure_locks(["unexpected"])
+    harness.store.claim("me/1", ["unexpected"])
+    heartbeat = harness.next_heartbeat()
+    harness.declare("b")
+    harness.answer_all(except_for=(Renew, Claim))
+    harness.answer(heartbeat)
+    (read,) = harness.pending(ReadHeldTerms)
+    harness.answer(harness.pending(Claim)[0])
+    harness.pending_commands.remove(read)
+    harness.submit(Reply(read, ()))
+    assert "b" not in [stop.term.lock_name for stop in harness.actions_of(StopJob)]

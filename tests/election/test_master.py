@@ -17,6 +17,7 @@ from masterjob.election.core.events import (
     StepDown,
     Withdraw,
 )
+from masterjob.election.core.state import halves
 from masterjob.election.values import LostPolicy, Term, TransitionKind
 from tests.election.harness import TIMING, ElectorHarness, single
 
@@ -145,6 +146,7 @@ def test_the_stop_of_an_evicted_master_has_its_stop_timeout_and_not_the_rest_of_
 def test_a_start_that_raises_steps_down_with_growing_pauses_and_says_why() -> None:
     harness = ElectorHarness()
     starts = []
+    harness.now = 10_000.0
     harness.become_master("a")
     for _ in range(3):
         starts.append(harness.now)
@@ -176,11 +178,37 @@ def test_a_start_that_ran_for_a_long_time_before_it_failed_counts_as_a_success()
 def test_a_start_that_succeeds_forgets_the_failures_before() -> None:
     harness = ElectorHarness()
     harness.become_master("a")
-    for _ in range(2):
+    for attempt in range(3):
         term = harness.actions_of(StartJob)[-1].term
         harness.submit(JobStartFailed(term, "boom"))
         harness.submit(JobStopped(term))
         harness.answer_all()
-        harness.advance(5.0)
+        harness.advance(1.3)
+        assert len(harness.actions_of(StartJob)) == attempt + 2, "the pause is that of a first failure"
         harness.submit(JobStarted(harness.actions_of(StartJob)[-1].term))
-    assert len(harness.actions_of(StartJob)) == 3
+
+
+def test_releases_that_fail_together_are_retried_after_a_second_however_long_they_took() -> None:
+    harness = ElectorHarness()
+    harness.become_master("a", "b", "c")
+    for name in "abc":
+        harness.submit(JobStopped(single(harness.submit(Withdraw(name, "closed")), StopJob).term))
+    harness.answer(harness.pending(Release)[0])
+    (both,) = harness.pending(Release)
+    assert len(both.terms) == 2  # type: ignore[attr-defined]
+    harness.advance(4.0, except_for=Release)
+    harness.fail(both, "lock timeout")
+    harness.advance(1.01, except_for=Release)
+    assert harness.pending(Release)
+
+
+def test_an_overrun_names_its_term() -> None:
+    harness = ElectorHarness()
+    term = harness.become_master("a")
+    harness.advance_without_replies(TIMING.lease_duration)
+    assert single(harness.actions, Overrun).term == term
+
+
+def test_a_batch_that_fails_is_halved() -> None:
+    assert halves((1, 2, 3, 4, 5)) == [(1, 2, 3), (4, 5)]
+    assert halves((1,)) == [(1,)]

@@ -3,14 +3,13 @@
 import pytest
 
 from masterjob.election.core.actions import SetStopTimeout, StartJob, StopJob
-from masterjob.election.core.commands import (
-    Move,
-)
-from masterjob.election.core.events import (
-    Declare,
-)
+from masterjob.election.core.commands import Claim, Move, ReadHeldTerms, Release, Renew
+from masterjob.election.core.events import Declare, JobStopped, Reply, StepDown
+from masterjob.election.core.state import Serving
 from masterjob.election.timing import Timing
 from tests.election.harness import SLOW, TIMING, ElectorHarness, single
+
+OTHER = Timing.of(1.5, stop_timeout=0.5, check_master_interval=5.0)
 
 
 def test_a_lock_whose_timing_changes_goes_to_another_session_and_keeps_its_term() -> None:
@@ -101,6 +100,106 @@ def test_a_session_that_nothing_uses_any_more_is_removed() -> None:
     assert set(harness.database.tables.sessions) == {"me/2"}
 
 
+def test_a_lock_whose_timing_changes_while_a_move_is_in_doubt_finishes_that_move_first() -> None:
+    harness = ElectorHarness()
+    term = harness.become_master("a")
+    harness.submit(Declare("a", SLOW))
+    harness.answer_all(except_for=Move)
+    harness.fail(harness.pending(Move)[0])
+    harness.submit(Declare("a", OTHER))
+    harness.advance(3.0)
+    targets = [move.to_session_id for move in harness.actions_of(Move)]
+    assert targets == ["me/2", "me/2", "me/3"]
+    assert harness.database.tables.locks["a"].holder == "me/3"
+    assert harness.elector.current_term("a") == term
+
+
+def test_a_move_that_failed_is_retried_after_a_second() -> None:
+    harness = ElectorHarness()
+    harness.become_master("a")
+    harness.submit(Declare("a", SLOW))
+    harness.answer_all(except_for=Move)
+    harness.fail(harness.pending(Move)[0])
+    harness.advance(0.99)
+    assert len(harness.actions_of(Move)) == 1
+    harness.advance(0.02)
+    assert len(harness.actions_of(Move)) == 2
+
+
+def test_a_term_does_not_move_to_a_session_that_is_hardly_trusted() -> None:
+    harness = ElectorHarness()
+    harness.add_rival()
+    harness.store.ensure_locks(["b"])
+    harness.store.claim("rival/1", ["b"])
+    harness.become_master("a")
+    harness.declare("b", timing=SLOW)
+    harness.answer_all()
+    slow = harness.elector._state.sessions[SLOW]
+    while slow.can_claim(harness.now):
+        harness.advance(0.1, except_for=Renew)
+        for renew in harness.pending(Renew):
+            if renew.connection_name == "me/1":
+                harness.answer(renew)
+    assert slow.trust_left(harness.now) > 0
+    harness.submit(Declare("a", SLOW))
+    assert harness.elector.current_term("a") is not None
+    harness.answer_all(except_for=Renew)
+    assert not harness.actions_of(Move)
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_the_outcome_of_a_move_whose_term_is_over_changes_nothing(answered: bool) -> None:
+    harness = ElectorHarness()
+    term = harness.become_master("a")
+    harness.submit(Declare("a", SLOW))
+    harness.answer_all(except_for=Move)
+    (move,) = harness.pending(Move)
+    harness.submit(StepDown("a", "asked"))
+    if answered:
+        harness.answer(move)
+    else:
+        harness.fail(move)
+    assert harness.elector.explain("a") == "stopping: asked"
+    harness.submit(JobStopped(term))
+    harness.answer_all()
+    assert harness.database.tables.locks["a"].holder is None
+
+
+@pytest.mark.parametrize("outcome", ["answered", "failed", "in flight"])
+def test_what_was_read_before_a_move_says_nothing_about_its_term(outcome: str) -> None:
+    harness = ElectorHarness()
+    term = harness.become_master("a")
+    harness.store.ensure_locks(["unexpected"])
+    harness.store.claim("me/1", ["unexpected"])
+    harness.advance(1.0, except_for=ReadHeldTerms)
+    (read,) = harness.pending(ReadHeldTerms)
+    harness.submit(Declare("a", SLOW))
+    harness.answer_all(except_for=(ReadHeldTerms, Release, Move))
+    if outcome == "answered":
+        harness.answer(harness.pending(Move)[0])
+    elif outcome == "failed":
+        harness.fail(harness.pending(Move)[0])
+    harness.pending_commands.remove(read)
+    harness.submit(Reply(read, ()))
+    assert harness.elector.current_term("a") == term
+    assert not harness.actions_of(StopJob)
+
+
+def test_a_moved_term_is_as_old_as_it_was() -> None:
+    harness = ElectorHarness()
+    harness.become_master("a")
+    phase = harness.elector._state.locks["a"].phase
+    assert isinstance(phase, Serving)
+    harness.advance(1.0)
+    harness.submit(Declare("a", SLOW))
+    harness.answer_all(except_for=Move)
+    harness.fail(harness.pending(Move)[0])
+    harness.advance(2.0)
+    moved = harness.elector._state.locks["a"].phase
+    assert isinstance(moved, Serving)
+    assert moved.since == phase.since
+
+
 def test_a_lock_of_a_closed_session_that_a_promoted_replica_brought_back_is_released() -> None:
     harness = ElectorHarness()
     harness.become_master("a")
@@ -113,4 +212,14 @@ def test_a_lock_of_a_closed_session_that_a_promoted_replica_brought_back_is_rele
     harness.store.claim("me/1", ["b"])
     harness.advance(SLOW.heartbeat_interval)
     assert harness.database.tables.locks["b"].holder is None
+    assert harness.database.tables.locks["a"].holder == "me/2"
+
+
+def test_a_timing_that_changed_while_the_claim_was_in_flight_counts_for_the_term() -> None:
+    harness = ElectorHarness()
+    harness.declare("a")
+    harness.answer_all(except_for=Claim)
+    harness.submit(Declare("a", SLOW))
+    harness.answer_all()
+    harness.advance(0.1)
     assert harness.database.tables.locks["a"].holder == "me/2"

@@ -28,6 +28,7 @@ from masterjob.election.timing import Timing
 from masterjob.election.values import Identity, Inventory, NewSession, Term
 from masterjob.errors import StoreUnavailable
 from masterjob.job_status import RunPhase, RunStatus
+from masterjob.store.connection.connection import StatementFailed
 from tests.simulation.memory import MemoryDatabase, MemoryStore
 from tests.timeouts import WAIT_TIMEOUT
 
@@ -61,7 +62,7 @@ class HangingStore(MemoryStore):
     def _maybe_hang(self, method: str) -> None:
         if method in self._hanging_database.hanging_methods:
             self._hanging_database.has_hung.set()
-            self._aborted.wait(WAIT_TIMEOUT)
+            self._aborted.wait(2 * WAIT_TIMEOUT)  # longer than the test waits for the consequence
             raise StoreUnavailable("aborted")
 
     def abort(self) -> None:
@@ -251,7 +252,7 @@ def test_a_command_that_keeps_failing_is_logged_once(
 
     def refuse(*_: object) -> None:
         failed.release()
-        raise StoreUnavailable("no such character")
+        raise StatementFailed("no such character")
 
     monkeypatch.setattr(HangingStore, "ensure_locks", refuse)
     declare(start_runner("me"), RecordingJob())
@@ -311,7 +312,7 @@ def test_the_watchdog_stops_the_job_even_if_the_electors_thread_is_blocked(
         def emit(self, record: logging.LogRecord) -> None:
             if "failed" in record.getMessage() and not blocked.is_set():
                 blocked.set()
-                release.wait(WAIT_TIMEOUT)
+                release.wait(2 * WAIT_TIMEOUT)  # longer than the test waits for the stop
 
     runner = start_runner("me")
     job = declare(runner, RecordingJob(), timing=FAST)

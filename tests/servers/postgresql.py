@@ -8,6 +8,9 @@ import psycopg
 
 from tests.servers.process import Server, find_program
 
+PASSWORD_GROUP = "with_password"
+"""A role; its members, which a test creates, need their passwords."""
+
 
 class PostgreSQL(Server):
     name = "PostgreSQL"
@@ -16,6 +19,8 @@ class PostgreSQL(Server):
 
     def create_data_directory(self) -> None:
         self.run([self._program("initdb"), "-D", self._data, "-U", "test", "-A", "trust", "-E", "UTF8", "-N"])
+        access = self._data / "pg_hba.conf"
+        access.write_text(f"host all +{PASSWORD_GROUP} 127.0.0.1/32 scram-sha-256\n{access.read_text()}")
 
     def command(self) -> Sequence[str | Path]:
         settings = {

@@ -1,4 +1,4 @@
-"""Run many seeds on all cores (``python -m tests.simulation --seeds 1000``), or trace one (``--seed 7``)."""
+"""Run many seeds on all cores (``--seeds 1000``), or trace one (``--seed 7``), or shrink it (``--shrink``)."""
 
 import argparse
 import itertools
@@ -8,7 +8,10 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
-from tests.simulation.world import WORLD_VERSION, Violation, Weather, simulate
+from tests.simulation.scenario import WORLD_VERSION, Scenario
+from tests.simulation.shrinking import shrink
+from tests.simulation.telling import tell
+from tests.simulation.world import Violation, Weather, replay, simulate
 
 SEEDS_PER_CHUNK = 25
 
@@ -24,13 +27,27 @@ def simulate_seeds(first: int, last: int) -> tuple[Counter[str], list[str]]:
     return counts, failures
 
 
-def replay(seed: int, weather: Weather) -> int:
-    print(f"seed {seed} in {weather.value} weather, world {WORLD_VERSION}")
+def trace(seed: int, weather: Weather) -> int:
+    """Print every step of a seed."""
     try:
-        simulate(seed, weather, trace=print)
+        replay(Scenario(seed, weather), trace=print)
     except Violation as violation:
-        print(f"violation: {violation}")
+        print(tell(violation))
         return 1
+    return 0
+
+
+def explain(seed: int, weather: Weather) -> int:
+    """Print the story of the smallest scenario that fails as the seed does."""
+    scenario = Scenario(seed, weather)
+    try:
+        replay(scenario)
+    except Violation as violation:
+        smallest, shrunk = shrink(scenario, violation, replay)
+        print(tell(shrunk))
+        print(repr(smallest))
+        return 1
+    print(f"seed {seed} in {weather.value} weather, world {WORLD_VERSION}: no violation")
     return 0
 
 
@@ -64,10 +81,11 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="replay this seed and print every step")
     parser.add_argument("--weather", type=Weather, default=Weather.CALM, choices=list(Weather))
+    parser.add_argument("--shrink", action="store_true", help="print only what is needed for the seed's failure")
     options = parser.parse_args()
-    if options.seed is not None:
-        return replay(options.seed, options.weather)
-    return run(options.seeds, options.first)
+    if options.seed is None:
+        return run(options.seeds, options.first)
+    return (explain if options.shrink else trace)(options.seed, options.weather)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,11 @@ class Scheduler:
         self._sequence += 1
         heapq.heappush(self._queue, (self.now + delay, self._sequence, callback, args))
 
+    @property
+    def calls(self) -> int:
+        """How many calls were scheduled."""
+        return self._sequence
+
     def run(self, until: float) -> None:
         """Run until that time, or until `finish`."""
         queue, pop = self._queue, heapq.heappop

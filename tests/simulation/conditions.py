@@ -33,6 +33,7 @@ class Conditions:
     max_delay: float
     """The longest delay of a slow message, in seconds."""
     duplicate_rate: float
+    """How often a statement is sent twice."""
     half_way_rate: float
     """How often the connection breaks between two statements of one call."""
     clock_spread: float
@@ -41,6 +42,10 @@ class Conditions:
     """How often a job uses its whole stop timeout."""
     overrun_rate: float
     """How often a job's stop takes longer than its stop timeout."""
+    late_start_rate: float
+    """How often the thread of a job begins late, or its start takes long."""
+    failed_start_rate: float
+    """How often the start of a job fails."""
     fault_duration: float
     fault_rate: float
 
@@ -64,7 +69,7 @@ def draw(rng: Random, weather: Weather) -> Conditions:
         weather=weather,
         fleet=fleet,
         lock_names=names,
-        timings=tuple(_draw_timing(rng) for _ in range(rng.choice((1, 2, 2)))),
+        timings=tuple(_draw_timing(rng) for _ in range(rng.choice((1, 2, 2, 3)))),
         lost_policies={name: rng.choice((LostPolicy.STOP, LostPolicy.STOP, LostPolicy.EXIT)) for name in names},
         commands=frozenset(name for name in names if rng.random() < 0.25),
         loss_rate=0.0 if perfect else rng.choice((0.0, 0.02, 0.1)),
@@ -75,6 +80,8 @@ def draw(rng: Random, weather: Weather) -> Conditions:
         clock_spread=rng.choice((0.0, 0.005, 0.005)),
         full_stop_rate=rng.choice((0.1, 0.5, 0.9)),
         overrun_rate=rng.choice((0.0, 0.0, 0.1)),
+        late_start_rate=rng.choice((0.0, 0.1)),
+        failed_start_rate=rng.choice((0.0, 0.02, 0.2)),
         fault_duration=20.0 if fleet <= 8 else 8.0,
         fault_rate=rng.choice((0.4, 0.8, 1.5)),
     )

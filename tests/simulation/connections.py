@@ -4,9 +4,9 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
-from masterjob.election.core.commands import Evict, Release, StoreCommand
+from masterjob.election.core.commands import AppendHistory, Evict, Release, StoreCommand
 from masterjob.election.core.events import Failure, Reply
-from tests.simulation.network import QUICK
+from tests.simulation.network import QUICK, Connections
 
 if TYPE_CHECKING:
     from tests.simulation.instance import SimulatedInstance
@@ -40,6 +40,10 @@ class Worker:
         elif command in self._pending:
             self._pending.remove(command)
 
+    def _give_up(self, command: StoreCommand[object]) -> None:
+        if command is self._in_flight:
+            self.abandon(command)
+
     def _next(self) -> None:
         self._in_flight = None
         if self._pending:
@@ -59,46 +63,54 @@ class Worker:
         instance, world = self._instance, self._instance.world
         if not instance.alive or self._in_flight is not command:
             return
-        if instance.link.loses_request(self._connection) or world.network.draw_loss():
+        link, scheduler = instance.link, instance.scheduler
+        if isinstance(command, AppendHistory):  # the elector does not wait for it, so the driver's timeout ends it
+            scheduler.after(command.timeout / instance.clock.rate, self._give_up, command)
+        if link.loses_request(self._connection) or link.draw_loss():
             self._mark_late(command)
-            if world.rng.random() < 0.3 and instance.link.is_cut:  # sent again by the kernel when the cut ends
-                delay = instance.link.cut_until - world.scheduler.now + world.network.draw_delay()
-                world.scheduler.after(delay, self._arrive, command)
+            world.story.tell_fate("{}: its {} is lost", instance.name, command)
+            if instance.rng.random() < 0.3 and link.is_cut_for(self._connection):
+                # The kernel sends it again when the cut ends.
+                scheduler.at(link.cut_until + link.draw_delay(), self._arrive, command)
             return
-        delay = world.network.draw_delay()
+        delay = link.draw_delay()
         if delay > QUICK:
             self._mark_late(command)
-        world.scheduler.after(delay, self._arrive, command)
+        scheduler.after(delay, self._arrive, command)
 
     def _arrive(self, command: StoreCommand[object]) -> None:
         if not self._instance.server.receive(command, partial(self._respond, command)):
             self._mark_late(command)
 
     def _respond(self, command: StoreCommand[object], outcome: Reply | Failure) -> None:
-        instance, world = self._instance, self._instance.world
+        instance, link, story = self._instance, self._instance.link, self._instance.world.story
+        if link.resets(self._connection, command):
+            outcome = Failure(command, "the connection was reset")
         if isinstance(outcome, Failure):
             instance.on_failure(command)
-        if instance.link.loses_reply() or world.network.draw_loss():
+            story.tell_fate("{}: its {} fails: {}", instance.name, command, outcome.error)
+        if link.loses_reply(self._connection) or link.draw_loss():
             self._mark_late(command)
+            story.tell_fate("{}: its {} is executed, but the reply is lost", instance.name, command)
             return
-        delay = world.network.draw_delay() + instance.link.draw_lateness()
+        delay = link.draw_delay() + link.draw_lateness(self._connection, command)
         if delay > QUICK:
             self._mark_late(command)
-        world.scheduler.after(delay, self._on_outcome, command, outcome)
+            story.tell_fate("{}: its {} is executed; the reply takes {:.3f} s", instance.name, command, delay)
+        instance.scheduler.after(delay, self._on_outcome, command, outcome)
 
     def _mark_late(self, command: StoreCommand[object]) -> None:
         """Note that the instance waits for a command that gets no timely answer, and then retries."""
         scheduler = self._instance.scheduler
         timeout = command.timeout / self._instance.clock.rate
         waits = 2 * timeout if isinstance(command, Evict | Release) else timeout
-        self._instance.hinder(scheduler.now + waits + RECOVERY)
+        self._instance.hinder(scheduler.now + waits + RECOVERY, Connections.of(self._connection))
 
     def _on_outcome(self, command: StoreCommand[object], outcome: Reply | Failure) -> None:
         if command is self._in_flight:
-            if self._instance.process_paused_until > self._instance.scheduler.now:
-                self._instance.scheduler.at(
-                    self._instance.process_paused_until, self._on_outcome, command, outcome
-                )
+            instance = self._instance
+            if instance.process_paused_until > instance.scheduler.now:
+                instance.scheduler.at(instance.process_paused_until, self._on_outcome, command, outcome)
                 return
             self._next()
-            self._instance.submit(outcome)
+            instance.submit(outcome)

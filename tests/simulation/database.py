@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from masterjob.election.core.commands import (
+    Claim,
     CloseSession,
     EnsureLocks,
     Evict,
@@ -14,7 +15,7 @@ from masterjob.election.core.commands import (
     StoreCommand,
 )
 from masterjob.election.core.events import Failure, Reply
-from masterjob.election.values import Inventory, NewSession, Term
+from masterjob.election.values import Inventory, NewSession, Term, Vacancies
 from tests.simulation.clock import DatabaseClock, Scheduler
 from tests.simulation.conditions import Conditions
 from tests.simulation.invariants import InvariantChecker
@@ -31,21 +32,36 @@ class CheckedStore(MemoryStore):
         super().__init__(database)
         self._checker = checker
         self.highest_terms: dict[str, int] = {}
+        self.highest_beats: dict[str, int] = {}
+        """How far the heartbeat counter of each session came, also of those that are gone."""
 
     def open_session(self, session: NewSession) -> None:
         super().open_session(session)
-        self._checker.on_heartbeat(session.id)
+        self._sessions[session.id].renewed_at = self._checker.on_heartbeat(session.id)
+        self.highest_beats[session.id] = 1
 
     def renew(self, session_id: str, instance: str) -> Inventory | None:
-        self._checker.on_heartbeat(session_id)
-        return super().renew(session_id, instance)
+        inventory = super().renew(session_id, instance)
+        if (row := self._sessions.get(session_id)) is not None:
+            row.renewed_at = self._checker.on_heartbeat(session_id)
+            self.highest_beats[session_id] = row.beat
+            self._checker.on_renewal(self._database.tables, session_id, row)
+        return inventory
 
     def evict(self, session_id: str, beat: int, *, if_stale: bool) -> tuple[Term, ...] | None:
         row = self._sessions.get(session_id)
         terms = super().evict(session_id, beat, if_stale=if_stale)
         if row is not None and terms is not None:
-            self._checker.on_eviction(session_id, row.lease_ms / 1000)
+            self._checker.on_eviction(session_id, row, terms)
         return terms
+
+    def list_vacancies(self) -> Vacancies:
+        disabled = [name for name, row in self._locks.items() if row.enable_at_ms is not None]
+        vacancies = super().list_vacancies()
+        for name in disabled:
+            if self._locks[name].enabled:
+                self._checker.on_switch(name, enabled=True)
+        return vacancies
 
     def claim(self, session_id: str, lock_names: Sequence[str]) -> tuple[Term, ...]:
         before = {name: (row.term, row.enabled) for name in lock_names if (row := self._locks.get(name))}
@@ -53,7 +69,7 @@ class CheckedStore(MemoryStore):
         for term in terms:
             last, enabled = before[term.lock_name]
             if term.number != last:
-                self._checker.on_claim(term, self.highest_terms, enabled=enabled)
+                self._checker.on_claim(term, self._database.tables, self.highest_terms, enabled=enabled)
         return terms
 
 
@@ -170,13 +186,13 @@ class Server:
     def _call(self, command: StoreCommand[object]) -> Reply | Failure:
         if isinstance(command, OpenSession) and command.session.id in self.memory.tables.sessions:
             return Failure(command, "duplicate key")
-        if self._row_locks and type(command).__name__ == "Claim":
+        if self._row_locks and isinstance(command, Claim):
             return self._claim_unlocked(command)
         return Reply(command, command.execute(self.store))
 
-    def _claim_unlocked(self, command: StoreCommand[object]) -> Reply:
-        names = [name for name in command.lock_names if name not in self._row_locks]  # type: ignore[attr-defined]
-        return Reply(command, self.store.claim(command.session_id, names))  # type: ignore[attr-defined]
+    def _claim_unlocked(self, command: Claim) -> Reply:
+        names = [name for name in command.lock_names if name not in self._row_locks]
+        return Reply(command, self.store.claim(command.session_id, names))
 
     # --- the transaction of a job ---
 

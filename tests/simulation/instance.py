@@ -3,25 +3,18 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from masterjob.election.core.actions import (
-    Abandon,
-    Action,
-    Overrun,
-    RecordTransition,
-    SetStopTimeout,
-    StartJob,
-    StopJob,
-)
-from masterjob.election.core.commands import COMMAND_TIMEOUT, Evict, Release, StoreCommand
+from masterjob.election.core.actions import RecordTransition
+from masterjob.election.core.commands import COMMAND_TIMEOUT, AppendHistory, Evict, Release, StoreCommand
 from masterjob.election.core.elector import Elector
-from masterjob.election.core.events import CoreEvent, Declare, LocksChanged, Shutdown, Tick
+from masterjob.election.core.events import CoreEvent, Declare, LocksChanged, Shutdown, StepDown, Tick
 from masterjob.election.core.session import NEVER
 from masterjob.election.timing import Timing
-from masterjob.election.values import Identity, LostPolicy
+from masterjob.election.values import Identity
+from tests.simulation.actions import ActionExecutor
 from tests.simulation.clock import LocalClock
-from tests.simulation.connections import RECOVERY, Worker
+from tests.simulation.connections import RECOVERY
 from tests.simulation.jobs import Jobs
-from tests.simulation.network import Link
+from tests.simulation.network import Connections, Link
 from tests.simulation.story import Violation
 from tests.simulation.watchdog import Watchdog
 
@@ -30,19 +23,24 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 
+LATEST_WAKING = 0.01
+"""Seconds from the end of a pause until each thread of the process runs again, at most."""
+
+
 class SimulatedInstance:
     """One process."""
 
     def __init__(self, world: "World", name: str, server: "Server", make_elector: Callable[..., Elector]) -> None:
-        spread = world.conditions.clock_spread
+        spread, self.rng = world.conditions.clock_spread, world.stream(name)
         self.world = world
         self.name = name
         self.server = server
         self.scheduler = world.scheduler
-        self.clock = LocalClock(world.rng.choice((1 - spread, 1 + spread, 1.0)), world.rng.uniform(0, 1e6))
-        self.link = Link(world.scheduler, world.rng, world.network)
-        self.elector = make_elector(Identity(name), world.rng, self._new_id)
+        self.clock = LocalClock(self.rng.choice((1 - spread, 1 + spread, 1.0)), self.rng.uniform(0, 1e6))
+        self.link = Link(world.scheduler, world.stream(f"{name} network"), world.network)
+        self.elector = make_elector(Identity(name), world.stream(f"{name} elector"), self._new_id)
         self.jobs = Jobs(self)
+        self.actions = ActionExecutor(self)
         self.alive = True
         self.shutting_down = False
         self.elector_paused_until = 0.0
@@ -51,13 +49,11 @@ class SimulatedInstance:
         """No Python thread runs: neither the elector nor the watchdog, nor a worker, nor a job."""
         self.last_pause = float("-inf")
         self.last_pause_duration = 0.0
-        self.unhindered_since = world.scheduler.now
-        """Since when nothing has kept it from doing what it should; in the future while something does."""
+        self._hindered_until = dict.fromkeys((Connections.HEARTBEATS, Connections.CONTROL), world.scheduler.now)
         self.resting_until: dict[str, float] = {}
         """Until when it need not compete for a lock."""
         self._watchdog = Watchdog(self)
         self._inbox: list[CoreEvent] = []
-        self._workers: dict[str, Worker] = {}
         self._tick_at = NEVER
         self._scheduled_tick = NEVER
         self._last_id = 0
@@ -66,16 +62,33 @@ class SimulatedInstance:
         self._last_id += 1
         return f"{self.name}/{self._last_id}"
 
-    def hinder(self, until: float) -> None:
-        """Note that until then it cannot be expected to do anything in time."""
-        self.unhindered_since = max(self.unhindered_since, until)
+    def hinder(self, until: float, connections: Connections = Connections.ALL) -> None:
+        """Note that until then it cannot be expected to do in time what needs these connections."""
+        for each in self._hindered_until if connections is Connections.ALL else (connections,):
+            self._hindered_until[each] = max(self._hindered_until[each], until)
+
+    def _hinder_by_pause(self, until: float) -> None:
+        """Expect nothing until then, and later what hinders it now: a pause counts for no timeout."""
+        now = self.scheduler.now
+        for each, hindered_until in self._hindered_until.items():
+            self._hindered_until[each] = max(hindered_until, now) + (until - now) + RECOVERY
+
+    @property
+    def unhindered_since(self) -> float:
+        """Since when nothing has kept it from doing what it should; in the future while something does."""
+        return max(self._hindered_until.values())
+
+    @property
+    def hears_since(self) -> float:
+        """The same for what a heartbeat tells it."""
+        return self._hindered_until[Connections.HEARTBEATS]
 
     def on_failure(self, command: StoreCommand[object]) -> None:
         """Expect that a failed command is retried: releases and evictions after as long as the attempt ran."""
         now, delay = self.scheduler.now, RECOVERY
         if isinstance(command, Evict | Release):
-            delay += min(COMMAND_TIMEOUT, self.clock.local(now) - command.sent)
-        self.hinder(now + delay)
+            delay += min(COMMAND_TIMEOUT, max(0.0, self.clock.local(now) - command.sent))
+        self.hinder(now + delay, Connections.of(command.connection_name))
 
     def rest(self, lock_name: str, seconds: float) -> None:
         """Note that for so long it need not compete for the lock."""
@@ -107,10 +120,13 @@ class SimulatedInstance:
     def step(self, event: CoreEvent) -> None:
         """Let the elector handle an event, and do what it orders."""
         elector, local = self.elector, self.clock.local(self.scheduler.now)
-        for action in elector.handle(event, local):
-            self._execute(action)
+        actions = elector.handle(event, local)
+        for action in actions:
+            self.actions.execute(action)
             if not self.alive:
                 return
+        if actions and (entries := [each.entry for each in actions if isinstance(each, RecordTransition)]):
+            self.actions.submit(AppendHistory(local, tuple(entries)))
         if self.shutting_down and elector.is_idle:
             self.world.on_death(self)
             return
@@ -136,8 +152,11 @@ class SimulatedInstance:
 
     def declare(self, lock_name: str, timing: Timing, init_delay: float = 0.0) -> None:
         """Take part in a lock, or change its timing."""
-        if not self.shutting_down:
-            self.submit(Declare(lock_name, timing, self.world.conditions.lost_policies[lock_name], init_delay))
+        self.submit(Declare(lock_name, timing, self.world.conditions.lost_policies[lock_name], init_delay))
+
+    def step_down(self, lock_name: str) -> None:
+        """End the current term of a lock, if any, without the database."""
+        self.submit(StepDown(lock_name, "asked on the spot"))
 
     def shut_down(self) -> None:
         """End all terms, then the process."""
@@ -153,9 +172,8 @@ class SimulatedInstance:
 
     def on_change(self, server: "Server", lock_names: frozenset[str]) -> None:
         """Receive a notification, late or not at all."""
-        world = self.world
-        if server is self.server and not self.link.is_cut and world.rng.random() < 0.8:
-            self.scheduler.after(world.network.draw_delay(), self.submit, LocksChanged(lock_names))
+        if server is self.server and not self.link.is_cut and self.rng.random() < 0.8:
+            self.scheduler.after(self.link.draw_delay(), self.submit, LocksChanged(lock_names))
 
     def connect(self, server: "Server") -> None:
         """Use another server."""
@@ -170,31 +188,34 @@ class SimulatedInstance:
         self.watchdog_paused_until = min(self.watchdog_paused_until, now)
         self.process_paused_until = min(self.process_paused_until, now)
         self._handle_inbox()
-        self.unhindered_since = min(self.unhindered_since, now + 2 * COMMAND_TIMEOUT + RECOVERY)
+        for each, until in self._hindered_until.items():
+            self._hindered_until[each] = min(until, now + 2 * COMMAND_TIMEOUT + RECOVERY)
 
     # --- other threads ---
 
     def pause_elector(self, until: float) -> None:
         """Pause the elector's thread alone: the watchdog ends the trust."""
         self.elector_paused_until = max(self.elector_paused_until, until)
-        self.hinder(self.elector_paused_until + RECOVERY)
+        self._hinder_by_pause(until)
         self._watchdog.arm()
 
     def pause_watchdog(self, until: float) -> None:
         """Pause the watchdog's thread alone: the elector's thread ends the trust itself."""
         self.watchdog_paused_until = max(self.watchdog_paused_until, until)
 
-    def pause_worker(self, until: float) -> None:
-        """Pause one thread with a connection: its commands wait."""
-        if self._workers:
-            name = self.world.rng.choice(sorted(self._workers))
-            self._workers[name].paused_until = until
-            self.hinder(until + RECOVERY)
+    def pause_worker(self, until: float) -> str:
+        """Pause one thread with a connection: its commands wait. Return the connection's name."""
+        self.hinder(until + RECOVERY)
+        return self.actions.pause_worker(until)
 
     def freeze(self, until: float, *, can_exit: bool) -> None:
         """Pause all Python threads. ``can_exit``: native code blocks them, so the exit watchdog still works."""
         self.process_paused_until = max(self.process_paused_until, until)
-        self.hinder(self.process_paused_until + RECOVERY)
+        self._hinder_by_pause(until)
+        # Its threads wake in any order.
+        self.elector_paused_until = max(self.elector_paused_until, until + self.rng.uniform(0, LATEST_WAKING))
+        self.watchdog_paused_until = max(self.watchdog_paused_until, until + self.rng.uniform(0, LATEST_WAKING))
+        self._watchdog.arm()
         self.jobs.on_frozen()
         exit_at = self.clock.world(self.elector.exit_deadline())
         if can_exit and exit_at < self.process_paused_until:
@@ -204,34 +225,3 @@ class SimulatedInstance:
         if self.alive and self.elector.exit_deadline() <= self.clock.local(self.scheduler.now) + 1e-6:
             self.world.story.tell("{} is ended by its exit watchdog", self.name)
             self.world.on_death(self)
-
-    # --- actions ---
-
-    def _execute(self, action: Action) -> None:
-        if isinstance(action, StoreCommand):
-            worker = self._workers.get(action.connection_name)
-            if worker is None:
-                worker = self._workers[action.connection_name] = Worker(self, action.connection_name)
-            worker.submit(action)
-        else:
-            self._execute_locally(action)
-
-    def _execute_locally(self, action: Action) -> None:
-        match action:
-            case StartJob(term):
-                self.world.checker.counts["start"] += 1
-                self.jobs.start(term)
-            case SetStopTimeout(term, seconds):
-                self.jobs.stop_timeouts[term.lock_name] = seconds
-            case StopJob(term, _):
-                self.rest(term.lock_name, self.world.conditions.longest_heartbeat * 1.02)
-                self.jobs.stop(term)
-            case RecordTransition(entry):
-                self.world.checker.counts[entry.kind.value] += 1
-                self.world.story.tell("{}: {}", self.name, entry.reason)
-            case Abandon(command):
-                self._workers[command.connection_name].abandon(command)
-            case Overrun(term, lost_policy):
-                self.world.checker.on_overrun(self, term)
-                if lost_policy is LostPolicy.EXIT:
-                    self.world.on_death(self)

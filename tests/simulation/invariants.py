@@ -5,27 +5,25 @@ An overlap that a limit in docs/protocol.md names is excused: the job that shoul
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from masterjob.election.values import LostPolicy, Term
-from tests.simulation.conditions import Weather
 from tests.simulation.jobs import JobRun
 from tests.simulation.story import Violation, readable
 
 if TYPE_CHECKING:
     from tests.simulation.instance import SimulatedInstance
-    from tests.simulation.memory import Tables
+    from tests.simulation.memory import StoredSession, Tables
     from tests.simulation.world import World
 
 CLOCK_DIFFERENCE = 0.011
 """By how much two clocks may run apart, as a share, and a little for rounding."""
 
-EXITS = ("its stop takes longer than its stop timeout", "no Python thread of its process can run")
-"""The excuses that ``lostPolicy: exit`` is for."""
-
 REPEATED = "a promoted replica had an older heartbeat counter, and that counter is reached again"
 FROZEN = "its process was frozen for longer than its margin"
-PROMOTED = "a promoted replica lacks what its database had confirmed"
+LOST_TERM = "a promoted replica lacks the claim of its term"
+LOST_HEARTBEATS = "a promoted replica lacks heartbeats that the old primary had confirmed"
 
 
 class InvariantChecker:
@@ -42,27 +40,56 @@ class InvariantChecker:
         self.granted_at: dict[str, float] = {}
         """When each lock was last claimed."""
         self.beat_at: dict[str, float] = {}
-        """When each session was last opened or renewed."""
+        """When each session was last opened or renewed, on any server."""
+        self.granting_tables: dict[Term, Tables] = {}
+        """The tables of the server that granted each term."""
+        self.excused_terms: dict[Term, str] = {}
+        """Terms that were ended by an eviction which a promoted replica is to blame for."""
 
-    def on_heartbeat(self, session_id: str) -> None:
-        """Note when a session was opened or renewed."""
-        self.beat_at[session_id] = self._world.scheduler.now
+    def on_heartbeat(self, session_id: str) -> float:
+        """Note and return when a session was opened or renewed."""
+        now = self.beat_at[session_id] = self._world.scheduler.now
+        return now
 
-    def on_eviction(self, session_id: str, lease: float) -> None:
-        """Check that a session is evicted only when its lease has passed since its last heartbeat."""
-        silence = self._world.scheduler.now - self.beat_at.get(session_id, 0.0)
-        if silence >= lease * (1 - CLOCK_DIFFERENCE):
+    def on_renewal(self, tables: "Tables", session_id: str, row: "StoredSession") -> None:
+        """Excuse nothing any more that a promoted replica lacked: the current primary confirms the session."""
+        if tables is not self._world.server.memory.tables:
             return
-        if not self._world.failover.was_promoted:
-            raise Violation(
-                f"I1: {session_id} was evicted {silence:.3f} s after a heartbeat; its lease is {lease} s"
-            )
-        self.counts["repeated beat"] += 1
-        self.excuse_all(REPEATED)
+        self._world.failover.stale_sessions.discard(session_id)
+        for name, run in self._world.instances_by_name[row.instance].jobs.runs.items():
+            lock = tables.locks.get(name)
+            is_confirmed = lock is not None and (lock.holder, lock.term) == (session_id, run.term.number)
+            if is_confirmed and run.excuse in (LOST_TERM, LOST_HEARTBEATS):
+                run.set_excuse("")
 
-    def on_claim(self, term: Term, highest_terms: dict[str, int], *, enabled: bool) -> None:
+    def on_eviction(self, session_id: str, row: "StoredSession", terms: Sequence[Term]) -> None:
+        """Check that a session is evicted only when its lease has passed since its last heartbeat.
+
+        That is the last one that this database knows of.
+        """
+        silence, lease = self._world.scheduler.now - row.renewed_at, row.lease_ms / 1000
+        self._world.story.tell("session {} is evicted, {:.3f} s after its last heartbeat", session_id, silence)
+        excuse = LOST_HEARTBEATS if session_id in self._world.failover.stale_sessions else ""
+        if silence < lease * (1 - CLOCK_DIFFERENCE):
+            excuse = REPEATED
+            if row.beat > self._world.failover.former_beats.get(session_id, 0):
+                raise Violation(
+                    f"I1: {session_id} was evicted {silence:.3f} s after a heartbeat; its lease is {lease} s"
+                )
+            self.counts["repeated beat"] += 1
+        if excuse:
+            self._excuse_terms(self._world.instances_by_name[row.instance], terms, excuse)
+
+    def _excuse_terms(self, instance: "SimulatedInstance", terms: Sequence[Term], excuse: str) -> None:
+        for term in terms:
+            self.excused_terms[term] = excuse
+            if (run := instance.jobs.runs.get(term.lock_name)) is not None and run.term == term:
+                run.set_excuse(excuse)
+
+    def on_claim(self, term: Term, tables: "Tables", highest_terms: dict[str, int], *, enabled: bool) -> None:
         """Check I2 and I4 when a server grants a claim."""
         name = term.lock_name
+        self.granting_tables[term] = tables
         if term.number <= highest_terms.get(name, 0):
             raise Violation(f"I2: term {term.number} of {name} was issued after {highest_terms[name]}")
         highest_terms[name] = term.number
@@ -82,26 +109,28 @@ class InvariantChecker:
 
     def on_start(self, instance: "SimulatedInstance", run: JobRun) -> None:
         """Check I1 when a job starts."""
-        name = run.term.lock_name
-        if self._world.failover.may_have_lost(run.term):
-            run.excuse = PROMOTED
+        name, now = run.term.lock_name, self._world.scheduler.now
+        if excuse := self._world.failover.excuse_for(run.term):
+            run.set_excuse(excuse)
+        if run.excuse in (LOST_TERM, REPEATED):
             return
         for other in self._world.live_instances():
             other_run = other.jobs.runs.get(name)
             if other is instance or other_run is None or not other_run.is_running:
                 continue
-            if not other_run.excuse:
+            if not other_run.is_excused(now):
                 other_term = readable(other_run.term)
                 raise Violation(
                     f"I1: {instance.name} starts {readable(run.term)} while {other.name} runs {other_term}"
                 )
             self.counts["excused overlap"] += 1
-            if self._world.conditions.lost_policies[name] is LostPolicy.EXIT and other_run.excuse in EXITS:
+            if self._world.conditions.lost_policies[name] is LostPolicy.EXIT and other_run.must_exit(now):
                 tolerance = CLOCK_DIFFERENCE * self._world.conditions.longest_lease
                 self._world.scheduler.after(tolerance, self._check_exit, other, other_run, run)
 
     def _check_exit(self, other: "SimulatedInstance", other_run: JobRun, run: JobRun) -> None:
-        if other.alive and other_run.is_running and run.is_running and other_run.excuse in EXITS:
+        must_exit = other_run.must_exit(self._world.scheduler.now)
+        if other.alive and other_run.is_running and run.is_running and must_exit:
             raise Violation(
                 f"I1: {readable(other_run.term)} of {other.name} outlives its lease in spite of lostPolicy exit"
             )
@@ -114,7 +143,7 @@ class InvariantChecker:
         """Check I1 when the elector says that a job has outlived its lease."""
         run = instance.jobs.runs.get(term.lock_name)
         self._world.story.tell("{}: overrun of {}", instance.name, term)
-        if run is not None and run.is_running and not run.excuse and self._world.weather is Weather.CALM:
+        if run is not None and run.is_running and not run.is_excused(self._world.scheduler.now):
             raise Violation(f"I1: {readable(term)} of {instance.name} outlived its lease")
 
     def on_switch(self, lock_name: str, *, enabled: bool) -> None:
@@ -125,12 +154,6 @@ class InvariantChecker:
             self.enabled_since[lock_name] = now
         else:
             self.disabled_since.setdefault(lock_name, now)
-
-    def excuse_all(self, excuse: str) -> None:
-        """Excuse all jobs that run: the database lost what it had confirmed."""
-        for instance in self._world.live_instances():
-            for run in instance.jobs.runs.values():
-                run.excuse = excuse
 
     def on_promotion(self, tables: "Tables") -> None:
         """Forget what a promoted replica does not know."""

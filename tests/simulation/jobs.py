@@ -3,14 +3,21 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from masterjob.concurrency.backoff import Backoff
 from masterjob.election.core.events import JobStarted, JobStartFailed, JobStopped
+from masterjob.election.core.master import MAX_START_BACKOFF
+from masterjob.election.core.session import NEVER
 from masterjob.election.values import Term
 from tests.simulation.conditions import Weather
-from tests.simulation.story import Violation
+from tests.simulation.story import Violation, readable
 
 if TYPE_CHECKING:
     from tests.simulation.database import Server
     from tests.simulation.instance import SimulatedInstance
+
+
+CANNOT_RUN = "no Python thread of its process can run"
+"""An excuse unless the lost policy is ``exit``."""
 
 
 @dataclass(eq=False, slots=True)
@@ -24,10 +31,24 @@ class JobRun:
     stopping_since: float | None = None
     excuse: str = ""
     """Why it may run beside another one: the promise that does not hold."""
+    excused_until: float = NEVER
     overruns: bool = False
     """Whether its stop takes longer than its stop timeout."""
     transaction: object = None
     """The guarded transaction that is open."""
+
+    def is_excused(self, now: float) -> bool:
+        """Return whether it may run beside another one."""
+        return self.overruns or (bool(self.excuse) and now <= self.excused_until)
+
+    def must_exit(self, now: float) -> bool:
+        """Return whether ``lostPolicy: exit`` has to end its process when the lease ends."""
+        is_otherwise_excused = self.excuse not in ("", CANNOT_RUN) and now <= self.excused_until
+        return self.is_excused(now) and not is_otherwise_excused
+
+    def set_excuse(self, excuse: str, until: float = NEVER) -> None:
+        """Excuse it from now on until then."""
+        self.excuse, self.excused_until = excuse, until
 
 
 class Jobs:
@@ -36,11 +57,12 @@ class Jobs:
     def __init__(self, instance: "SimulatedInstance") -> None:
         self._instance = instance
         self._world = instance.world
-        self._rng = instance.world.rng
+        self._rng = instance.world.stream(f"{instance.name} jobs")
         self.runs: dict[str, JobRun] = {}
         self.ended_at: dict[str, float] = {}
         self.stop_timeouts: dict[str, float] = {}
         self._ended_terms: set[Term] = set()
+        self._failed_starts: dict[str, int] = {}
 
     # --- start ---
 
@@ -48,10 +70,12 @@ class Jobs:
         """Start the job: its own thread calls start, perhaps late."""
         if term.lock_name in self.runs:
             raise Violation(
-                f"I1: {self._instance.name} starts {term} while it still runs {self.runs[term.lock_name]}"
+                f"I1: {self._instance.name} starts {readable(term)} while it still runs "
+                f"{readable(self.runs[term.lock_name].term)}"
             )
+        self._world.checker.counts["start"] += 1
         run = self.runs[term.lock_name] = JobRun(term, self._world.scheduler.now)
-        if self._world.faults_enabled and self._rng.random() < 0.05:
+        if self._happens(self._world.conditions.late_start_rate):
             self._world.scheduler.after(self._rng.uniform(0, 3), self._start_late, run)
         else:
             self._call_start(run)  # without another look at the trust: the elector has just looked
@@ -71,17 +95,35 @@ class Jobs:
         if not instance.alive or self.runs.get(run.term.lock_name) is not run or run.stopping_since is not None:
             return
         if now < instance.process_paused_until:
-            world.scheduler.at(instance.process_paused_until, self._start_late, run)
+            waking = self._rng.uniform(0, 0.01)
+            world.scheduler.at(instance.process_paused_until + waking, self._start_late, run)
         else:
             world.story.tell("{} starts {}", instance.name, run.term)
             world.checker.on_start(instance, run)
             run.is_running = True
-            failed = world.faults_enabled and self._rng.random() < 0.02
+            failed = self._happens(world.conditions.failed_start_rate)
             event = JobStartFailed(run.term, "boom") if failed else JobStarted(run.term)
-            if failed:
-                instance.rest(run.term.lock_name, 300.0)
-            world.scheduler.after(self._rng.uniform(0, 0.05), instance.submit, event)
+            is_slow = self._happens(world.conditions.late_start_rate)
+            self.report(run, event, self._rng.uniform(0, 3.0 if is_slow else 0.05))
             self._write(run)
+
+    def _happens(self, rate: float) -> bool:
+        return rate > 0 and self._world.faults_enabled and self._rng.random() < rate
+
+    def report(self, run: JobRun, event: JobStarted | JobStartFailed, delay: float) -> None:
+        """Report how a start went; after a failure the instance pauses, longer after each."""
+        self._world.scheduler.after(delay, self._report, run, event)
+
+    def _report(self, run: JobRun, event: JobStarted | JobStartFailed) -> None:
+        name = run.term.lock_name
+        if isinstance(event, JobStarted):
+            self._failed_starts[name] = 0
+        elif self.runs.get(name) is run:
+            failures = self._failed_starts.get(name, 0)
+            self._failed_starts[name] = failures + 1
+            pause = Backoff(self._world.conditions.longest_heartbeat, MAX_START_BACKOFF).delay(failures)
+            self._instance.rest(name, pause / self._instance.clock.rate)
+        self._instance.submit(event)
 
     # --- stop ---
 
@@ -91,7 +133,7 @@ class Jobs:
         if run is None and term in self._ended_terms:
             return  # it has ended already; the elector's thread has not yet handled the report
         if run is None or run.term != term or run.stopping_since is not None:
-            raise Violation(f"{self._instance.name} stops {term}, which it does not run")
+            raise Violation(f"I5: {self._instance.name} stops {readable(term)}, which it does not run")
         world = self._world
         run.stopping_since = world.scheduler.now
         world.story.tell("{} stops {}", self._instance.name, term)
@@ -102,12 +144,8 @@ class Jobs:
         conditions, rng, name = self._world.conditions, self._rng, run.term.lock_name
         instance, now = self._instance, self._world.scheduler.now
         timeout = self.stop_timeouts[name]
-        if (
-            name not in conditions.commands
-            and self._world.faults_enabled
-            and rng.random() < conditions.overrun_rate
-        ):
-            run.overruns, run.excuse = True, run.excuse or "its stop takes longer than its stop timeout"
+        if name not in conditions.commands and self._happens(conditions.overrun_rate):
+            run.overruns = True
             return timeout + rng.uniform(0, 2 * conditions.longest_lease)
         if conditions.weather is Weather.CALM and now - instance.last_pause < 2 * conditions.longest_lease:
             # The margin holds the pause, the stop and the difference of the clocks together.
@@ -170,7 +208,7 @@ class Jobs:
         if not instance.alive or not run.is_running:
             return
         if world.scheduler.now >= instance.process_paused_until:
-            world.scheduler.after(world.network.draw_delay(), self._guard, run)
+            world.scheduler.after(instance.link.draw_delay(), self._guard, run)
         world.scheduler.after(self._rng.uniform(0.1, 0.8), self._write, run)
 
     def _guard(self, run: JobRun) -> None:
@@ -180,7 +218,8 @@ class Jobs:
             return
         if server.guard(run.term, transaction):
             run.transaction = transaction
-            duration = self._rng.uniform(0, 0.05) if self._rng.random() < 0.9 else self._rng.uniform(0, 0.5)
+            kind = self._rng.random()
+            duration = self._rng.uniform(0, 0.05 if kind < 0.9 else 0.5 if kind < 0.98 else 6.0)
             self._world.scheduler.after(duration, self._commit, run, server, transaction)
 
     def _commit(self, run: JobRun, server: "Server", transaction: object) -> None:

@@ -26,6 +26,8 @@ class StoredSession:
     lease_ms: int
     heartbeat_ms: int
     beat: int = 1
+    renewed_at: float = 0.0
+    """When the last heartbeat really was, in seconds of the simulated world."""
 
 
 @dataclass
@@ -33,6 +35,8 @@ class StoredLock:
     holder: str | None = None
     term: int = 0
     enabled: bool = True
+    enable_at_ms: int | None = None
+    """When a timed disable ends."""
     step_down_term: int | None = None
 
 
@@ -74,11 +78,15 @@ class MemoryDatabase:
     def enable(self, lock_name: str) -> None:
         self._set_enabled(lock_name, enabled=True)
 
-    def disable(self, lock_name: str) -> None:
+    def disable(self, lock_name: str, seconds: float | None = None) -> None:
+        """Disable the lock, for some seconds if they are given."""
         self._set_enabled(lock_name, enabled=False)
+        if seconds is not None:
+            self.tables.locks[lock_name].enable_at_ms = self.clock_ms() + int(seconds * 1000)
 
     def _set_enabled(self, lock_name: str, *, enabled: bool) -> None:
-        self.tables.locks.setdefault(lock_name, StoredLock()).enabled = enabled
+        row = self.tables.locks.setdefault(lock_name, StoredLock())
+        row.enabled, row.enable_at_ms = enabled, None
         self.notify_listeners([lock_name])
 
     def notify_listeners(self, names: Sequence[str]) -> None:
@@ -148,10 +156,18 @@ class MemoryStore:
 
     def list_vacancies(self) -> Vacancies:
         now = self._database.clock_ms()
+        next_enable_ms = self._end_timed_disables(now)
         live_instances = {row.instance for row in self._sessions.values() if row.heartbeat_ms + row.lease_ms > now}
         enabled = [name for name, row in self._locks.items() if row.enabled]
         free_names = tuple(name for name in enabled if self._locks[name].holder is None)
-        return Vacancies(free_names, len(enabled), len(live_instances), None, len(self._locks))
+        return Vacancies(free_names, len(enabled), len(live_instances), next_enable_ms, len(self._locks))
+
+    def _end_timed_disables(self, now: int) -> int | None:
+        """Enable the locks whose timed disable is over; return the milliseconds until the next one is."""
+        timed = [(row.enable_at_ms, name) for name, row in self._locks.items() if row.enable_at_ms is not None]
+        for _, name in [each for each in timed if each[0] <= now]:
+            self._database.enable(name)
+        return min((enable_at - now for enable_at, _ in timed if enable_at > now), default=None)
 
     def claim(self, session_id: str, lock_names: Sequence[str]) -> tuple[Term, ...]:
         if session_id not in self._sessions:

@@ -3,6 +3,7 @@
 from enum import Enum
 from random import Random
 
+from masterjob.election.core.commands import CONTROL_CONNECTION, StoreCommand
 from tests.simulation.clock import Scheduler
 from tests.simulation.conditions import Conditions
 
@@ -17,14 +18,30 @@ class Cut(Enum):
     BOTH = "both ways"
     REQUESTS = "its requests"
     REPLIES = "the replies to it"
+    RESETS = "the connections, after each call,"
+
+
+class Connections(Enum):
+    """The connections of an instance that a fault concerns."""
+
+    ALL = "all connections"
+    HEARTBEATS = "the connections of the heartbeats"
+    CONTROL = "the connection of everything except heartbeats"
+
+    @classmethod
+    def of(cls, connection: str) -> "Connections":
+        """Return which of the two kinds the connection of this name is."""
+        return cls.CONTROL if connection == CONTROL_CONNECTION else cls.HEARTBEATS
+
+    def include(self, connection: str) -> bool:
+        """Return whether the connection of this name is one of them."""
+        return self in (Connections.ALL, Connections.of(connection))
 
 
 class Network:
     """The conditions between all instances and all servers."""
 
-    def __init__(self, scheduler: Scheduler, rng: Random, conditions: Conditions) -> None:
-        self._scheduler = scheduler
-        self._rng = rng
+    def __init__(self, conditions: Conditions) -> None:
         self.loss_rate = conditions.loss_rate
         self.slow_rate = conditions.slow_rate
         self.max_delay = conditions.max_delay
@@ -37,20 +54,6 @@ class Network:
         self.brownout_until = 0.0
         self.is_clear = True
 
-    def draw_delay(self) -> float:
-        """Return how long the next message takes."""
-        rng = self._rng
-        if self._scheduler.now < self.brownout_until:
-            if rng.random() < 0.7:
-                return rng.uniform(0.0, 6.0)
-        elif self.slow_rate and rng.random() < self.slow_rate:
-            return rng.uniform(0.0, self.max_delay)
-        return 0.0005 + 0.0095 * rng.random()
-
-    def draw_loss(self) -> bool:
-        """Return whether the next message is lost."""
-        return self.loss_rate > 0 and self._rng.random() < self.loss_rate
-
 
 class Link:
     """One instance's connection to the network."""
@@ -59,57 +62,101 @@ class Link:
         self._scheduler = scheduler
         self._rng = rng
         self._network = network
-        self.cut = Cut.NONE
+        self._cut = Cut.NONE
+        self._cut_connections = Connections.ALL
         self.cut_until = 0.0
         self._late_until = 0.0
+        self._late_connections = Connections.ALL
         self._max_lateness = 0.0
         self._passes_first_requests = False
         self._used_connections: set[str] = set()
+        self._next: dict[type[StoreCommand[object]], float | None] = {}
 
-    def cut_off(self, cut: Cut, until: float) -> None:
+    # --- faults ---
+
+    def cut_off(self, cut: Cut, until: float, connections: Connections = Connections.ALL) -> None:
         """Lose these messages until then."""
         if self._network.is_clear:
             return
-        self.cut, self.cut_until = cut, until
+        self._cut, self.cut_until, self._cut_connections = cut, until, connections
         # Over TCP a connection soon stalls without replies, and no other can be made.
         self._passes_first_requests = self._rng.random() < 0.5
         self._used_connections.clear()
 
-    def delay_replies(self, most: float, until: float) -> None:
+    def delay_replies(self, most: float, until: float, connections: Connections = Connections.ALL) -> None:
         """Delay the replies to it by up to ``most`` seconds until then."""
-        self._max_lateness, self._late_until = most, until
+        self._max_lateness, self._late_until, self._late_connections = most, until, connections
 
-    def draw_lateness(self) -> float:
-        """Return how much longer than others a reply takes now."""
-        if self._scheduler.now >= self._late_until:
-            return 0.0
-        return self._rng.uniform(0, self._max_lateness)
+    def disturb_next(self, kind: type[StoreCommand[object]], lateness: float | None) -> None:
+        """Delay the next reply to a command of this kind; None: reset the connection after its execution."""
+        if not self._network.is_clear:
+            self._next[kind] = lateness
 
     def heal(self) -> None:
-        """End the cut."""
+        """End all that concerns this instance alone."""
         self.cut_until = self._late_until = 0.0
+        self._next.clear()
+
+    # --- messages ---
+
+    def draw_delay(self) -> float:
+        """Return how long the next message takes."""
+        network, rng = self._network, self._rng
+        if self._scheduler.now < network.brownout_until:
+            if rng.random() < 0.7:
+                return rng.uniform(0.0, 6.0)
+        elif network.slow_rate and rng.random() < network.slow_rate:
+            return rng.uniform(0.0, network.max_delay)
+        return 0.0005 + 0.0095 * rng.random()
+
+    def draw_loss(self) -> bool:
+        """Return whether the next message is lost by chance."""
+        return self._network.loss_rate > 0 and self._rng.random() < self._network.loss_rate
+
+    def draw_lateness(self, connection: str, command: StoreCommand[object]) -> float:
+        """Return how much longer than others a reply takes now."""
+        if self._next and (lateness := self._next.pop(type(command), None)) is not None:
+            return lateness
+        if self._scheduler.now >= self._late_until or not self._late_connections.include(connection):
+            return 0.0
+        return self._rng.uniform(0, self._max_lateness) if self._rng.random() < 0.5 else 0.0
 
     @property
     def is_cut(self) -> bool:
-        """Whether messages are lost now."""
-        return self._scheduler.now < self.cut_until
+        """Whether no connection works now."""
+        return self._scheduler.now < self.cut_until and self._cut_connections is Connections.ALL
+
+    def is_cut_for(self, connection: str) -> bool:
+        """Return whether messages of a connection are lost now."""
+        return self._scheduler.now < self.cut_until and self._cut_connections.include(connection)
 
     def loses_request(self, connection: str) -> bool:
         """Return whether a request that is sent now is lost."""
-        if self._scheduler.now >= self.cut_until:
+        if self._scheduler.now >= self.cut_until or not self._cut_connections.include(connection):
             return False
-        if self.cut is Cut.REPLIES:
+        if self._cut is Cut.REPLIES:
             if self._passes_first_requests and connection in self._used_connections:
                 return True
             self._used_connections.add(connection)
             return False
-        return True
+        return self._cut is not Cut.RESETS
 
-    def loses_reply(self) -> bool:
+    def loses_reply(self, connection: str) -> bool:
         """Return whether a reply that arrives now is lost."""
-        return self._scheduler.now < self.cut_until and self.cut is not Cut.REQUESTS
+        return self.is_cut_for(connection) and self._cut not in (Cut.REQUESTS, Cut.RESETS)
+
+    def resets(self, connection: str, command: StoreCommand[object]) -> bool:
+        """Return whether the connection breaks instead of carrying a reply."""
+        if self._next and self._next.get(type(command), 0.0) is None:
+            del self._next[type(command)]
+            return True
+        return self.is_cut_for(connection) and self._cut is Cut.RESETS
 
     @property
-    def lets_requests_pass(self) -> bool:
-        """Whether its requests may take effect although it sees no replies."""
-        return self.is_cut and self.cut is Cut.REPLIES
+    def lets_heartbeats_pass(self) -> bool:
+        """Whether its heartbeats may take effect although it sees no replies to them."""
+        return (
+            self._scheduler.now < self.cut_until
+            and self._cut in (Cut.REPLIES, Cut.RESETS)
+            and self._cut_connections is not Connections.CONTROL
+        )

@@ -45,25 +45,35 @@ class Promises:
         instances = [each for each in world.live_instances() if each.unhindered_since <= world.scheduler.now]
         for name in world.conditions.lock_names:
             row = tables.locks.get(name)
-            for instance in instances:
-                if run := instance.jobs.runs.get(name):
+            for instance in world.live_instances():
+                run = instance.jobs.runs.get(name)
+                if run is not None and not run.overruns:
+                    self._check_stop(instance, run)
                     self._check_run(instance, run, row)
             if row is not None and not world.server.is_locked(name):
                 self._check_holder(name, row, instances)
                 if name not in self._known.disabled_since:
                     self._check_vacancy(name, row, instances)
 
-    def _check_run(self, instance: "SimulatedInstance", run: JobRun, row: "StoredLock | None") -> None:
-        """Check I4, the half of I5 that stops what is not held, and the stop timeout."""
+    def _check_stop(self, instance: "SimulatedInstance", run: JobRun) -> None:
+        """Check I4: a disabled lock has no master after a heartbeat and a stop."""
         world, name = self._world, run.term.lock_name
-        now, heartbeat = world.scheduler.now, world.conditions.longest_heartbeat
-        since = max(world.steady_since, instance.unhindered_since, run.ordered_at)
-        if run.overruns:
+        if instance.hears_since > world.scheduler.now:
             return
         disabled_since = self._known.disabled_since.get(name, NEVER)
-        stop = instance.jobs.stop_timeouts[name]
-        if now - max(since, disabled_since) > (heartbeat + stop) * (1 + CLOCK_DIFFERENCE) + MESSAGES:
+        since = max(world.steady_since, instance.hears_since, run.ordered_at, disabled_since)
+        bound = world.conditions.longest_heartbeat + instance.jobs.stop_timeouts[name]
+        if world.scheduler.now - since > bound * (1 + CLOCK_DIFFERENCE) + MESSAGES:
             raise Violation(f"I4: {instance.name} still runs {readable(run.term)} after its lock was disabled")
+
+    def _check_run(self, instance: "SimulatedInstance", run: JobRun, row: "StoredLock | None") -> None:
+        """Check the half of I5 that stops what is not held, and the stop timeout."""
+        world, name = self._world, run.term.lock_name
+        now, heartbeat = world.scheduler.now, world.conditions.longest_heartbeat
+        if instance.unhindered_since > now:
+            return
+        since = max(world.steady_since, instance.unhindered_since, run.ordered_at)
+        stop = instance.jobs.stop_timeouts[name]
         holder = self._instance_of(row.holder) if row is not None else None
         if row is None or row.term != run.term.number or holder is not instance:
             since = max(since, self._disowned_since.setdefault(run.term, now))
@@ -83,6 +93,8 @@ class Promises:
         world, holder = self._world, self._instance_of(row.holder)
         if holder is None or holder not in instances or name in holder.jobs.runs:
             return
+        if row.holder not in {session.id for session in holder.elector._state.all_sessions()}:
+            return  # a promoted replica has brought back a session that was closed; it is evicted after its lease
         since = max(
             world.steady_since,
             holder.unhindered_since,
@@ -126,7 +138,7 @@ class Promises:
                 since = max(since, self._known.beat_at.get(row.holder, 0.0))
                 if holder is not None:
                     self._due_since[name] = world.scheduler.now + CHECK_INTERVAL
-                    if holder.link.lets_requests_pass:
+                    if holder.link.lets_heartbeats_pass:
                         return
             self._due_since[name] = max(since, self._due_since.get(name, 0.0))
         bound = lease + world.conditions.longest_heartbeat

@@ -6,17 +6,20 @@ what led to it.
 
     clock.py        virtual time; the clocks of instances and servers
     conditions.py   what is drawn for a seed: fleet, locks, timings, rates
+    scenario.py     a seed, perhaps with less than it contains
     network.py      delays, losses, instances that are cut off
     memory.py       the statements of the real stores, in memory
     database.py     a server: outages, locked rows, calls that are executed late, twice or half-way
     instance.py     one process: the elector's thread, the watchdog
+    actions.py      carries out what the elector orders
     connections.py  its connections
     jobs.py         its jobs: start, stop, guarded writes, shims
     failover.py     promoted replicas, and two primaries at once
-    faults.py       what goes wrong
+    faults.py       what goes wrong, when: network_faults.py, process_faults.py, database_faults.py, requests.py
     invariants.py   what must never happen
     promises.py     what must happen in time
-    story.py        what happened, in sentences
+    story.py        what happened, in sentences; telling.py: what somebody else needs to understand it
+    shrinking.py    from a failing seed to the shortest story
 
 In *calm* weather everything happens that mutual exclusion (I1) is promised for. In *wild* weather processes are
 also frozen for long and lagging replicas are promoted, with two primaries at once: jobs may overlap then, but only
@@ -27,6 +30,7 @@ from collections.abc import Callable
 from random import Random
 
 from masterjob.election.core.elector import Elector
+from masterjob.election.values import HistoryEntry
 from tests.simulation import conditions as conditions_module
 from tests.simulation.clock import DatabaseClock, Scheduler
 from tests.simulation.conditions import Weather
@@ -38,12 +42,10 @@ from tests.simulation.instance import SimulatedInstance
 from tests.simulation.invariants import InvariantChecker
 from tests.simulation.network import Network
 from tests.simulation.promises import CHECK_INTERVAL, Promises
+from tests.simulation.scenario import WORLD_VERSION, Scenario
 from tests.simulation.story import Story, Violation
 
-__all__ = ["WORLD_VERSION", "Violation", "Weather", "World", "simulate"]
-
-WORLD_VERSION = 2
-"""Grows with every change after which a seed means something else."""
+__all__ = ["WORLD_VERSION", "Scenario", "Violation", "Weather", "World", "replay", "simulate"]
 
 SETTLED_CHECKS = 8
 """How many checks in a row must find every lock where it belongs before a world ends."""
@@ -54,24 +56,25 @@ class World:
 
     def __init__(
         self,
-        seed: int,
-        weather: Weather,
+        scenario: Scenario,
         make_elector: Callable[..., Elector] = Elector,
         store: type[CheckedStore] = CheckedStore,
         trace: Callable[[str], None] | None = None,
     ) -> None:
-        self.rng = Random(f"{seed}-{weather.value}-{WORLD_VERSION}")
-        self.weather = weather
-        self.conditions = conditions_module.draw(self.rng, weather)
+        self.scenario = scenario
+        self.weather = scenario.weather
+        self.rng = self.stream("world")
+        drawn = conditions_module.draw(self.rng, self.weather)
+        self.timings = {name: self.rng.choice(drawn.timings) for name in drawn.lock_names}
+        self.first_timings = dict(self.timings)
+        self.conditions = scenario.apply(drawn)
         self.scheduler = Scheduler()
         self.story = Story(self.scheduler, trace)
         self.checker = InvariantChecker(self)
-        self.network = Network(self.scheduler, self.rng, self.conditions)
+        self.network = Network(self.conditions)
         self.instances: list[SimulatedInstance] = []
         self.instances_by_name: dict[str, SimulatedInstance] = {}
-        self.timings = {name: self.rng.choice(self.conditions.timings) for name in self.conditions.lock_names}
         self.faults_enabled = True
-        self.struck_faults: list[int] = []
         self.steady_since = 0.0
         """Since when the database is there and loses nothing; in the future while it is not."""
         self._make_elector = make_elector
@@ -86,6 +89,10 @@ class World:
     def now(self) -> float:
         """The time of the world, in seconds."""
         return self.scheduler.now
+
+    def stream(self, name: str) -> Random:
+        """Return a source of chance of its own, so that leaving out one thing changes nothing else."""
+        return Random(f"{self.scenario.seed}-{self.weather.value}-{WORLD_VERSION}-{name}")
 
     def unsettle(self, until: float) -> None:
         """Expect nothing of anybody until then, and what a failure leaves behind."""
@@ -110,6 +117,11 @@ class World:
         if len([each for each in self.instances if not each.shutting_down]) < count:
             self.boot_instance()
 
+    def on_transition(self, instance: SimulatedInstance, entry: HistoryEntry) -> None:
+        """Note what an instance writes to the log and the history."""
+        self.checker.counts[entry.kind.value] += 1
+        self.story.tell("{}: {}", instance.name, entry.reason)
+
     def live_instances(self) -> list[SimulatedInstance]:
         """Return the instances whose process has not ended."""
         return self.instances
@@ -120,8 +132,8 @@ class World:
             return
         instance.die()
         self.instances.remove(instance)
-        if self.faults_enabled and self.rng.random() < 0.8:
-            self.scheduler.after(self.rng.uniform(0, 3), self.boot_if_fewer, self.conditions.fleet)
+        if self.faults_enabled and instance.rng.random() < 0.8:
+            self.scheduler.after(instance.rng.uniform(0, 3), self.boot_if_fewer, self.conditions.fleet)
         elif not self.instances:
             self.boot_instance()
 
@@ -129,7 +141,9 @@ class World:
 
     def make_server(self, clock_offset: float) -> Server:
         clock = DatabaseClock(self.scheduler, clock_offset)
-        server = Server(self.scheduler, self.rng, self.conditions, self.checker, self._store, clock)
+        self.checker.counts["server"] += 1
+        rng = self.stream(f"server {self.checker.counts['server']}")
+        server = Server(self.scheduler, rng, self.conditions, self.checker, self._store, clock)
         server.memory.listeners.append(lambda names: self._on_change(server, names))
         return server
 
@@ -137,15 +151,18 @@ class World:
         for instance in self.instances:
             instance.on_change(server, lock_names)
 
-    def switch(self, lock_name: str, *, enabled: bool) -> None:
-        """Enable or disable a lock as soon as its row is not locked."""
+    def switch(self, lock_name: str, *, enabled: bool, seconds: float | None = None) -> None:
+        """Enable or disable a lock as soon as its row is not locked; disable it for some seconds if given."""
         server = self.server
 
         def commit() -> None:
             if server is self.server:
                 self.story.tell("{} is {}", lock_name, "enabled" if enabled else "disabled")
                 self.checker.on_switch(lock_name, enabled=enabled)
-                (server.memory.enable if enabled else server.memory.disable)(lock_name)
+                if enabled:
+                    server.memory.enable(lock_name)
+                else:
+                    server.memory.disable(lock_name, seconds)
 
         server.when_unlocked(lambda: (lock_name,), commit)
 
@@ -169,12 +186,12 @@ class World:
             for instance in list(self.instances):
                 instance.declare(name, self.timings[name])
 
-    def simulate(self, faults: frozenset[int] | None = None) -> None:
-        """Let everything happen, with all faults or only those with these numbers."""
+    def simulate(self) -> None:
+        """Let everything happen that the scenario says."""
         duration = self.conditions.fault_duration
         for _ in range(self.conditions.fleet):
             self.scheduler.at(self.rng.uniform(0, 1), self.boot_instance)
-        self.faults.schedule(duration, faults)
+        self.faults.schedule(duration, self.scenario.faults)
         self.scheduler.at(duration, self.end_faults)
         self.scheduler.at(0.0, self.check)
         self.scheduler.run(duration + 5.0 + 5 * self.conditions.longest_lease)
@@ -204,10 +221,22 @@ def simulate(
 
     ``trace`` gets every sentence of the story at once. ``faults``: let only the faults with these numbers happen.
     """
-    world = World(seed, weather, make_elector, store, trace)
+    kept = None if faults is None else tuple(sorted(faults))
+    return replay(Scenario(seed, weather, kept), make_elector, store, trace)
+
+
+def replay(
+    scenario: Scenario,
+    make_elector: Callable[..., Elector] = Elector,
+    store: type[CheckedStore] = CheckedStore,
+    trace: Callable[[str], None] | None = None,
+) -> World:
+    """Simulate a scenario; raise `Violation` if an invariant does not hold."""
+    world = World(scenario, make_elector, store, trace)
     try:
-        world.simulate(faults)
+        world.simulate()
     except Violation as violation:
-        violation.story, violation.faults = world.story.lines(), tuple(world.struck_faults)
+        violation.story, violation.faults = world.story.lines(), tuple(world.story.struck_faults)
+        violation.world = world
         raise
     return world

@@ -136,6 +136,7 @@ def test_a_term_that_is_over_is_not_moved(store: Store) -> None:
     assert store.move(term, old, new) is None
     later = claim_lock(store, old)
     assert store.move(term, old, new) is None
+    assert [row.session_id for row in store.list_held_terms("one")] == [old]
     assert store.move(later, old, new) == new
 
 

@@ -4,7 +4,7 @@ import threading
 import time
 
 from masterjob.concurrency.clock import RunningClock
-from masterjob.store.connection.deadlines import DeadlineMonitor, wait_for
+from masterjob.store.connection.deadlines import DeadlineMonitor
 from tests.timeouts import WAIT_TIMEOUT
 
 
@@ -55,13 +55,3 @@ def test_the_time_for_which_the_process_is_frozen_does_not_count() -> None:
     with DeadlineMonitor(RunningClock(read)).abort_after(WAIT_TIMEOUT, aborted.set):
         read.freeze(2 * WAIT_TIMEOUT)
         assert not aborted.is_set()
-
-
-def test_a_wait_ends_when_its_event_is_set_or_its_time_is_over() -> None:
-    never, soon = threading.Event(), threading.Event()
-    wait_for(never, 0.01)
-    timer = threading.Timer(0.01, soon.set)
-    timer.start()
-    wait_for(soon, WAIT_TIMEOUT)
-    assert soon.is_set()
-    timer.join()

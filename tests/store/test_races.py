@@ -1,17 +1,21 @@
 """Many connections at once: the one statement decides, on every database."""
 
+import contextlib
 import random
+import threading
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
-from masterjob.election.values import Inventory, Term
+from masterjob.election.values import HistoryEntry, Inventory, Term, TransitionKind
 from masterjob.errors import StoreUnavailable
+from masterjob.store.queries.switches import change_switch
 from tests.store.conftest import SERVERS, SqlBackend, claim_lock, open_session
 from tests.store.parallel import connect_all, retry, retrying, run_concurrently
+from tests.timeouts import WAIT_TIMEOUT
 
 
 def test_of_many_claimers_exactly_one_wins(sql_backend: SqlBackend) -> None:
@@ -164,13 +168,23 @@ def test_a_client_frozen_inside_a_switch_blocks_no_other_for_long(
     store.ensure_locks(["job"])
     frozen_db = sql_backend.connect()._db
     sql_backend.add_closer(frozen_db.close)
+    inside, resumed = threading.Event(), threading.Event()
 
-    def lock_row(connection: object) -> None:
-        for statement in dialect.begin_statements:
-            connection.exec_driver_sql(statement)  # type: ignore[attr-defined]
-        connection.exec_driver_sql("SELECT 1 FROM master_lock WHERE lock_name = 'job' FOR UPDATE")  # type: ignore[attr-defined]
+    def freeze(_connection: Connection) -> bool:
+        inside.set()
+        resumed.wait(WAIT_TIMEOUT)
+        return False
 
-    retry(frozen_db.run, lock_row)
+    def switch() -> None:
+        entry = HistoryEntry("job", None, TransitionKind.DISABLED, "frozen")
+        with contextlib.suppress(StoreUnavailable):
+            change_switch(frozen_db, entry, freeze)
+
+    thread = threading.Thread(target=switch, daemon=True)
+    thread.start()
+    sql_backend.add_closer(partial(thread.join, WAIT_TIMEOUT))
+    sql_backend.add_closer(resumed.set)
+    assert inside.wait(WAIT_TIMEOUT)
     assert sql_backend.admin.disable("job", "it can be done", "ann")
     assert store.claim(session_id, ["job"]) == ()
 

@@ -100,3 +100,8 @@ jobs:
 {{- end }}
 {{- end }}
 {{- end }}
+
+{{/* Not empty if the Secret with the database's URL is mounted as a file. */}}
+{{- define "masterjob.databaseAsFile" -}}
+{{- if and .Values.database.existingSecret .Values.database.asFile }}true{{ end }}
+{{- end }}

@@ -40,7 +40,9 @@ class ControlApi:
         self.metrics = Metrics(runners)
         self._authenticator = authenticator
         self._components = ApplicationComponents(
-            lock_admin, Health(runners, [*readiness_checks, database_check]), self.metrics
+            lock_admin,
+            Health(runners, [*readiness_checks, database_check, runtime.describe_refusal]),
+            self.metrics,
         )
         self._server: Server | None = None
         runtime.add_observer(self.metrics.on_step)

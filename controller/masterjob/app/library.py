@@ -3,6 +3,7 @@
 They resolve the settings and hand over to this process's `Runtime`, or to the database.
 """
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import fields
@@ -16,7 +17,9 @@ from masterjob.config.settings import config_section, load_config_document, reso
 from masterjob.election.values import validate_lock_name
 from masterjob.errors import SettingError
 from masterjob.jobs.python.job import CallableSpec, MasterJob, as_master_job
-from masterjob.runtime.handle import Master
+from masterjob.log_fields import log_fields
+from masterjob.runtime.handle import IdleMaster, Master
+from masterjob.runtime.host_process import describe_reloader, require_real_threads
 from masterjob.runtime.instance import running_loop
 from masterjob.runtime.runtime import current_runtime
 from masterjob.web.config import CONTROL_API_SECTION, ListenConfig, resolve_listen_config
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from masterjob.app.control_api import ControlApi
     from masterjob.web.interfaces import Authenticator
 
+logger = logging.getLogger("masterjob")
+
 Duration = str | float | timedelta
 
 
@@ -35,6 +40,7 @@ def start_master(  # noqa: PLR0913 - the arguments are the product's surface
     lock_name: str | None = None,
     master_job: object = None,
     database: str | None = None,
+    database_file: str | Path | None = None,
     config: str | Path | None = None,
     init_delay: Duration | None = None,
     check_master_interval: Duration | None = None,
@@ -47,14 +53,18 @@ def start_master(  # noqa: PLR0913 - the arguments are the product's surface
 ) -> Master:
     """Compete for a lock, and run ``master_job`` while this instance is its master. Returns at once.
 
-    Call it in every copy of the application. What is not given comes from the environment, the config file, or the
-    default. A duration is a text (``"30s"``, ``"1m30s"``), a ``timedelta``, or a number of milliseconds.
+    Call it in every copy of the application. In a process that only watches files for the reloader of Flask or
+    Django, it does nothing: the process that serves competes.
+
+    What is not given comes from the environment, the config file, or the default. A duration is a text (``"30s"``,
+    ``"1m30s"``), a ``timedelta``, or a number of milliseconds.
 
     Args:
         lock_name: the name of the lock, required; the copies that use the same name compete.
         master_job: a `MasterJob`, or an object or mapping with ``start`` or ``run``; required. Coroutine
             functions run on the event loop that this is called in; without one, on a loop of this package.
         database: the URL, such as ``postgresql://user:password@host/name``; required, here or elsewhere.
+        database_file: the file that holds the URL instead, read again for each new connection.
         config: the path of the config file; default: ``MASTERJOB_CONFIG`` of the environment, or none.
         init_delay: from the call to the first attempt to become master; default: 1 s.
         check_master_interval: between two checks for a free lock, if the database does not notify; default: 30 s.
@@ -65,21 +75,25 @@ def start_master(  # noqa: PLR0913 - the arguments are the product's surface
         stop_timeout: how long ``stop`` may take; default: 2 s.
         lost_policy: if ``stop`` has not returned when the lease ends: ``"stop"`` (the default) waits for it,
             ``"exit"`` ends the process at once.
-        handle_signals: on SIGTERM, stop the jobs and release the locks, then end the process as before. A handler
-            that was set earlier is still called. Works only if this is called in the main thread.
+        handle_signals: on SIGTERM, stop the jobs and release the locks, then end the process as before. Another
+            SIGTERM meanwhile changes nothing. A handler that was set earlier is still called. Works only if this
+            is called in the main thread.
 
     Returns:
         A handle: whether this instance is master, its term, and ``close()``.
 
     Raises:
-        SettingError: a setting is missing or not valid; the message says which, where, and what fixes it.
+        SettingError: a setting is missing or not valid; the message says which, where, and what fixes it. Also if
+            gevent or eventlet has replaced the threads of this process.
         TimingError: the lease is too short for the heartbeat interval and the stop timeout.
     """
+    require_real_threads()
     if lock_name is None:
         raise SettingError("lock_name is not specified: start_master needs the name of the lock to compete for")
     name, job = validate_lock_name(lock_name), _to_master_job(master_job)
     options: dict[str, object] = {
         "database": database,
+        "database_file": database_file,
         "init_delay": init_delay,
         "check_master_interval": check_master_interval,
         "heartbeat_interval": heartbeat_interval,
@@ -89,6 +103,9 @@ def start_master(  # noqa: PLR0913 - the arguments are the product's surface
         "lost_policy": lost_policy,
     }
     settings = resolve_settings(options, os.environ, config)
+    if (reason := describe_reloader()) is not None:
+        logger.info("%s: %s", name, reason, extra=log_fields(lock=name))
+        return IdleMaster(name, reason)
     runtime, timeout = current_runtime(), settings.timing.stop_timeout
     lock_job = CallableSpec(job, running_loop()).create_job(runtime.thread_pool, timeout)
     instance = runtime.open_lock(name, lock_job, settings)
@@ -104,7 +121,11 @@ def _to_master_job(master_job: object) -> MasterJob:
 
 
 def start_api(
-    *, database: str | None = None, authenticator: "Authenticator | None" = None, **options: Any
+    *,
+    database: str | None = None,
+    database_file: str | Path | None = None,
+    authenticator: "Authenticator | None" = None,
+    **options: Any,
 ) -> "ControlApi":
     """Serve the control API on a thread of this process; return it, with its ``port`` and ``close()``.
 
@@ -113,33 +134,41 @@ def start_api(
 
     Args:
         database: the URL of the database; default: as for `enable`.
+        database_file: the file that holds the URL instead.
         authenticator: decides who may call, if ``auth`` is ``"kubernetes"``.
         **options: as on the command line: ``host``, ``port`` (default: 3000 on 127.0.0.1; 0: any free port),
             ``auth``, ``tokens``, ``tls_cert``, ``tls_key``, ``allowed_hosts``, ``probe_port``, ``probe_host``.
             What is not given comes from the environment (``MASTERJOB_LISTEN_PORT``), the config file, or defaults.
 
     Raises:
-        SettingError: an option, a certificate or the file of tokens is not valid.
+        SettingError: an option, the database's URL, a certificate or the file of tokens is not valid.
     """
-    api = _control_api(database, authenticator)
+    require_real_threads()
+    api = _control_api(database, database_file, authenticator)
     api.start(_listen_config(options))
     return api
 
 
 def api_application(
-    *, database: str | None = None, authenticator: "Authenticator | None" = None, **options: Any
+    *,
+    database: str | None = None,
+    database_file: str | Path | None = None,
+    authenticator: "Authenticator | None" = None,
+    **options: Any,
 ) -> "Application":
     """Return the control API as an aiohttp application, to mount in yours with ``add_subapp``.
 
     Arguments and errors are those of `start_api`. Only ``auth``, ``tokens`` and ``allowed_hosts`` have an effect.
     """
-    return _control_api(database, authenticator).application(_listen_config(options))
+    return _control_api(database, database_file, authenticator).application(_listen_config(options))
 
 
-def _control_api(database: str | None, authenticator: "Authenticator | None") -> "ControlApi":
+def _control_api(
+    database: str | None, database_file: str | Path | None, authenticator: "Authenticator | None"
+) -> "ControlApi":
     from masterjob.app.control_api import ControlApi  # noqa: PLC0415 - aiohttp is loaded only if needed
 
-    return ControlApi(current_runtime(), lazy_lock_admin(database), authenticator=authenticator)
+    return ControlApi(current_runtime(), lazy_lock_admin(database, database_file), authenticator=authenticator)
 
 
 def _listen_config(options: Mapping[str, object]) -> ListenConfig:

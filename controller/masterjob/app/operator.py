@@ -29,6 +29,7 @@ from masterjob.kube.status.reconciler import ControllerState
 from masterjob.kube.status.writer import StatusWriter
 from masterjob.resource.masterjob import Resource
 from masterjob.resource.problems import ProblemReason, ResourceProblem
+from masterjob.runtime.host_process import require_real_threads
 from masterjob.runtime.instance import running_loop
 from masterjob.runtime.runtime import Runtime, current_runtime
 from masterjob.runtime.shutdown import SOURCE_STOP_TIMEOUT, STATUS_FLUSH_TIMEOUT
@@ -54,9 +55,10 @@ class Operator:
         self._cluster = cluster
         self._controller = Controller(runtime, settings_for, jobs, self._on_reconciled)
         self._informer = Informer(cluster.name, self, self._on_object_changed, cluster.api.get)
-        self._database_url = settings_for({}).database
+        self._database = settings_for({}).database
         self._loop = running_loop()
-        admin = Database(self._database_url).lock_admin(keep_open=10.0)  # one connection for a burst of statuses
+        database = Database(self._database, runtime.outage_log(self._database))
+        admin = database.lock_admin(keep_open=10.0)  # one connection for a burst of statuses
         instance_name = os.environ.get("POD_NAME") or socket.gethostname()
         self._status_writer = StatusWriter(
             cluster.api,
@@ -70,7 +72,7 @@ class Operator:
 
     def start(self) -> None:
         """Start to follow the cluster, and to compete for its locks. Call it once."""
-        self._runtime.add_observer(self._status_writer.on_step, self._database_url)
+        self._runtime.add_observer(self._status_writer.on_step, self._database)
         self._controller.start()
         self._status_writer.start()
         self._reflector.start()
@@ -176,6 +178,7 @@ def start_operator(  # noqa: PLR0913 - the arguments are the product's surface
     *,
     jobs: Mapping[str, MasterJob] | None = None,
     database: str | None = None,
+    database_file: str | Path | None = None,
     config: str | Path | None = None,
     namespaces: Sequence[str] = (),
     all_namespaces: bool = False,
@@ -193,6 +196,7 @@ def start_operator(  # noqa: PLR0913 - the arguments are the product's surface
         jobs: jobs of the application, by the names that MasterJobs give, beside those of the config file and of
             installed packages. Coroutine functions run on the event loop that this is called in.
         database: the URL of the database; required, here, in the environment or in the config file.
+        database_file: the file that holds the URL instead, read again for each new connection.
         config: the path of the config file; default: ``MASTERJOB_CONFIG`` of the environment, or none.
         namespaces: the namespaces to follow; default: the pod's own.
         all_namespaces: follow all namespaces.
@@ -208,11 +212,14 @@ def start_operator(  # noqa: PLR0913 - the arguments are the product's surface
     Raises:
         SettingError: a setting is missing or not valid, or no cluster was found.
     """
+    require_real_threads()
     document = load_config_document(os.environ, config)
     runtime, loop = current_runtime(), running_loop()
 
     def settings_for(options: Mapping[str, object]) -> Settings:
-        return resolve_settings({"database": database, **options}, os.environ, document)
+        return resolve_settings(
+            {"database": database, "database_file": database_file, **options}, os.environ, document
+        )
 
     registered_jobs = {name: CallableSpec(job, loop) for name, job in (jobs or {}).items()}
     target_cluster = resolve_cluster(

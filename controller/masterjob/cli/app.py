@@ -10,7 +10,7 @@ import typer
 
 from masterjob.cli import checks, controls, locks, operator, run
 from masterjob.cli.options import expand_option_groups
-from masterjob.errors import MasterJobError, StoreUnavailable
+from masterjob.errors import MasterJobError, StoreRefused, StoreUnavailable
 
 EXIT_REFUSED = 1
 EXIT_UNAVAILABLE = 3
@@ -24,8 +24,8 @@ HELP = """Run a job on one of many instances at a time, elected through the SQL 
   masterjob disable REPORT --reason "moving house"    stop a job everywhere
   masterjob enable REPORT                             let it run again
 
-The database is named by --database, by MASTERJOB_DATABASE_URL, or in the config file (--config or
-MASTERJOB_CONFIG).
+The database is named by --database or --database-file, by MASTERJOB_DATABASE_URL or MASTERJOB_DATABASE_URL_FILE,
+or in the config file (--config or MASTERJOB_CONFIG).
 
 Exit codes: 0 success; 1 refused, not valid or not found; 2 wrong usage; 3 the database did not answer.
 """
@@ -38,6 +38,9 @@ def report_errors(command: Callable[..., None]) -> Callable[..., None]:
     def wrapper(**arguments: Any) -> None:
         try:
             command(**arguments)
+        except StoreRefused as error:
+            _print_error(f"the database refuses this process, because {error.refusal}: {error}")
+            raise typer.Exit(EXIT_REFUSED) from None
         except StoreUnavailable as error:
             _print_error(f"the database did not answer: {error}")
             raise typer.Exit(EXIT_UNAVAILABLE) from None

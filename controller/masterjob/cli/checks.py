@@ -44,14 +44,14 @@ An option comes before the environment, the environment before the config file, 
   masterjob config --config config.yaml
   MASTER_JOB_HEARTBEAT_INTERVAL=4s masterjob config
 
-Passwords are masked. JSON: a list of {name, value, source}.
+Passwords are masked. A database in a file is shown as the path of the file. JSON: a list of {name, value, source}.
 """
 UPGRADE_HELP = """Create the tables, or upgrade them.
 
 Every instance does this when it starts; use the command if instances may not create tables.
 
 \b
-  masterjob db upgrade --database postgresql://owner:password@host/name
+  masterjob db upgrade --database-file owner-url
 """
 
 

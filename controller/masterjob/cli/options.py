@@ -11,10 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
-from masterjob.config.redact import redact_url
 from masterjob.config.settings import EXECUTOR_SECTION, Setting, Settings, find_config_path, resolve_settings
 from masterjob.errors import SettingError, StoreUnavailable
 from masterjob.store.admin import LockAdmin
+from masterjob.store.connection.outages import OutageLog
 from masterjob.store.database import Database
 from masterjob.web.config import CONTROL_API_SECTION as API_SECTION
 
@@ -55,27 +55,41 @@ class DatabaseOptions:
 
     url: Annotated[
         str | None,
-        option("--database", metavar="URL", text="The database URL: postgresql://user:password@host/name."),
+        option(
+            "--database",
+            metavar="URL",
+            text="The database URL: postgresql://user@host/name. A password in it is visible to other users: use "
+            "--database-file.",
+        ),
+    ] = None
+    file: Annotated[
+        Path | None,
+        option("--database-file", metavar="FILE", text="The file that holds the database URL, such as a Secret."),
     ] = None
     config: ConfigFileOption = None
 
     def as_settings(self) -> dict[str, object]:
-        """Return the given option as a setting, with its origin."""
-        return {} if self.url is None else {"database": Setting(self.url, "option --database")}
+        """Return the given options as settings, with their origin."""
+        given = {
+            "database": Setting(self.url, "option --database"),
+            "database_file": Setting(self.file, "option --database-file"),
+        }
+        return {name: setting for name, setting in given.items() if setting.value is not None}
 
     def prepare_database(self) -> Database:
         """Return the database, its tables up to date.
 
         Raises:
             SettingError: no database is configured, or its URL is not valid.
-            StoreUnavailable: the database does not answer; the message names it.
+            StoreUnavailable: the database does not answer, or refuses this process; the message names it.
         """
         settings = resolve_settings(self.as_settings(), os.environ, self.config)
         database = create_database(settings)
         try:
             database.prepare()
         except StoreUnavailable as error:
-            raise StoreUnavailable(f"{error} ({redact_url(settings.database)})") from None
+            error.args = (f"{error} ({database.redacted_url})",)
+            raise
         return database
 
     def lock_admin(self) -> LockAdmin:
@@ -83,14 +97,14 @@ class DatabaseOptions:
         return self.prepare_database().lock_admin()
 
 
-def create_database(settings: Settings) -> Database:
+def create_database(settings: Settings, outages: OutageLog | None = None) -> Database:
     """Return the database of the settings.
 
     Raises:
         SettingError: the URL is not valid; the message says where it was set.
     """
     try:
-        return Database(settings.database)
+        return Database(settings.database, outages)
     except SettingError as error:
         raise SettingError(f"{settings.by_argument['database'].origin}: {error}") from None
 

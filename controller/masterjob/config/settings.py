@@ -5,14 +5,14 @@ is wrong and where it was written. The password of the database is in `Settings.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from masterjob.config.documents import Document, raise_if_unknown, read_document
 from masterjob.config.fields import Field, duration, one_of, stripped, whole_number
-from masterjob.config.redact import redact_url
+from masterjob.config.location import DatabaseLocation, parse_database_url, parse_path, resolve_location
 from masterjob.election.timing import Timing, format_duration
 from masterjob.election.values import LostPolicy
 from masterjob.errors import SettingError
@@ -42,17 +42,24 @@ class Parameter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings in effect. Durations are seconds; ``by_argument`` has the database's URL without password."""
+    """The settings in effect. Durations are seconds; ``by_argument`` has the database's URL without password.
+
+    ``database`` is false if none is set and none is required.
+    """
 
     timing: Timing
     init_delay: float
     lost_policy: LostPolicy
-    database: str = field(repr=False)
+    database: DatabaseLocation
     by_argument: Mapping[str, Setting]
 
     def display_rows(self) -> list[tuple[str, str, str]]:
         """Return rows of name, value and origin for people to read, without the database's password."""
-        rows = ((each.config_keys[0], self.by_argument[each.argument]) for each in _PARAMETERS)
+        rows = (
+            (each.config_keys[0], self.by_argument[each.argument])
+            for each in _PARAMETERS
+            if each.argument in self.by_argument
+        )
         return [(name, _format_value(setting.value), setting.origin) for name, setting in rows]
 
 
@@ -77,26 +84,30 @@ def resolve_settings(
     if (document := load_config_document(environ, config)) is not None:
         section = Field(document.data, (), document.locate)[EXECUTOR_SECTION]
     given = resolve_parameters(_PARAMETERS, options, environ, section)
-    if "database" not in given and not require_database:
-        given["database"] = Setting("", "not set")
-    return _build_settings(given)
-
-
-def _build_settings(given: dict[str, Setting]) -> Settings:
-    if "database" not in given:
+    for name in _DATABASE_ARGUMENTS:
+        given.pop(name, None)  # they exclude each other, so they are resolved together
+    arguments = {name: _option_field(name, options) for name in _DATABASE_ARGUMENTS}
+    located = resolve_location(arguments, environ, section)
+    if located is None and require_database:
         raise SettingError(
             "no database is configured: pass the argument database (--database), set the environment variable "
-            f"MASTERJOB_DATABASE_URL, or write database under {EXECUTOR_SECTION} in the config file"
+            f"MASTERJOB_DATABASE_URL, or write database under {EXECUTOR_SECTION} in the config file; "
+            "or name the file that holds its URL (--database-file, MASTERJOB_DATABASE_URL_FILE, databaseFile)"
         )
+    location, origin = located or (DatabaseLocation(), "not set")
+    return _build_settings(given, location, origin)
+
+
+def _build_settings(given: dict[str, Setting], database: DatabaseLocation, origin: str) -> Settings:
     timing = _build_timing(given)
     values = _DEFAULTS | asdict(timing) | {argument: setting.value for argument, setting in given.items()}
     by_argument = {argument: Setting(value, "default") for argument, value in values.items()} | given
-    by_argument["database"] = replace(given["database"], value=redact_url(values["database"]))
+    by_argument["database"] = Setting(str(database), origin)
     return Settings(
         timing=timing,
         init_delay=values["init_delay"],
         lost_policy=values["lost_policy"],
-        database=values["database"],
+        database=database,
         by_argument=MappingProxyType(by_argument),
     )
 
@@ -117,12 +128,6 @@ def _build_timing(given: Mapping[str, Setting]) -> Timing:
 # --- the parameters
 
 
-def _parse_database_url(field: Field) -> str:
-    if not isinstance(field.value, str) or "://" not in field.value:  # not repeated: it may hold a password
-        raise field.error("must be a database URL, such as postgresql://user:password@host/name")
-    return field.value
-
-
 _LEASE_KEYS = ("leaseDuration", "tolerance", "masterJobTolerance")
 _LEASE_VARIABLES = ("MASTER_JOB_LEASE_DURATION", "MASTER_JOB_TOLERANCE")
 _RETRY_VARIABLES = ("MASTER_JOB_MAX_HEARTBEAT_RETRY_COUNT",)
@@ -137,8 +142,10 @@ _PARAMETERS = (
     Parameter("lease_duration", _LEASE_KEYS, _LEASE_VARIABLES, _DURATION),
     Parameter("stop_timeout", ("stopTimeout",), ("MASTER_JOB_STOP_TIMEOUT",), _DURATION),
     Parameter("lost_policy", ("lostPolicy",), ("MASTER_JOB_LOST_POLICY",), one_of(LostPolicy)),
-    Parameter("database", ("database",), ("MASTERJOB_DATABASE_URL",), _parse_database_url),
+    Parameter("database", ("database",), ("MASTERJOB_DATABASE_URL",), parse_database_url),
+    Parameter("database_file", ("databaseFile",), ("MASTERJOB_DATABASE_URL_FILE",), parse_path),
 )
+_DATABASE_ARGUMENTS = ("database", "database_file")
 _TIMING_ARGUMENTS = tuple(Timing.__dataclass_fields__)  # Timing has their defaults
 _DEFAULTS: dict[str, Any] = {"init_delay": 1.0, "lost_policy": LostPolicy.STOP}
 
@@ -157,9 +164,7 @@ def resolve_parameters(
     section.check_names(key for each in parameters for key in each.config_keys)
     resolved = {}
     for each in parameters:
-        given = options.get(each.argument)
-        option = given if isinstance(given, Setting) else Setting(given, f"argument {each.argument}")
-        levels = [_field(option.value, option.origin)]
+        levels = [_option_field(each.argument, options)]
         levels += [
             _field(environ.get(name, "").strip() or None, f"environment {name}")
             for name in each.environment_variables
@@ -169,6 +174,12 @@ def resolve_parameters(
         if highest is not None:
             resolved[each.argument] = Setting(each.parse(highest), highest.location)
     return resolved
+
+
+def _option_field(argument: str, options: Mapping[str, object]) -> Field:
+    given = options.get(argument)
+    option = given if isinstance(given, Setting) else Setting(given, f"argument {argument}")
+    return _field(option.value, option.origin)
 
 
 def _field(value: object, origin: str) -> Field:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from masterjob.config.location import DatabaseLocation
 from masterjob.config.settings import Settings
 from masterjob.election.core.events import Declare, Withdraw
 from masterjob.election.observers import Observer
@@ -16,6 +17,7 @@ from masterjob.lock_status import LockStatus
 from masterjob.runtime.identity import new_identity
 from masterjob.runtime.job_status_recorder import JobStatusRecorder
 from masterjob.runtime.shutdown import OBSERVER_TIMEOUT, RUN_STATUS_TIMEOUT
+from masterjob.store.connection.outages import OutageLog
 from masterjob.store.database import Database
 
 
@@ -31,9 +33,15 @@ class OpenLock:
 class Instance:
     """The locks that this process competes for on one database, and the election runner that does so."""
 
-    def __init__(self, url: str, on_shutdown: Callable[["Instance"], None], observers: list[Observer]) -> None:
-        self.url = url
-        self.database = Database(url)
+    def __init__(
+        self,
+        location: DatabaseLocation,
+        on_shutdown: Callable[["Instance"], None],
+        observers: list[Observer],
+        outages: OutageLog | None = None,
+    ) -> None:
+        self.location = location
+        self.database = Database(location, outages)
         identity = new_identity(os.environ)
         self._recorder = JobStatusRecorder(identity.instance, self.database)
         self.observers = [self._recorder.observe, *observers]
@@ -42,7 +50,7 @@ class Instance:
         self._on_shutdown = on_shutdown
         self._open_locks: dict[str, OpenLock] = {}
         self._lock = threading.Lock()
-        self._shutting_down = False
+        self._shutting_down = self._started = False
 
     def open_lock(self, name: str, job: Job, settings: Settings, job_name: str = "") -> bool:
         """Compete for a lock; return False if this instance is shutting down: the caller needs a new one.
@@ -59,12 +67,19 @@ class Instance:
             self._recorder.set_job_name(name, job_name)
             self.runner.set_job(name, job)
             self.update_settings(name, settings)  # under the lock: a Declare after the Shutdown would outlast it
+            if not self._started:  # with its first lock, so that an outage can name it
+                self._started = True
+                self.runner.start()
         return True
 
     def _is_open(self, name: str) -> bool:
         """Return whether the lock is in use. A close that timed out counts as done once the lock is released."""
         open_lock = self._open_locks.get(name)
         return open_lock is not None and not (open_lock.closing and self.runner.wait_withdrawn(name, 0.0))
+
+    def open_lock_names(self) -> list[str]:
+        """Return the names of the locks that are not closed."""
+        return list(self._open_locks)
 
     def get_open_lock(self, name: str) -> OpenLock:
         """Return the lock that was opened last under this name."""

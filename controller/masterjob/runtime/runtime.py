@@ -1,6 +1,5 @@
 """All instances of this process, one for each database, from the first lock to the shutdown."""
 
-import atexit
 import logging
 import os
 import threading
@@ -8,13 +7,16 @@ from collections.abc import Callable
 from functools import partial
 
 from masterjob.concurrency.thread_pool import ThreadPool
+from masterjob.config.location import DatabaseLocation
 from masterjob.config.settings import Settings
 from masterjob.election.core.events import LocksChanged
 from masterjob.election.observers import Observer
 from masterjob.election.ports import Job
 from masterjob.runtime.instance import Instance
+from masterjob.runtime.process_exit import ProcessExit
 from masterjob.runtime.shutdown import RELEASE_TIMEOUT, ShutdownHook, ShutdownSequence
 from masterjob.runtime.sigterm import SigtermBlock, SigtermHandler
+from masterjob.store.connection.outages import OutageLog
 
 logger = logging.getLogger("masterjob")
 
@@ -23,7 +25,7 @@ class Runtime:
     """All instances of this process, and its shutdown. All methods are thread-safe."""
 
     def __init__(self) -> None:
-        self._atexit_registered = False
+        self._process_exit = ProcessExit(partial(self.shutdown, "the interpreter exits"))
         self._reset()
         sigterm_block = SigtermBlock()
         os.register_at_fork(
@@ -34,9 +36,10 @@ class Runtime:
         os.register_at_fork(after_in_child=sigterm_block.unblock)  # even if the hook before it failed
 
     def _reset(self) -> None:
-        self._instances: dict[str, Instance] = {}
+        self._instances: dict[DatabaseLocation, Instance] = {}
         self._shutting_down: list[Instance] = []
-        self._observers: list[tuple[str | None, Observer]] = []
+        self._observers: list[tuple[DatabaseLocation | None, Observer]] = []
+        self._outage_logs: dict[DatabaseLocation, OutageLog] = {}
         self._status_write_observers: list[Callable[[str], None]] = []
         self._shutdown_sequence = ShutdownSequence()
         self._lock = threading.RLock()
@@ -60,22 +63,22 @@ class Runtime:
             self._begin_shutdown(instance)
         return instance
 
-    def notify_elector(self, url: str, lock_name: str) -> None:
+    def notify_elector(self, database: DatabaseLocation, lock_name: str) -> None:
         """Notify the elector of this process on this database that a switch was written: it acts at once.
 
         Otherwise it would wait for the database's notification, or for the next poll on databases without.
         """
         with self._lock:
-            instance = self._instances.get(url)
+            instance = self._instances.get(database)
         if instance is not None:
             instance.runner.submit(LocksChanged(frozenset({lock_name})))
 
-    def add_observer(self, observer: Observer, url: str | None = None) -> None:
+    def add_observer(self, observer: Observer, database: DatabaseLocation | None = None) -> None:
         """Call ``observer`` with every step of the instances on one database, or on all, on its own thread."""
         with self._lock:
-            self._observers.append((url, observer))
+            self._observers.append((database, observer))
             for instance in self._instances.values():
-                if url in (None, instance.url):
+                if database in (None, instance.location):
                     instance.observers.append(observer)
 
     def add_status_write_observer(self, observer: Callable[[str], None]) -> None:
@@ -90,6 +93,24 @@ class Runtime:
         for observer in observers:
             observer(outcome)
 
+    def outage_log(self, location: DatabaseLocation) -> OutageLog:
+        """Return the log of the outages of one database, for everything in this process that uses it."""
+        with self._lock:
+            if location not in self._outage_logs:
+                self._outage_logs[location] = OutageLog(str(location))
+                self._outage_logs[location].add_affected(partial(self._open_lock_names, location))
+            return self._outage_logs[location]
+
+    def describe_refusal(self) -> str | None:
+        """Return why a database refuses this process at the moment; None if none does."""
+        with self._lock:
+            outage_logs = list(self._outage_logs.values())
+        return next((refusal for each in outage_logs if (refusal := each.refusal()) is not None), None)
+
+    def _open_lock_names(self, location: DatabaseLocation) -> list[str]:
+        instance = self._instances.get(location)
+        return [] if instance is None else instance.open_lock_names()
+
     def instances(self) -> list[Instance]:
         """Return the instances that are not shutting down, one for each database."""
         with self._lock:
@@ -100,23 +121,20 @@ class Runtime:
         instances = self.instances()
         return instances[0] if len(instances) == 1 else None
 
-    def _instance_for(self, url: str) -> Instance:
+    def _instance_for(self, location: DatabaseLocation) -> Instance:
         with self._lock:
-            if url not in self._instances:
-                observers = [each for observed_url, each in self._observers if observed_url in (None, url)]
-                instance = Instance(url, self._begin_shutdown, observers)
-                self._instances[url] = instance
-                instance.runner.start()
-            if not self._atexit_registered:
-                self._atexit_registered = True
-                atexit.register(self.shutdown, "the interpreter exits")
-            return self._instances[url]
+            if location not in self._instances:
+                observers = [each for observed, each in self._observers if observed in (None, location)]
+                instance = Instance(location, self._begin_shutdown, observers, self.outage_log(location))
+                self._instances[location] = instance
+            self._process_exit.register()
+            return self._instances[location]
 
     def _begin_shutdown(self, instance: Instance) -> None:
         """Give the instance no more locks; `shutdown` still waits for it."""
         with self._lock:
-            if self._instances.get(instance.url) is instance:
-                del self._instances[instance.url]
+            if self._instances.get(instance.location) is instance:
+                del self._instances[instance.location]
             self._shutting_down = [
                 each for each in self._shutting_down if not each.runner.is_closed and each is not instance
             ]

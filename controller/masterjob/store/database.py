@@ -4,43 +4,20 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
-
-from masterjob.errors import SettingError, StoreUnavailable
+from masterjob.config.location import DatabaseLocation
+from masterjob.errors import StoreUnavailable
 from masterjob.job_status import ONCE_SOURCE, RunRecord
 from masterjob.store import schema
 from masterjob.store.admin import LockAdmin
 from masterjob.store.connection.connection import BoundedConnection
-from masterjob.store.connection.dialects import MYSQL, POSTGRESQL, SQLITE, Dialect
+from masterjob.store.connection.outages import OutageLog
 from masterjob.store.connection.pool import ConnectionPool
+from masterjob.store.connection.target import TargetSource
 from masterjob.store.fencing import check_term
 from masterjob.store.notifier import LocksChangedCallback, Notifier
 from masterjob.store.queries import job_status
 from masterjob.store.queries.locks import LockQueries
 from masterjob.store.queries.sessions import SessionQueries
-
-_MYSQLDB = "mysql+mysqldb"
-# "mariadb" becomes "mysql": under the name "mariadb", SQLAlchemy refuses a MySQL server.
-_SCHEMES: dict[str, tuple[str, Dialect]] = {
-    "postgresql": (POSTGRESQL.driver, POSTGRESQL),
-    "postgres": (POSTGRESQL.driver, POSTGRESQL),
-    "postgresql+psycopg": (POSTGRESQL.driver, POSTGRESQL),
-    "mysql": (MYSQL.driver, MYSQL),
-    "mysql+pymysql": (MYSQL.driver, MYSQL),
-    "mysql+mysqldb": (_MYSQLDB, MYSQL),
-    "mariadb": (MYSQL.driver, MYSQL),
-    "mariadb+pymysql": (MYSQL.driver, MYSQL),
-    "mariadb+mysqldb": (_MYSQLDB, MYSQL),
-    "sqlite": (SQLITE.driver, SQLITE),
-    "sqlite+pysqlite": (SQLITE.driver, SQLITE),
-}
-_URL_EXAMPLES = (
-    "write it like postgresql://user:password@host/database, mysql://user:password@host/database, "
-    "mariadb://user:password@host/database or sqlite:////path/to/file "
-    "(drivers: psycopg, pymysql, mysqldb, Python's own sqlite3)"
-)
-_SECRET_WORDS = ("pass", "secret", "token", "pwd")
 
 _ADMIN_TIMEOUT = 5.0
 _MIGRATION_TIMEOUT = 60.0
@@ -62,19 +39,28 @@ class Database:
     """The database that a URL names. It connects when it is first used.
 
     The tables are created or upgraded once for each of these objects: by the first call of a `LockAdmin`, or by
-    `prepare`. ``redacted_url`` is the URL without its passwords, for logs and people.
+    `prepare`. ``location`` is the URL, or the file that it is in; a file is read again for each new connection.
+
+    ``outages`` logs when the database cannot be used; without it, only the caller learns that.
 
     Raises:
-        SettingError: the URL is wrong, or names a database that is not supported.
+        SettingError: the URL cannot be read, is wrong, or names a database that is not supported.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url, self._dialect = _parse_url(url)
-        self.redacted_url = _redact(self._url)
+    def __init__(self, location: DatabaseLocation | str, outages: OutageLog | None = None) -> None:
+        if isinstance(location, str):
+            location = DatabaseLocation(location)
+        self._source = TargetSource(location.read_url)
+        self._outages = outages
         self.fence = check_term
         self._prepared = False
         self._prepare_lock = threading.Lock()
         self._pid = os.getpid()
+
+    @property
+    def redacted_url(self) -> str:
+        """The URL without its passwords, for logs and people."""
+        return self._source.last.redacted_url
 
     def prepare(self) -> None:
         """Create or upgrade the tables if this object has not done so yet. Many instances may do this at once.
@@ -94,7 +80,8 @@ class Database:
 
     def create_notifier(self, on_change: LocksChangedCallback) -> Notifier:
         """Return a notifier, not started yet, that calls ``on_change`` in its own thread."""
-        return Notifier(lambda: self._new_connection(_ADMIN_TIMEOUT), on_change)
+        # It reports no outage: it aborts its own connections, and the heartbeats find out anyway.
+        return Notifier(lambda: BoundedConnection(self._source, _ADMIN_TIMEOUT), on_change)
 
     def lock_admin(self, keep_open: float = 0.0, on_write: Callable[[str], None] = lambda _: None) -> LockAdmin:
         """Return the operations of people and resources on locks. The first call prepares the tables.
@@ -103,7 +90,7 @@ class Database:
         after each call in any case, so that its write-ahead log is not left behind at the end of the process.
         ``on_write`` is called with the lock's name after each write.
         """
-        if keep_open and self._dialect.is_remote:
+        if keep_open and self._source.last.dialect.is_remote:
             return LockAdmin(ConnectionPool(self.connect_admin, keep_open).connection, on_write)
         return LockAdmin(self.connect_admin, on_write)
 
@@ -146,45 +133,10 @@ class Database:
                 with self._new_connection(_MIGRATION_TIMEOUT, connect_timeout) as db:
                     schema.upgrade(db)
                 self._prepared = True
+                if self._outages is not None:
+                    self._outages.mark_usable()
         finally:
             self._prepare_lock.release()
 
     def _new_connection(self, timeout: float, connect_timeout: float | None = None) -> BoundedConnection:
-        return BoundedConnection(self._url, self._dialect, timeout, connect_timeout)
-
-
-def _parse_url(text: str) -> tuple[URL, Dialect]:
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):  # its message, and this one, must not show the password
-        raise SettingError(f"the database URL is not valid: {_URL_EXAMPLES}") from None
-    if url.drivername not in _SCHEMES:
-        raise SettingError(
-            f"the database URL begins with {url.drivername}://, which is not supported: {_URL_EXAMPLES}"
-        )
-    driver, dialect = _SCHEMES[url.drivername]
-    if dialect is SQLITE and _is_in_memory(url):
-        raise SettingError(
-            "the database URL names an SQLite database in memory, which no other instance could see: "
-            "name a file, like sqlite:////path/to/file"
-        )
-    url = url.set(drivername=driver)
-    _require_driver(url)
-    return url, dialect
-
-
-def _is_in_memory(url: URL) -> bool:
-    name = url.database or ""
-    return not name or ":memory:" in name or url.query.get("mode") == "memory"
-
-
-def _require_driver(url: URL) -> None:
-    try:
-        url.get_dialect().import_dbapi()
-    except ImportError:
-        raise SettingError(f"the driver {url.get_driver_name()} of the database URL is not installed") from None
-
-
-def _redact(url: URL) -> str:
-    redacted_query = {key: "xxx" for key in url.query if any(word in key.lower() for word in _SECRET_WORDS)}
-    return url.update_query_dict(redacted_query).render_as_string(hide_password=True)
+        return BoundedConnection(self._source, timeout, connect_timeout, self._outages)

@@ -39,7 +39,7 @@ class Heartbeat:
                 self._close_session(session)
             elif state.now >= session.renew_at and not session.heartbeat_in_flight:
                 self._send_heartbeat(session)
-        state.retired = {session for session in state.retired if session.locks}
+        state.retired = [session for session in state.retired if session.locks]
 
     def next_tick_at(self) -> float:
         """Return when a heartbeat is due or a session enters its next phase."""
@@ -115,7 +115,7 @@ class Heartbeat:
         if state.sessions.get(session.timing) is session:
             del state.sessions[session.timing]
         if session.locks:
-            state.retired.add(session)
+            state.retired.append(session)
         # The outcome does not matter: another instance evicts a session whose row is left behind.
         close = CloseSession(state.now, session.connection, session.id)
         state.send(close, then=lambda _: None, otherwise=lambda _: None)

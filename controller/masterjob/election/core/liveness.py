@@ -8,8 +8,8 @@ a. Until its lease has passed since its last heartbeat. The heartbeat's age come
    most that one can have gained on the other. The statement also tests that the database calls the session stale.
 b. For 1.25 leases since this beat was first observed, whatever any clock but the local one says.
 
-A beat whose age is unknown counts as new: at the very first observation, at one after a pause, and if the
-database's clock stepped. A clock that jumps therefore evicts no session.
+A beat whose age is unknown counts as new: at the very first observation, at one after a pause, if the session was
+our own until now, and if the database's clock stepped. A clock that jumps therefore evicts no session.
 
 An observation counts from its reply and an eviction from its sending, so both delays favour the session.
 """
@@ -76,6 +76,8 @@ class LivenessDetector:
     def __init__(self) -> None:
         self._last_observation: _Observation | None = None
         self._watched: dict[str, WatchedSession] = {}
+        self._own_ids: frozenset[str] = frozenset()
+        """Our own sessions at the last observation, which were not watched then."""
 
     def observe(self, session_list: SessionList, sent: float, received: float, own_ids: frozenset[str]) -> None:
         """Update from a list that was sent and received at these local times."""
@@ -85,7 +87,7 @@ class LivenessDetector:
             for row in session_list.sessions
             if row.id not in own_ids
         }
-        self._last_observation = observation
+        self._last_observation, self._own_ids = observation, own_ids
 
     def _keep_if_unchanged(self, row: SessionRow, received: float) -> WatchedSession | None:
         watched = self._watched.get(row.id)
@@ -109,6 +111,7 @@ class LivenessDetector:
     def _guaranteed_age(self, row: SessionRow, observation: _Observation) -> float:
         if (
             self._last_observation is None
+            or row.id in self._own_ids  # given up since: its heartbeat may be older than the last observation
             or observation.received - self._last_observation.sent > row.lease_ms / 1000
         ):
             return 0.0

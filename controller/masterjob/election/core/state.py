@@ -119,7 +119,7 @@ class ElectorState:
         self.demand: Counter[Timing] = Counter()
         """How many locks use each timing."""
         self.sessions: dict[Timing, Session] = {}
-        self.retired: set[Session] = set()
+        self.retired: list[Session] = []
         """Retired sessions whose jobs have not all stopped."""
         self.actions: list[Action] = []
         self._in_flight: dict[StoreCommand[object], _InFlight] = {}

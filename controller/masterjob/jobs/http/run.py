@@ -13,6 +13,7 @@ from masterjob.jobs.http.check import Check, CheckCall, CheckResults, FollowUp
 from masterjob.jobs.http.request import HookFailed
 from masterjob.jobs.lifecycle import Errored, FoundStopped, StartReturned
 from masterjob.jobs.run import Run
+from masterjob.log_fields import log_fields
 
 logger = logging.getLogger("masterjob.jobs.http")
 
@@ -103,7 +104,8 @@ class HttpRun(Run):
             self._act_on_check(follow_up, check, error)
         if error is not None:
             again = "; the start is called again" if follow_up is FollowUp.START_AGAIN else ""
-            logger.warning("%s: the check has failed: %s%s", self._term.lock_name, error, again)
+            fields = self._log_fields() | log_fields(event="check failed", reason=str(error))
+            logger.warning("%s: the check has failed: %s%s", self._term.lock_name, error, again, extra=fields)
 
     def _act_on_check(self, follow_up: FollowUp, check: Check, error: HookFailed | None) -> None:
         if error is None:
@@ -127,16 +129,22 @@ class HttpRun(Run):
         except HookFailed as error:
             return error
         except Exception as error:
-            logger.exception("%s: the call of the %s hook raised", self._term.lock_name, event)
+            logger.exception(
+                "%s: the call of the %s hook raised", self._term.lock_name, event, extra=self._log_fields()
+            )
             return error
         return None
+
+    def _log_fields(self) -> dict[str, object]:
+        return log_fields(lock=self._term.lock_name, term=self._term.number)
 
     # --- the stop
 
     def _post_stop(self, call: HookCall, url: str, done: threading.Event) -> None:
         error = self._post(call, url, "stop")
         if error is not None:
-            logger.error("%s: the stop was not confirmed: %s", self._term.lock_name, error)
+            fields = self._log_fields() | log_fields(event="stop failed", reason=str(error))
+            logger.error("%s: the stop was not confirmed: %s", self._term.lock_name, error, extra=fields)
         done.set()
         with self._lock:
             self._finish()

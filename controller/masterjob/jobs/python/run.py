@@ -12,11 +12,12 @@ import logging
 
 from masterjob.election.ports import Report
 from masterjob.election.term import LiveTerm
-from masterjob.errors import TermLost
+from masterjob.errors import TermLost, describe
 from masterjob.jobs.lifecycle import Errored, StartReturned
 from masterjob.jobs.policy import RunPolicy
 from masterjob.jobs.python.callables import Cancel, JobCallable
 from masterjob.jobs.run import Run, RunState
+from masterjob.log_fields import log_fields
 
 logger = logging.getLogger("masterjob.jobs")
 
@@ -93,4 +94,6 @@ class StartStopRun(Run):
 def log_error(function_name: str, term: LiveTerm, error: BaseException) -> None:
     """Log the error of a user's function. Call it without a lock, after reports: handlers may be slow or fail."""
     with contextlib.suppress(Exception):
-        logger.error("%s of lock %s raised", function_name, term.lock_name, exc_info=error)
+        name = term.lock_name
+        fields = log_fields(lock=name, term=term.number, event=f"{function_name} failed", reason=describe(error))
+        logger.error("%s of lock %s raised", function_name, name, exc_info=error, extra=fields)

@@ -1,43 +1,64 @@
 """A connection that opens when needed, is dropped after any error, and never blocks longer than its timeout.
 
 The drivers' own timeouts do not cover a frozen server or a hanging name service. So each connect runs in a
-thread of its own, which is abandoned if it takes too long; and a call that takes too long has its socket shut
-down, which makes it fail at once.
+thread of its own, which is left behind if it takes too long (see dialling.py); and a call that takes too long has
+its socket shut down, which makes it fail at once.
 """
 
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import URL, Connection, CursorResult, Row
+from sqlalchemy import Connection, CursorResult, Row, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from masterjob.errors import StoreUnavailable
+from masterjob.config.redact import STRUCK_OUT, redact_secrets
+from masterjob.errors import Refusal, StoreRefused, StoreUnavailable
+from masterjob.store.connection.addresses import Address
 from masterjob.store.connection.deadlines import deadline_monitor
 from masterjob.store.connection.dialects import Dialect
-from masterjob.store.connection.physical import DRIVER_ERRORS, ConnectThread, PhysicalConnection
+from masterjob.store.connection.dialling import Dialling
+from masterjob.store.connection.outages import OutageLog
+from masterjob.store.connection.physical import DRIVER_ERRORS, PhysicalConnection
+from masterjob.store.connection.refusals import classify
+from masterjob.store.connection.target import TargetSource
 
 T = TypeVar("T")
 
 
-class ConstraintViolation(StoreUnavailable):
+class StatementFailed(StoreUnavailable):
+    """The database answered that this statement failed: a row was locked for too long, for example."""
+
+    is_outage = False
+
+
+class ConstraintViolation(StatementFailed):
     """A constraint rejected the statement. This outcome is known: nothing was written."""
 
 
 class BoundedConnection:
     """One connection, used by one thread at a time; only `abort` may be called by another thread.
 
-    ``timeout``: seconds for each call; ``connect_timeout``: seconds for the connect before it (default: the same).
+    ``source`` is read before each connect, because the URL may be in a file that changes. ``timeout``: seconds for
+    each call; ``connect_timeout``: seconds for the connect before it (default: the same). ``outages`` learns
+    whether the database can be used.
     """
 
-    def __init__(self, url: URL, dialect: Dialect, timeout: float, connect_timeout: float | None = None) -> None:
-        self.dialect = dialect
+    def __init__(
+        self,
+        source: TargetSource,
+        timeout: float,
+        connect_timeout: float | None = None,
+        outages: OutageLog | None = None,
+    ) -> None:
+        self._source = source
+        self._target = source.last
+        self.dialect = self._target.dialect
         self.timeout = timeout
-        self._url = url
         self._connect_timeout = timeout if connect_timeout is None else connect_timeout
+        self._outages = outages
         self._physical: PhysicalConnection | None = None
-        self._connect_thread: ConnectThread | None = None
-        self._aborted = False
+        self._dialling = Dialling(self._new_physical, resolve_names=self._target.resolves_names)
 
     def fetch_all(self, statement: str, **parameters: Any) -> list[Row[Any]]:
         """Run one statement and return its rows."""
@@ -57,7 +78,24 @@ class BoundedConnection:
         Raises:
             StoreUnavailable: it failed or took too long; the next call opens a new connection.
         """
-        succeeded = self._aborted = False
+        try:
+            result = self._run(work)
+        except StoreUnavailable as error:
+            if self._outages is not None and error.is_outage:
+                self._outages.record_failure(error)
+            raise
+        if self._outages is not None:
+            self._outages.record_success()
+        return result
+
+    def reconnect_if_closed(self) -> None:
+        """Drop the connection if the server has closed it: the next call then opens a new one."""
+        with contextlib.suppress(StoreUnavailable):
+            self._run(lambda connection: connection.execute(text("SELECT 1")).close())
+
+    def _run(self, work: Callable[[Connection], T]) -> T:
+        succeeded = False
+        self._dialling.allow()
         try:
             connection = self._ensure_connected()
             with self._enforce_timeout():
@@ -65,7 +103,8 @@ class BoundedConnection:
             # An answer may be read from a socket that was just shut down: it counts, but is the last one.
             succeeded = self._physical is not None and not self._physical.is_aborted
         except DRIVER_ERRORS as error:
-            raise self._to_store_unavailable(error) from error
+            store_error = self._to_store_unavailable(error)
+            raise store_error from (None if STRUCK_OUT in str(store_error) else error)
         else:
             return result
         finally:
@@ -74,16 +113,15 @@ class BoundedConnection:
 
     def close(self) -> None:
         """Close the connection; the next call opens a new one."""
+        self._dialling.give_up()
         physical, self._physical = self._physical, None
         if physical is not None:
             physical.close()
 
     def abort(self) -> None:
         """Make a call fail that hangs in another thread, also while it connects."""
-        self._aborted = True  # first: a connect that is about to start checks it
-        connect_thread, physical = self._connect_thread, self._physical
-        if connect_thread is not None:
-            connect_thread.cancel_wait()
+        self._dialling.cancel()
+        physical = self._physical
         if physical is not None:
             physical.abort()
 
@@ -97,18 +135,16 @@ class BoundedConnection:
         if self._physical is not None and self._physical.connection is not None:
             self._physical.check_file_unchanged()
             return self._physical.connection
-        self._physical = PhysicalConnection(self._url, self.dialect, self.timeout)
+        self._target = self._source.read()
         if not self.dialect.is_remote:
+            self._physical = PhysicalConnection(self._target, self.timeout)
             return self._physical.open()
-        self._connect_thread = ConnectThread(self._physical)
-        if self._aborted:
-            self._connect_thread.cancel_wait()
-        try:
-            return self._connect_thread.wait(self._connect_timeout)
-        finally:
-            if self._connect_thread.is_abandoned:
-                self._physical = None  # its thread still uses it, and closes it
-            self._connect_thread = None
+        self._physical = self._dialling.wait(self._target.endpoints_in_order(), self._connect_timeout)
+        assert self._physical.connection is not None  # noqa: S101 - for the type checker
+        return self._physical.connection
+
+    def _new_physical(self, address: Address) -> PhysicalConnection:
+        return PhysicalConnection(self._target, self.timeout, address)
 
     @contextlib.contextmanager
     def _enforce_timeout(self) -> Iterator[None]:
@@ -128,9 +164,14 @@ class BoundedConnection:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
         message = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         if self._physical is not None and self._physical.is_aborted:
-            message = f"no answer within {self.timeout:g} s"
-        error_type = ConstraintViolation if isinstance(error, IntegrityError) else StoreUnavailable
-        return error_type(f"{self.dialect.name}: {message}")
+            return StoreUnavailable(f"{self.dialect.name}: no answer within {self.timeout:g} s")
+        message = f"{self.dialect.name}: {redact_secrets(message, self._target.secrets)}"
+        verdict = classify(error)
+        if isinstance(verdict, Refusal):
+            return StoreRefused(verdict, message)
+        if verdict is None:
+            return StoreUnavailable(message)
+        return (ConstraintViolation if isinstance(error, IntegrityError) else StatementFailed)(message)
 
 
 def execute_statement(

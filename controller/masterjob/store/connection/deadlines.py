@@ -68,12 +68,5 @@ class DeadlineMonitor:
             return []
 
 
-def wait_for(event: threading.Event, timeout: float) -> None:
-    """Wait until the event is set, for at most ``timeout`` seconds in which the process is not frozen."""
-    clock = RunningClock()
-    while not event.is_set() and (time_left := timeout - clock()) > 0:
-        event.wait(min(time_left, MAX_GAP))
-
-
 deadline_monitor = DeadlineMonitor()
 """The monitor of this process."""

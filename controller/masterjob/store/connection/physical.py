@@ -1,4 +1,4 @@
-"""One open driver connection and the thread that opens it, both of which another thread can abort."""
+"""One open driver connection, which another thread can abort."""
 
 import contextlib
 import os
@@ -9,11 +9,12 @@ from typing import Any
 
 import psycopg
 import pymysql
-from sqlalchemy import URL, Connection, NullPool, create_engine, event
+from sqlalchemy import Connection, NullPool, create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from masterjob.store.connection.deadlines import wait_for
-from masterjob.store.connection.dialects import POSTGRESQL, Dialect
+from masterjob.store.connection.addresses import Address
+from masterjob.store.connection.dialects import MYSQL, POSTGRESQL
+from masterjob.store.connection.target import DatabaseTarget
 
 # RuntimeError: no thread can be started; UnicodeError: text that no database can store.
 DRIVER_ERRORS = (SQLAlchemyError, psycopg.Error, pymysql.Error, sqlite3.Error, OSError, RuntimeError, UnicodeError)
@@ -22,21 +23,23 @@ DRIVER_ERRORS = (SQLAlchemyError, psycopg.Error, pymysql.Error, sqlite3.Error, O
 class PhysicalConnection:
     """One driver connection, with a second handle on its socket to shut it down from another thread."""
 
-    def __init__(self, url: URL, dialect: Dialect, timeout: float) -> None:
+    def __init__(self, target: DatabaseTarget, timeout: float, address: Address | None = None) -> None:
+        dialect = target.dialect
         extra_arguments: dict[str, Any] = {"use_native_hstore": False} if dialect is POSTGRESQL else {}
         self._engine = create_engine(
-            url,
+            target.url,
             poolclass=NullPool,
             isolation_level="AUTOCOMMIT",
             hide_parameters=True,
-            connect_args=dialect.connect_arguments(url, timeout),
+            connect_args=_connect_arguments(target, timeout, address),
             **extra_arguments,
         )
         self._dialect = dialect
         self._timeout = timeout
         self._lock = threading.Lock()
         self._raw: Any = None
-        self._file_path = dialect.file_path(url)
+        self._address = address
+        self._file_path = dialect.file_path(target.url)
         self._opened_file_id: tuple[int, int] | None = None
         self._socket: socket.socket | None = None
         self.is_aborted = False
@@ -46,6 +49,8 @@ class PhysicalConnection:
     def open(self) -> Connection:
         """Connect and configure the session."""
         self.connection = self._engine.connect()
+        if self._dialect is MYSQL:
+            _require_writable(self.connection)
         self._dialect.configure_session(self.connection, self._timeout)
         self._opened_file_id = _file_id(self._file_path)
         return self.connection
@@ -61,16 +66,35 @@ class PhysicalConnection:
 
     def _connect_driver(self, dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
         # SQLAlchemy's hook, because its own first statement on the new connection may hang already.
-        raw = dialect.connect(*arguments, **options)
-        with self._lock:
-            self._raw = raw
-            socket_fd = self._dialect.socket_fd(raw)
-            if socket_fd is not None:
-                # A duplicate: the driver's own descriptor may be reused by the time it is shut down.
-                self._socket = socket.socket(fileno=os.dup(socket_fd))
+        if dialect.driver == "pymysql" and self._address is not None and self._address.ip:
+            raw = self._connect_pymysql(self._address, options)
+        else:
+            raw = dialect.connect(*arguments, **options)
+            self._keep(raw, self._dialect.socket_fd(raw))
         if self.is_aborted:
             self.abort()
         return raw
+
+    def _connect_pymysql(self, address: Address, options: dict[str, Any]) -> Any:
+        """Connect to one address of a name: PyMySQL would try them all, each with the whole timeout."""
+        raw = pymysql.connect(**options, defer_connect=True)
+        bind_address = (options["bind_address"], 0) if options.get("bind_address") else None
+        try:
+            own_socket = socket.create_connection((address.ip, raw.port), options["connect_timeout"], bind_address)
+        except OSError as error:
+            raise pymysql.OperationalError(2003, f"Can't connect to MySQL server on {address} ({error})") from None
+        own_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        own_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._keep(raw, own_socket.fileno())
+        raw.connect(own_socket)
+        return raw
+
+    def _keep(self, raw: Any, socket_fd: int | None) -> None:
+        with self._lock:
+            self._raw = raw
+            if socket_fd is not None:
+                # A duplicate: the driver's own descriptor may be reused by the time it is shut down.
+                self._socket = socket.socket(fileno=os.dup(socket_fd))
 
     def abort(self) -> None:
         """Make a call that hangs on this connection fail; may be called by any thread."""
@@ -110,45 +134,22 @@ def _file_id(path: str | None) -> tuple[int, int] | None:
     return file_stat.st_dev, file_stat.st_ino
 
 
-class ConnectThread(threading.Thread):
-    """A thread that opens a connection. If its waiter gives up, it closes the connection once it is open."""
+def _connect_arguments(target: DatabaseTarget, timeout: float, address: Address | None) -> dict[str, Any]:
+    arguments = {**target.arguments, **target.dialect.connect_arguments(target.url, timeout)}
+    if target.url.get_driver_name() == "pymysql" and isinstance(target.url.password, str):
+        # as the server's own client; PyMySQL takes Latin-1, and its error names the first character that has none
+        arguments["password"] = target.url.password.encode()
+    if address is None:
+        return arguments
+    where: dict[str, Any] = {"host": address.host, "port": address.port}
+    if target.dialect is not MYSQL:
+        where["hostaddr"] = address.ip
+    elif address.host.startswith("/"):
+        where = {"unix_socket": address.host}
+    return arguments | {name: value for name, value in where.items() if value}
 
-    def __init__(self, physical: PhysicalConnection) -> None:
-        super().__init__(name="masterjob-connect", daemon=True)
-        self._physical = physical
-        self._lock = threading.Lock()
-        self._finished = threading.Event()
-        self._connection: Connection | None = None
-        self._error: Exception | None = None
-        self.is_abandoned = False
 
-    def run(self) -> None:
-        """Connect, however long that takes."""
-        try:
-            self._connection = self._physical.open()
-        except Exception as error:  # raised again by `wait`
-            self._error = error
-        with self._lock:
-            self._finished.set()
-        if self.is_abandoned:  # otherwise the waiter has taken it over
-            self._physical.discard()
-
-    def cancel_wait(self) -> None:
-        """Make `wait` return at once."""
-        self._finished.set()
-
-    def wait(self, timeout: float) -> Connection:
-        """Start, and return the connection or raise the error, after ``timeout`` seconds at the latest."""
-        try:
-            self.start()
-        except RuntimeError:  # the interpreter exits: connect in this thread, with the driver's timeout
-            self.run()
-        wait_for(self._finished, timeout)
-        with self._lock:
-            if self._error is not None:
-                raise self._error
-            if self._connection is not None and self._finished.is_set():
-                return self._connection
-            self.is_abandoned = True
-        self._physical.abort()
-        raise TimeoutError(f"no connection within {timeout:g} s")
+def _require_writable(connection: Connection) -> None:
+    """Reject a read-only replica, as PostgreSQL's driver does: it returns old data, and takes no heartbeats."""
+    if str(connection.execute(text("SELECT @@global.read_only")).scalar()).upper() not in ("0", "OFF"):
+        raise OSError("this server is read-only")
