@@ -18,6 +18,7 @@ from masterjob.concurrency.timers import call_later
 from masterjob.election.term import LiveTerm
 from masterjob.errors import describe
 from masterjob.jobs.http.request import HeaderReader, HookAttempt, HookFailed, HookRequest
+from masterjob.log_fields import log_fields
 
 logger = logging.getLogger("masterjob.jobs.http")
 
@@ -99,7 +100,8 @@ class CheckCall:
         except HookFailed as failure:
             error = failure
         except Exception as failure:
-            logger.exception("%s: the check raised", self._term.lock_name)
+            fields = log_fields(lock=self._term.lock_name, term=self._term.number)
+            logger.exception("%s: the check raised", self._term.lock_name, extra=fields)
             error = HookFailed(describe(failure), retryable=False)
         self._report_once(error)
 

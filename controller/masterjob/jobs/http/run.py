@@ -104,7 +104,8 @@ class HttpRun(Run):
             self._act_on_check(follow_up, check, error)
         if error is not None:
             again = "; the start is called again" if follow_up is FollowUp.START_AGAIN else ""
-            logger.warning("%s: the check has failed: %s%s", self._term.lock_name, error, again)
+            fields = self._log_fields() | log_fields(event="check failed", reason=str(error))
+            logger.warning("%s: the check has failed: %s%s", self._term.lock_name, error, again, extra=fields)
 
     def _act_on_check(self, follow_up: FollowUp, check: Check, error: HookFailed | None) -> None:
         if error is None:

@@ -18,6 +18,7 @@ from masterjob.jobs.policy import RunPolicy
 from masterjob.jobs.python.callables import Cancel, JobCallable
 from masterjob.jobs.python.run import log_error
 from masterjob.jobs.run import Run, RunState
+from masterjob.log_fields import log_fields
 
 logger = logging.getLogger("masterjob.jobs")
 
@@ -107,7 +108,8 @@ class RunFunctionRun(Run):
         follows = "the lock is kept"
         if isinstance(action, RestartAfter):
             follows = f"it is called again in {action.seconds:g} s"
-        logger.info("%s: run has returned; %s", self._term.lock_name, follows)
+        fields = log_fields(lock=self._term.lock_name, term=self._term.number, event="run returned")
+        logger.info("%s: run has returned; %s", self._term.lock_name, follows, extra=fields)
 
     # --- the stop
 
