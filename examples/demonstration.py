@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -196,13 +197,17 @@ class MasterPrinter:
 
 
 class ProcessSupervisor:
-    """Processes by name, each replaced some time after it has died. ``exit_message`` is printed then."""
+    """Processes by name, each replaced some time after it has died. ``exit_message`` is printed then.
+
+    What they print is printed with their name in front: ``web-1 | …``.
+    """
 
     def __init__(self, run_lock: RunLock, process_spec: Callable[[str], ProcessSpec], exit_message: str) -> None:
         self._run_lock = run_lock
         self._process_spec = process_spec
         self._exit_message = exit_message
         self._processes: dict[str, Process] = {}
+        self._printers: list[threading.Thread] = []
         self._exited_at: dict[str, float] = {}
 
     def run(
@@ -241,14 +246,19 @@ class ProcessSupervisor:
     def _start(self, name: str) -> None:
         """Start a process in its own group, so that Ctrl-C reaches only us: a second signal would kill it."""
         spec = self._process_spec(name)
-        self._processes[name] = Process(
+        process = self._processes[name] = Process(
             spec.argv,
             cwd=ROOT,
             env={**os.environ, **spec.environment},
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             process_group=0,
             pass_fds=[self._run_lock.descriptor],
         )
+        printer = threading.Thread(target=_print_output, args=(name, process), daemon=True)
+        printer.start()
+        self._printers = [each for each in self._printers if each.is_alive()] + [printer]
         self._run_lock.record_pids([process.pid for process in self._processes.values()])
 
     def _stop_all(self) -> None:
@@ -260,6 +270,16 @@ class ProcessSupervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        for printer in self._printers:
+            printer.join(1)  # a process that was left behind may hold the pipe open
+
+
+def _print_output(name: str, process: Process) -> None:
+    assert process.stdout is not None
+    with process.stdout as output:
+        for line in output:
+            text = line.decode(errors="replace").rstrip("\n")
+            print(f"{name} | {text}\n", end="", flush=True)  # one write, so that lines are not mixed
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ Or edit the manifest: enabled: false stops the job. Or, in another terminal:
 
   .venv/bin/masterjob disable {lock} --reason 'trying it out' --config {config}
   .venv/bin/masterjob enable {lock} --config {config}
-  .venv/bin/masterjob status {lock} --config {config}
+  .venv/bin/masterjob status {lock} --config {config}      Running, Disabled and so on, and why
   .venv/bin/masterjob history {lock} --config {config}
 
 Or over HTTP, at any of the three (ports {ports}):
@@ -42,7 +42,8 @@ def format_guide(ports: Sequence[str]) -> str:
     return GUIDE.format(lock=LOCK, config=CONFIG, ports=", ".join(ports), first=ports[0], second=ports[1])
 
 
-def controller_process(port: str) -> ProcessSpec:
+def controller_process(name: str) -> ProcessSpec:
+    port = name.rpartition("-")[2]
     argv = [sys.executable, "-m", "masterjob", "run", "examples/manifests", "--config", CONFIG, "--port", port]
     return ProcessSpec(argv, {"MASTERJOB_DATABASE_URL": URL})
 
@@ -51,7 +52,10 @@ def main() -> None:
     with set_up_demonstration("make run", __doc__, RUN_DIRECTORY) as demo:
         ports = [str(port) for port in free_ports(3)]
         print(format_guide(ports), flush=True)
-        demo.run(ports, controller_process, "pid {pid} has ended; another starts", MasterPrinter(URL, LOCK))
+        names = [f"controller-{port}" for port in ports]
+        demo.run(
+            names, controller_process, "{name} (pid {pid}) has ended; another starts", MasterPrinter(URL, LOCK)
+        )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ MasterJobError
 │       ├── TimingError      the lease is too short for the heartbeats and the stop
 │       └── UnknownJob       a resource names a job that this process does not have (controller/managed_locks.py)
 ├── StoreUnavailable         the database did not answer: the outcome is unknown
-│   └── ConstraintViolation  a constraint was violated: nothing was written         (store/connection/)
+│   ├── StoreRefused         it refuses this process: a wrong password, no such database, missing rights
+│   └── StatementFailed      it answered that one statement failed                  (store/connection/)
+│       └── ConstraintViolation  a constraint was violated: nothing was written     (store/connection/)
 ├── TermLost                 the term is over: what it protects must not happen
 ├── CommandFailed            a command did not start, or did not end as it should  (jobs/exec/execution.py)
 ├── HookFailed               an HTTP hook did not answer with 2xx                   (jobs/http/request.py)
@@ -21,6 +23,8 @@ MasterJobError
 
 That another instance holds the lock is not an error: it is an answer.
 """
+
+from enum import StrEnum
 
 
 class MasterJobError(Exception):
@@ -41,6 +45,26 @@ class TimingError(SettingError):
 
 class StoreUnavailable(MasterJobError):
     """The database did not answer, or its answer was lost: whether the operation happened is unknown."""
+
+    is_outage = True
+    """Whether the database could not be used at all. False: it works, and this statement failed."""
+
+
+class Refusal(StrEnum):
+    """Why a database refuses a process. None of these ends by itself."""
+
+    LOGIN = "it does not accept this user or password"
+    NO_DATABASE = "there is no such database"
+    RIGHTS = "the user lacks rights"
+    OPTION = "an option of the database URL is not valid"
+
+
+class StoreRefused(StoreUnavailable):
+    """The database refuses this process. To retry does not help: a setting or a right has to change."""
+
+    def __init__(self, refusal: Refusal, message: str) -> None:
+        super().__init__(message)
+        self.refusal = refusal
 
 
 class TermLost(MasterJobError):

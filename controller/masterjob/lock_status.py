@@ -3,14 +3,18 @@
 The store reads these values; terminals, the control API (`status_json`) and the status of MasterJobs show them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from shlex import quote
 from typing import Literal
 
+from masterjob.concurrency.clock import format_age
 from masterjob.job_status import ONCE_SOURCE, JobStatus, RunPhase
 
 LockState = Literal["Running", "Starting", "Completed", "StartFailed", "Stopping", "Disabled", "Vacant", "Unknown"]
+
+UNCLAIMED_AFTER = timedelta(minutes=1)
+"""An instance that takes part in a free lock claims it sooner, unless it pauses after a failure."""
 
 _STATE_OF_PHASE: dict[RunPhase, LockState] = {
     RunPhase.STARTING: "Starting",
@@ -66,7 +70,7 @@ class LockStatus:
     """The status of a lock. ``term`` is the number of its last term, 0 if it had none.
 
     ``job`` is the last run of its job in any term, if one was recorded; ``live_instances`` counts the instances of
-    all locks.
+    all locks: in which locks an instance takes part is not stored.
     """
 
     lock_name: str
@@ -76,6 +80,24 @@ class LockStatus:
     term: int
     job: JobStatus | None = None
     live_instances: int = 0
+    free_since: datetime | None = None
+    """For an enabled lock without a master: the last entry of its history; None if it has none."""
+    newest_session_at: datetime | None = field(default=None, compare=False)
+    """When the newest session of a live instance was opened."""
+    read_at: datetime | None = field(default=None, compare=False)
+    """When this was read, by the database's clock."""
+
+    @property
+    def since(self) -> datetime | None:
+        """When this state began, as far as it is known. For a silent master, its last heartbeat."""
+        if self.disabled is not None:
+            return self.job.since if self.is_completed_for_good and self.job is not None else self.disabled.since
+        if self.master is None:
+            return self.current_job.since if self.current_job and self._has_failed else self.free_since
+        if self.master.is_overdue:
+            age = timedelta(seconds=self.master.heartbeat_age)
+            return None if self.read_at is None else self.read_at - age
+        return self.master.since if self.current_job is None else self.current_job.since
 
     @property
     def current_job(self) -> JobStatus | None:
@@ -137,7 +159,17 @@ class LockStatus:
         failure = describe_failure(self.current_job) if self.current_job and self._has_failed else ""
         if self.live_instances == 0:
             return f"no instance is alive; the job {failure}" if failure else "no instance is alive"
-        return failure or "the lock is free: no instance that knows its job has claimed it yet"
+        free = failure or "the lock is free: no instance that knows its job has claimed it yet"
+        if self.read_at is None or self.free_since is None:
+            return free
+        # Only what every live instance has let pass is evidence: the newest may be about to claim the lock.
+        unclaimed_since = max(self.free_since, self.newest_session_at or self.free_since)
+        if self.read_at - unclaimed_since < UNCLAIMED_AFTER:
+            return free
+        age = format_age((self.read_at - self.free_since).total_seconds())
+        if failure:
+            return f"{failure}; the lock has been free for {age}"
+        return f"the lock has been free for {age}: {_describe_absence(self.live_instances)}"
 
     def _why_with_master(self) -> str:
         job = self.current_job
@@ -158,6 +190,12 @@ def describe_failure(job: JobStatus) -> str:
     error = job.last_error or "its job failed"
     times = f" ({job.consecutive_failures} failures in a row)" if job.consecutive_failures > 1 else ""
     return f"failed on {job.instance}: {error}{times}"
+
+
+def _describe_absence(live_instances: int) -> str:
+    if live_instances == 1:
+        return "the only live instance does not take part in it, or does not know its job"
+    return f"none of the {live_instances} live instances takes part in it, or none knows its job"
 
 
 def _why_overdue(master: MasterStatus) -> str:

@@ -15,6 +15,7 @@ def lock_json(lock: LockStatus) -> dict[str, Any]:
         "lockName": lock.lock_name,
         "state": lock.state,
         "why": lock.why,
+        "since": None if lock.since is None else format_timestamp(lock.since),
         "enabled": lock.enabled,
         "term": lock.term,
         "master": None if lock.master is None else _master_json(lock.master),

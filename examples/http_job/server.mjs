@@ -35,6 +35,10 @@ function handle(hook, payload) {
 }
 
 const server = createServer(async (request, response) => {
+  if (request.method === "GET" && request.url === "/running") {
+    const isRunning = timer !== null && request.headers["x-fencing-token"] === String(newest);
+    return response.writeHead(isRunning ? 204 : 404).end(); // after a restart: 404, and /start is called again
+  }
   const hook = request.method === "POST" && hooks[request.url];
   if (!hook) return response.writeHead(404).end();
   let body = "";

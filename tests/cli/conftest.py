@@ -14,6 +14,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from masterjob.cli.app import app
+from masterjob.election.values import Identity, NewSession
+from masterjob.store.database import Database
 from tests.library.conftest import wait_until
 from tests.timeouts import WAIT_TIMEOUT
 
@@ -92,6 +94,17 @@ class Terminal:
         wait_until(lambda: self.state(lock_name) == state)
 
 
+def elect_instance(terminal: Terminal, lock_name: str = "BEEP", session: str = "session") -> None:
+    """Make an instance the master."""
+    database = Database(terminal.url)
+    database.prepare()
+    store = database.connect(10)
+    store.ensure_locks([lock_name])
+    store.open_session(NewSession(session, Identity("a-host-1234-5678abcd", address="a-host"), 60_000))
+    store.claim(session, [lock_name])
+    store.close()
+
+
 class RunProcess:
     """A process of ``masterjob run``."""
 
@@ -138,6 +151,10 @@ class RunProcess:
     def signal_and_wait(self, signal_number: int) -> int:
         """Send a signal and return the exit code."""
         self._process.send_signal(signal_number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for the end and return the exit code."""
         code = self._process.wait(WAIT_TIMEOUT)
         self._reader.join(WAIT_TIMEOUT)
         return code

@@ -7,20 +7,9 @@ from pathlib import Path
 import pytest
 
 from masterjob.concurrency.clock import clock
-from masterjob.election.values import HistoryEntry, Identity, NewSession, TransitionKind
+from masterjob.election.values import HistoryEntry, TransitionKind
 from masterjob.store.database import Database
-from tests.cli.conftest import Terminal, manifest
-
-
-def elect_instance(terminal: Terminal, lock_name: str = "BEEP") -> None:
-    """Make an instance the master."""
-    database = Database(terminal.url)
-    database.prepare()
-    store = database.connect(10)
-    store.ensure_locks([lock_name])
-    store.open_session(NewSession("session", Identity("a-host-1234-5678abcd", address="a-host"), 60_000))
-    store.claim("session", [lock_name])
-    store.close()
+from tests.cli.conftest import Terminal, elect_instance, manifest
 
 
 def test_list_shows_who_is_master_and_who_is_disabled_why(terminal: Terminal) -> None:
@@ -41,7 +30,8 @@ def test_an_empty_database_is_reported_as_empty(terminal: Terminal) -> None:
 def test_status_is_a_stable_object_for_programs(terminal: Terminal) -> None:
     elect_instance(terminal)
     lock = terminal.run_json("status", "BEEP")
-    assert list(lock) == ["lockName", "state", "why", "enabled", "term", "master", "disabled", "job"]
+    fields = ["lockName", "state", "why", "since", "enabled", "term", "master", "disabled", "job"]
+    assert list(lock) == fields
     assert (lock["state"], lock["enabled"], lock["disabled"]) == ("Starting", True, None)
     assert lock["master"]["instance"] == "a-host-1234-5678abcd"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", lock["master"]["since"])
@@ -194,10 +184,13 @@ def test_a_database_that_does_not_answer_is_exit_code_3_without_a_traceback(term
     assert "geheim" not in result.stderr
 
 
-def test_a_database_that_does_not_answer_is_named(terminal: Terminal) -> None:
+def test_a_database_that_refuses_is_exit_code_1_and_named(terminal: Terminal) -> None:
     result = terminal.run("list", "--database", "sqlite:////no/such/folder/x")
-    assert result.exit_code == 3
-    assert result.stderr.endswith("unable to open database file (sqlite:////no/such/folder/x)\n")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "masterjob: the database refuses this process, because there is no such database: "
+        "SQLite: unable to open database file (sqlite:////no/such/folder/x)\n"
+    )
 
 
 def test_a_database_url_that_is_not_valid_is_refused_with_where_it_was_set(terminal: Terminal) -> None:

@@ -21,7 +21,7 @@ def test_it_logs_what_it_follows_and_runs_the_job(terminal: Terminal, run: RunSt
     terminal.wait_for("Running")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_the_job_releases_the_lock_and_ends_with_0(
     number: int, terminal: Terminal, run: RunStarter
 ) -> None:
@@ -31,6 +31,29 @@ def test_a_signal_stops_the_job_releases_the_lock_and_ends_with_0(
     assert process.signal_and_wait(number) == 0
     assert terminal.state() == "Vacant"
     assert terminal.election_history("BEEP") == ["stepped down", "elected"]
+
+
+def test_an_ignored_sighup_stays_ignored_as_under_nohup(terminal: Terminal, run: RunStarter) -> None:
+    terminal.write("beep.yaml", manifest())
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the process inherits it
+    try:
+        process = run()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    process.wait_for_line("begins with")
+    process.send_signal(signal.SIGHUP)
+    assert process.signal_and_wait(signal.SIGTERM) == 0
+    assert "SIGTERM: stopping the jobs" in process.wait_for_line("stopping the jobs and releasing")
+
+
+def test_a_program_that_does_not_exist_is_not_said_to_run(terminal: Terminal, run: RunStarter) -> None:
+    config = terminal.folder / "config.yaml"
+    config.write_text(config.read_text().replace("command: [sh,", "command: [no-such-program,"))
+    terminal.write("beep.yaml", manifest())
+    process = run()
+    process.wait_for_line("command no-such-program cannot be used: No such file or directory")
+    process.wait_for_line("stepped down from BEEP")
+    assert not any("runs as process" in line or "stopping the job" in line for line in process.lines)
 
 
 def test_two_signals_within_a_moment_count_as_one(terminal: Terminal, run: RunStarter) -> None:
@@ -123,7 +146,7 @@ def test_a_removed_file_frees_the_lock_and_its_switch(terminal: Terminal, run: R
     terminal.write("beep.yaml", manifest(more="  enabled: false\n"))
     process.wait_for_line("stepped down from BEEP")
     path.unlink()
-    process.wait_for_line("BEEP is no longer disabled by file:default/beep: the resource is gone")
+    process.wait_for_line("BEEP is no longer disabled by file:default/beep: that MasterJob is gone")
     assert terminal.run_json("status", "BEEP")["disabled"] is None
 
 

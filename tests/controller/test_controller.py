@@ -300,7 +300,7 @@ def test_a_switch_that_cannot_be_written_is_retried_and_holds_up_no_other_lock(
     harness.controller.apply("file:default/a", make_resource("a", "A", enabled=False))
     harness.controller.apply("file:default/b", make_resource("b", "B", enabled=True))
     harness.log.wait_for("one starts")
-    wait_until(lambda: "retrying: no answer" in (harness.problem_message("a") or ""))
+    wait_until(lambda: "is retried: no answer" in (harness.problem_message("a") or ""))
     available.set()
     assert harness.controller.wait_idle(WAIT_TIMEOUT)
     assert harness.disabled_by("A") is not None

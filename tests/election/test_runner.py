@@ -28,6 +28,7 @@ from masterjob.election.timing import Timing
 from masterjob.election.values import Identity, Inventory, NewSession, Term
 from masterjob.errors import StoreUnavailable
 from masterjob.job_status import RunPhase, RunStatus
+from masterjob.store.connection.connection import StatementFailed
 from tests.simulation.memory import MemoryDatabase, MemoryStore
 from tests.timeouts import WAIT_TIMEOUT
 
@@ -251,7 +252,7 @@ def test_a_command_that_keeps_failing_is_logged_once(
 
     def refuse(*_: object) -> None:
         failed.release()
-        raise StoreUnavailable("no such character")
+        raise StatementFailed("no such character")
 
     monkeypatch.setattr(HangingStore, "ensure_locks", refuse)
     declare(start_runner("me"), RecordingJob())

@@ -132,6 +132,22 @@ def test_a_job_in_another_language_refuses_a_former_master(start: StartExample) 
     assert [_post_hook(port, "stop", 3), _post_hook(port, "stop", 3)] == [(204, ""), (204, "")]
 
 
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_a_job_in_another_language_that_restarts_beside_its_controller_runs_again_in_the_same_term(
+    start: StartExample, url: str, tmp_path: Path
+) -> None:
+    port = free_port()
+    config, text = tmp_path / "config.yaml", (EXAMPLES / "http_job" / "config.yaml").read_text()
+    config.write_text(text.replace("8099", str(port)).replace("interval: 1s", "interval: 100ms, failures: 100"))
+    server = start("http_job/server.mjs", str(port))
+    server.wait_for_line("listening on")
+    start("masterjob", "run", str(EXAMPLES / "http_job" / "job.yaml"), "--config", str(config), "--database", url)
+    term = server.wait_for_line("NODE-TICKER: tick 1 in term").split()[-1]
+    server.kill()
+    server = start("http_job/server.mjs", str(port))
+    assert server.wait_for_line("NODE-TICKER: tick 1 in term").split()[-1] == term
+
+
 def _post_hook(port: int, event: str, term: int) -> tuple[int, str]:
     body = json.dumps({"lockName": "NODE", "term": term, "event": event}).encode()
     try:

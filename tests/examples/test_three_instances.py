@@ -74,6 +74,32 @@ def test_a_dead_process_is_replaced_and_in_the_end_all_are_ended(
     assert all(process.returncode is not None for _, process in started)
 
 
+def test_each_line_says_which_process_printed_it(
+    capfd: pytest.CaptureFixture[str],
+    run_lock: demonstration.RunLock,
+    shutdown_signals: demonstration.ShutdownSignals,
+) -> None:
+    speaker = demonstration.ProcessSpec(["sh", "-c", "echo out; echo error >&2; exec sleep 600"], {})
+    printed = ""
+
+    def both_have_spoken() -> bool:
+        nonlocal printed
+        printed += capfd.readouterr().out
+        if printed.count("\n") == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return True
+
+    demonstration.ProcessSupervisor(run_lock, lambda _: speaker, "").run(
+        ["web-1", "web-2"], 0.0, shutdown_signals, both_have_spoken
+    )
+    assert sorted(printed.splitlines()) == [
+        "web-1 | error",
+        "web-1 | out",
+        "web-2 | error",
+        "web-2 | out",
+    ]
+
+
 def test_the_seconds_are_counted_from_the_first_master(
     run_lock: demonstration.RunLock, shutdown_signals: demonstration.ShutdownSignals
 ) -> None:

@@ -29,7 +29,22 @@ def python_job(
     start_seconds: float = 3600.0,
 ) -> Job:
     """Return a job that counts as running only when its start has returned, unless the test wants otherwise."""
-    return CallableSpec(MasterJob(start, stop), loop, start_seconds).create_job(pool, 1.0)
+    return CallableSpec(MasterJob(start, stop, start_seconds=start_seconds), loop).create_job(pool, 1.0)
+
+
+def run_job(
+    run: Callable[..., object],
+    pool: ThreadPool,
+    loop: asyncio.AbstractEventLoop | None = None,
+    *,
+    stop: Callable[..., object] | None = None,
+    restart: str | None = None,
+    once: bool | None = None,
+    start_seconds: float = 3600.0,
+) -> Job:
+    """Return a job with a ``run`` function."""
+    job = MasterJob(stop=stop, run=run, restart=restart, once=once, start_seconds=start_seconds)
+    return CallableSpec(job, loop).create_job(pool, 1.0)
 
 
 class RecordingReport:

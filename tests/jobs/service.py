@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from tests.timeouts import WAIT_TIMEOUT
 
+Answer = tuple[int, bytes, dict[str, str]]
+
 
 class ReceivedRequest(NamedTuple):
     path: str
@@ -16,10 +18,14 @@ class ReceivedRequest(NamedTuple):
 
 
 class FakeService:
-    """Each request gets the next of ``answers`` (status, body, headers); the last one repeats."""
+    """Each POST gets the next of ``answers`` (status, body, headers), and each GET the next of ``check_answers``.
+
+    The last one repeats. A GET is recorded as the event ``check``.
+    """
 
     def __init__(self) -> None:
-        self.answers: list[tuple[int, bytes, dict[str, str]]] = [(204, b"", {})]
+        self.answers: list[Answer] = [(204, b"", {})]
+        self.check_answers: list[Answer] = [(204, b"", {})]
         self.requests: list[ReceivedRequest] = []
         self.before_answer: dict[str, Callable[[], object]] = {}
         """What to call before the answer to an event."""
@@ -48,6 +54,10 @@ class FakeService:
             )
             return next(request for request in self.requests if request.content["event"] == event)
 
+    def wait_for_count(self, event: str, count: int) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.events.count(event) >= count, WAIT_TIMEOUT), self.events
+
     def hang(self, event: str) -> None:
         self.before_answer[event] = lambda: self.closing.wait(WAIT_TIMEOUT)
 
@@ -60,10 +70,15 @@ class FakeService:
     def _handler_class(service) -> type[http.server.BaseHTTPRequestHandler]:  # noqa: N805 - self is the handler's
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                self._receive(json.loads(self.rfile.read(int(self.headers["Content-Length"]))), service.answers)
+
+            def do_GET(self) -> None:
+                self._receive({"event": "check"}, service.check_answers)
+
+            def _receive(self, content: dict[str, Any], answers: list[Answer]) -> None:
                 with service._changed:
                     service.requests.append(ReceivedRequest(self.path, dict(self.headers), content))
-                    status, body, headers = service.answers.pop(0) if service.answers[1:] else service.answers[0]
+                    status, body, headers = answers.pop(0) if answers[1:] else answers[0]
                     service._changed.notify_all()
                 service.before_answer.get(content["event"], lambda: None)()
                 try:

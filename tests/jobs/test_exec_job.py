@@ -29,7 +29,7 @@ def test_it_fits_the_port() -> None:
 
 def test_what_it_writes_goes_into_the_log_with_the_name_of_the_lock(log: LogCapture) -> None:
     job, report = start_job("sh", "-c", "echo out; echo; echo complaint >&2; printf 'no\\033[2Jend'")
-    for level, line in [("INFO", "out"), ("INFO", ""), ("WARNING", "complaint"), ("INFO", "no\\x1b[2Jend")]:
+    for level, line in [("INFO", "out"), ("INFO", ""), ("INFO", "complaint"), ("INFO", "no\\x1b[2Jend")]:
         log.wait_for(level, f"the lock: {line}")
     job.stop()
     report.wait_for("stopped")

@@ -9,10 +9,13 @@ from masterjob.job_status import RunPhase, RunStatus
 from masterjob.jobs.lifecycle import (
     Errored,
     Exited,
+    FoundStopped,
     HandOver,
+    Raised,
     ReportStarted,
     RestartAfter,
     RestartDue,
+    Returned,
     RunAction,
     RunEvent,
     StartCalled,
@@ -26,6 +29,9 @@ from masterjob.jobs.policy import Restart, RunPolicy
 DONE = Exited(0, MasterJobError("the command ended with exit code 0"), ("bye",))
 BROKEN = Exited(7, MasterJobError("the command ended with exit code 7"), ("boom",))
 ERROR = Errored(ValueError("no\nwords"))
+RETURNED = Returned(MasterJobError("run has returned after 0.1 s"))
+RAISED = Raised(ValueError("no\nwords"))
+GONE = FoundStopped(MasterJobError("it answered 404"))
 EVERY_EVENT = (
     StartCalled(),
     StartTimePassed(),
@@ -33,6 +39,9 @@ EVERY_EVENT = (
     DONE,
     BROKEN,
     ERROR,
+    RETURNED,
+    RAISED,
+    GONE,
     RestartDue(),
     StopRequested(),
 )
@@ -78,6 +87,14 @@ def live(
         (Restart.NEVER, [ERROR], F, [HandOver(ERROR.error)]),
         (Restart.ALWAYS, [ERROR], F, [HandOver(ERROR.error)]),
         (Restart.ALWAYS, [StartReturned(), ERROR], F, [ReportStarted(), HandOver(ERROR.error)]),
+        (Restart.ON_FAILURE, [RETURNED], C, [ReportStarted()]),
+        (Restart.ALWAYS, [StartTimePassed(), RETURNED], S, [ReportStarted(), RestartAfter(1.0)]),
+        (Restart.ALWAYS, [RETURNED], F, [RestartAfter(1.0)]),
+        (Restart.ON_FAILURE, [StartTimePassed(), RAISED], F, [ReportStarted(), HandOver(RAISED.error)]),
+        (Restart.NEVER, [RAISED], F, []),
+        (Restart.ALWAYS, [StartReturned(), GONE], S, [ReportStarted()]),
+        (Restart.ALWAYS, [StartReturned(), GONE, StartReturned()], R, [ReportStarted()]),
+        (Restart.ALWAYS, [GONE, ERROR], F, [HandOver(ERROR.error)]),
         (Restart.ALWAYS, [StopRequested()], STOPPING, []),
         (Restart.ALWAYS, [StartTimePassed(), StopRequested()], STOPPING, [ReportStarted()]),
         (Restart.ON_FAILURE, [DONE, StopRequested()], C, [ReportStarted()]),
@@ -113,6 +130,17 @@ def test_each_early_end_counts_as_a_failure_until_the_command_runs() -> None:
 def test_the_election_learns_of_the_start_once_however_often_the_command_is_restarted() -> None:
     _, actions = live(StartTimePassed(), DONE, RestartDue(), StartTimePassed(), DONE)
     assert actions.count(ReportStarted()) == 1
+
+
+def test_a_service_that_is_started_again_keeps_the_reason_until_it_runs() -> None:
+    again, _ = live(StartReturned(), GONE)
+    assert (again.restarts, again.failures, again.last_error) == (1, 0, "it answered 404")
+    assert live(StartReturned(), GONE, StartReturned())[0].last_error == ""
+
+
+def test_only_a_run_that_returns_can_complete_for_good() -> None:
+    assert live(RETURNED, restart=Restart.ON_FAILURE, once=True)[0].is_final
+    assert not live(RAISED, restart=Restart.ON_FAILURE, once=True)[0].is_final
 
 
 def test_a_phase_begins_when_its_event_happens() -> None:

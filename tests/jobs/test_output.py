@@ -1,5 +1,6 @@
 """The output of a command: split into lines, bounded, and read without delaying the command."""
 
+import logging
 import os
 import threading
 from io import FileIO
@@ -7,7 +8,7 @@ from io import FileIO
 import pytest
 
 from masterjob.jobs.exec import output as output_module
-from masterjob.jobs.exec.output import LINE_LIMIT, LINES_PER_WINDOW, CommandOutput
+from masterjob.jobs.exec.output import LINE_LIMIT, LINES_PER_WINDOW, CommandOutput, OutputLevels
 from tests.jobs.process_checks import LogCapture
 from tests.timeouts import WAIT_TIMEOUT
 
@@ -46,6 +47,20 @@ def test_lines_are_logged_as_they_come(log: LogCapture) -> None:
     assert pipes.output.drained.is_set()
 
 
+def test_each_output_has_its_level_and_every_line_its_fields(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "masterjob")
+    (out, stdout), (error, stderr) = os.pipe(), os.pipe()
+    outputs = (os.fdopen(out, "rb", 0), os.fdopen(error, "rb", 0))
+    os.write(stdout, b"one\n")
+    os.close(stdout)
+    os.write(stderr, b"two\n")
+    os.close(stderr)
+    CommandOutput("lock", outputs, OutputLevels(stdout=logging.DEBUG, stderr=logging.ERROR), 7).run()
+    found = {record.getMessage(): (record.levelname, vars(record)["stream"]) for record in caplog.records}
+    assert found == {"lock: one": ("DEBUG", "stdout"), "lock: two": ("ERROR", "stderr")}
+    assert {(vars(record)["lock"], vars(record)["term"]) for record in caplog.records} == {("lock", 7)}
+
+
 def test_bytes_that_are_not_text_are_escaped(log: LogCapture) -> None:
     read_output(b"a\xff\x1b[31m\tb\x00\n")
     assert log.lines == [("INFO", "lock: a\ufffd\\x1b[31m\tb\\x00")]
@@ -75,7 +90,7 @@ def test_a_flood_is_read_to_its_end_and_counted(log: LogCapture, monkeypatch: py
     os.close(pipes.stderr)
     reader.join(WAIT_TIMEOUT)
     assert not reader.is_alive()
-    assert log.lines.count(("INFO", "lock: y")) + log.lines.count(("WARNING", "lock: why")) == LINES_PER_WINDOW
+    assert log.lines.count(("INFO", "lock: y")) + log.lines.count(("INFO", "lock: why")) == LINES_PER_WINDOW
     assert log.lines[-1] == (
         "WARNING",
         f"lock: {lines + 1 - LINES_PER_WINDOW} lines of the command's output were dropped",
@@ -88,9 +103,9 @@ def test_in_the_next_window_lines_are_logged_again(log: LogCapture, monkeypatch:
     now = [100.0]
     monkeypatch.setattr(output_module, "clock", lambda: now[0])
     pipes = CommandPipes()
-    pipes.output.log_lines(20, [b"one", b"two", b"three"])
+    pipes.output.log_lines("stdout", [b"one", b"two", b"three"])
     now[0] += 5.0
-    pipes.output.log_lines(20, [b"four"])
+    pipes.output.log_lines("stdout", [b"four"])
     pipes.close()
     pipes.output.run()
     assert [line for _, line in log.lines] == [

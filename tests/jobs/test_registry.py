@@ -1,5 +1,6 @@
 """Jobs by name: what the config file may contain, and the one-sentence errors about the rest."""
 
+import logging
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
@@ -12,6 +13,7 @@ from masterjob.config.documents import read_document
 from masterjob.errors import SettingError
 from masterjob.jobs import registry
 from masterjob.jobs.exec.command import ExecCommand
+from masterjob.jobs.exec.output import OutputLevels
 from masterjob.jobs.exec.spec import ExecSpec
 from masterjob.jobs.http.spec import HttpSpec
 from masterjob.jobs.python.spec import PythonSpec
@@ -67,6 +69,12 @@ def test_a_command_in_full() -> None:
     assert spec.command == ExecCommand(("sh", "-c", ""), {"A_1": ""}, "/srv")
 
 
+def test_each_output_of_a_command_may_have_a_level() -> None:
+    spec = parse_one({"exec": {"command": ["x"], "stdoutLevel": "debug", "stderrLevel": "warning"}})
+    assert isinstance(spec, ExecSpec)
+    assert spec.command.output_levels == OutputLevels(logging.DEBUG, logging.WARNING)
+
+
 def test_hooks_in_full() -> None:
     spec = parse_one(
         {"http": {"start": "http://[::1]:8/a?b=c", "stop": "https://h/", "timeout": "1m", "retries": "0"}}
@@ -112,6 +120,10 @@ HTTP = {"start": "http://h"}
         (
             {"exec": {"command": ["x", 5]}},
             "it.exec.command.1 (line 4) must be text, not a number: put it in quotes",
+        ),
+        (
+            {"exec": EXEC | {"stderrLevel": "loud"}},
+            "it.exec.stderrLevel (line 3) must be debug, info, warning or error, not 'loud'",
         ),
         ({"exec": {"command": [""]}}, "it.exec.command.0 (line 4) must not be empty"),
         ({"exec": {"command": ["a\0b"]}}, "it.exec.command.0 (line 4) has a character that is not text"),
@@ -203,7 +215,10 @@ def test_the_number_of_jobs_is_limited() -> None:
 # --- Python entries
 
 
-@pytest.mark.parametrize(("entry", "calls"), [("both", ["start", "stop"]), ("ready", ["ready"])])
+@pytest.mark.parametrize(
+    ("entry", "calls"),
+    [("both", ["start", "stop"]), ("ready", ["ready"]), ("thread", ["start"]), ("runner", ["run"])],
+)
 def test_an_entry_is_called(entry: str, calls: list[str]) -> None:
     example_jobs.calls.clear()
     pool, report = ManualThreadPool(), RecordingReport()
@@ -230,7 +245,7 @@ class Holder:
         ("no.such:thing", "no.such:thing cannot be imported: ModuleNotFoundError: No module named 'no'"),
         ("tests.jobs.broken_jobs:x", "cannot be imported: RuntimeError: broken on purpose"),
         ("tests.jobs.example_jobs:missing", "cannot be imported: tests.jobs.example_jobs has no missing"),
-        ("tests.jobs.example_jobs:nothing", "is not a job: it has no start"),
+        ("tests.jobs.example_jobs:nothing", "is not a job: masterJob.start is not a function, but None"),
         ("tests.jobs.example_jobs:Both", "is a class: name an instance of it"),
         ("tests.jobs.example_jobs:greedy", "is not a job: masterJob.start needs one, two"),
     ],

@@ -112,8 +112,14 @@ def test_other_functions_are_not_taken_for_coroutine_functions(function: object)
 
 
 def test_a_master_job_that_is_not_valid_is_an_error_at_once() -> None:
+    with pytest.raises(SettingError, match=r"masterJob\.start is not a function, but None: a job needs"):
+        MasterJob(start=None)
+    with pytest.raises(SettingError, match=r"masterJob has both start and run: "):
+        MasterJob(start=print, run=print)
     with pytest.raises(SettingError, match=r"masterJob\.start is not a function"):
-        MasterJob(start=None)  # type: ignore[arg-type]
+        MasterJob(start="now")  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match=r"masterJob\.run needs one, two"):
+        MasterJob(run=lambda one, two: None)
     with pytest.raises(SettingError, match=r"masterJob\.stop is not a function"):
         MasterJob(start=print, stop="later")  # type: ignore[arg-type]
     with pytest.raises(SettingError, match=r"masterJob\.stop needs one, two"):

@@ -1,7 +1,13 @@
 """The shutdown of a process, and the identity of an instance."""
 
+import pytest
+
+import masterjob
+from masterjob.config.location import DatabaseLocation
 from masterjob.runtime.identity import new_identity
-from masterjob.runtime.runtime import Runtime
+from masterjob.runtime.runtime import Runtime, current_runtime
+from tests.library.conftest import wait_until
+from tests.servers.process import free_port
 
 
 class RecordingHook:
@@ -58,3 +64,23 @@ def test_an_instance_in_a_pod_is_named_by_it_and_says_where_it_is() -> None:
 
 def test_the_longest_name_of_a_pod_fits() -> None:
     assert len(new_identity({"POD_NAME": "x" * 253}).instance) <= 255
+
+
+def test_a_database_that_cannot_be_used_is_logged_with_the_lock(caplog: pytest.LogCaptureFixture) -> None:
+    url = f"postgresql://app:geheim@127.0.0.1:{free_port()}/none"
+    job = masterjob.MasterJob(lambda: None)
+    master = masterjob.start_master(lock_name="A", master_job=job, database=url)
+    try:
+        wait_until(lambda: caplog.messages != [])
+        assert caplog.messages[0].startswith("the database cannot be used, and is retried: PostgreSQL: ")
+        assert caplog.messages[0].endswith("; affected: A")
+        assert "geheim" not in caplog.text
+    finally:
+        master.close()
+
+
+def test_all_that_uses_one_database_reports_to_one_log_of_outages() -> None:
+    runtime = current_runtime()
+    one, other = DatabaseLocation("sqlite:///a"), DatabaseLocation("sqlite:///b")
+    assert runtime.outage_log(one) is runtime.outage_log(DatabaseLocation("sqlite:///a"))
+    assert runtime.outage_log(one) is not runtime.outage_log(other)

@@ -1,6 +1,7 @@
 """What people read of a lock: its state in one word, and one sentence on why its job does not run."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -9,6 +10,7 @@ from masterjob.lock_status import DisabledStatus, LockState, LockStatus, MasterS
 from masterjob.status_json import lock_json
 
 THEN = datetime(2026, 5, 1, tzinfo=UTC)
+NOW = THEN + timedelta(hours=1)
 TERM = 7
 
 
@@ -31,8 +33,14 @@ def lock(
     of_job: JobStatus | None = None,
     disable: DisabledStatus | None = None,
     live_instances: int = 2,
+    free_for: timedelta | None = None,
+    newest_session: timedelta = timedelta(days=30),
 ) -> LockStatus:
-    return LockStatus("JOB", disable is None, disable, of_master, TERM, of_job, live_instances)
+    free_since = None if free_for is None else NOW - free_for
+    is_enabled, opened_at = disable is None, NOW - newest_session
+    return LockStatus(
+        "JOB", is_enabled, disable, of_master, TERM, of_job, live_instances, free_since, opened_at, NOW
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,6 +105,45 @@ def test_a_free_lock_says_whether_any_instance_is_alive() -> None:
     assert lock().why == "the lock is free: no instance that knows its job has claimed it yet"
 
 
+def test_a_lock_that_stays_free_although_instances_are_alive_says_that_none_of_them_takes_part() -> None:
+    assert lock(free_for=timedelta(seconds=59)).why == (
+        "the lock is free: no instance that knows its job has claimed it yet"
+    )
+    assert lock(free_for=timedelta(seconds=125)).why == (
+        "the lock has been free for 2m5s: none of the 2 live instances takes part in it, or none knows its job"
+    )
+    assert lock(free_for=timedelta(days=3), live_instances=1).why == (
+        "the lock has been free for 3d: the only live instance does not take part in it, or does not know its job"
+    )
+    assert lock(free_for=timedelta(days=3), live_instances=0).why == "no instance is alive"
+
+
+def test_an_instance_that_has_just_started_may_be_about_to_claim_the_lock() -> None:
+    days, seconds = timedelta(days=3), timedelta(seconds=1)
+    assert lock(free_for=days, newest_session=59 * seconds).why.startswith("the lock is free")
+    assert lock(free_for=days, newest_session=60 * seconds).why.startswith("the lock has been free for 3d: none")
+
+
+def test_a_failure_that_is_long_ago_says_for_how_long_the_lock_has_been_free() -> None:
+    failed = job(RunPhase.FAILED, error="exit code 7", failures=1)
+    assert lock(of_job=failed, free_for=timedelta(seconds=59)).why == "failed on web-1-x: exit code 7"
+    assert lock(of_job=failed, free_for=timedelta(minutes=2)).why == (
+        "failed on web-1-x: exit code 7; the lock has been free for 2m"
+    )
+
+
+def test_a_state_began_with_its_phase_its_disable_or_the_last_sign_of_its_master() -> None:
+    minutes = timedelta(minutes=1)
+    phase_began = replace(job(RunPhase.RUNNING), since=THEN + minutes)
+    assert lock(master(), phase_began).since == THEN + minutes
+    assert lock(master()).since == THEN
+    assert lock(master(heartbeat_age=13.0), phase_began).since == NOW - timedelta(seconds=13)
+    assert lock(free_for=5 * minutes).since == NOW - 5 * minutes
+    assert lock(of_job=replace(job(RunPhase.FAILED), since=THEN + minutes)).since == THEN + minutes
+    assert lock(disable=disabled()).since == THEN
+    assert lock().since is None
+
+
 def test_a_disabled_lock_says_who_disabled_it_why_and_until_when() -> None:
     assert lock(disable=disabled()).state == "Disabled"
     assert lock(master(), disable=disabled()).state == "Stopping"
@@ -116,6 +163,7 @@ def test_a_job_that_has_completed_for_good_is_completed_although_its_lock_is_dis
 def test_json_has_state_why_and_the_last_run() -> None:
     shown = lock_json(lock(of_job=job(RunPhase.FAILED, error="exit code 7", failures=1, exit_code=7)))
     assert (shown["state"], shown["why"]) == ("StartFailed", "failed on web-1-x: exit code 7")
+    assert shown["since"] == "2026-05-01T00:00:00Z"
     assert shown["job"] == {
         "name": "report",
         "instance": "web-1-x",

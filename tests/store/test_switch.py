@@ -47,7 +47,8 @@ def test_a_lock_is_enabled_only_when_no_source_disables_it(sql_backend: SqlBacke
     assert not sql_backend.admin.status("job")[0].enabled
     assert not sql_backend.admin.enable("job", "ann")
     assert sql_backend.admin.enable("job", "bob", source="file:default/job")
-    assert sql_backend.admin.status("job") == [LockStatus("job", True, None, None, 0)]
+    (status,) = sql_backend.admin.status("job")
+    assert status == LockStatus("job", True, None, None, 0, free_since=status.free_since)
 
 
 def test_enabling_what_is_enabled_changes_nothing(sql_backend: SqlBackend) -> None:
@@ -90,6 +91,33 @@ def test_a_stop_request_has_a_reason_even_if_the_history_was_lost(sql_backend: S
     assert store.read_inventory("one").stop_requests[0].reason == "asked to step down by ann"
     sql_backend.execute("DELETE FROM master_event")
     assert store.read_inventory("one").stop_requests[0].reason == "asked to step down"
+
+
+def test_a_lock_without_a_history_is_free_since_an_unknown_time(sql_backend: SqlBackend) -> None:
+    sql_backend.connect().ensure_locks(["job"])
+    (status,) = sql_backend.admin.status()
+    assert (status.free_since, status.since) == (None, None)
+
+
+def test_a_free_lock_is_free_since_its_last_event(sql_backend: SqlBackend) -> None:
+    store = sql_backend.connect()
+    session_id = open_session(store)
+    sql_backend.disable("job")
+    assert sql_backend.admin.status("job")[0].free_since is None  # it is not free, but disabled
+    sql_backend.enable("job")
+    at = "2026-01-31 12:00:00" + ("+00" if sql_backend.name == "postgresql" else "")
+    sql_backend.execute("UPDATE master_event SET at = :at", at=at)
+    (status,) = sql_backend.admin.status("job")
+    assert status.free_since == datetime(2026, 1, 31, 12, tzinfo=UTC)
+    assert status.read_at is not None
+    assert _is_now(status.read_at)
+    assert status.newest_session_at is not None
+    assert _is_now(status.newest_session_at)
+    assert status.why.startswith("the lock is free")
+    sql_backend.execute("UPDATE master_session SET started_at = :at", at=at)
+    assert "the only live instance does not take part in it" in sql_backend.admin.status("job")[0].why
+    claim_lock(store, session_id)
+    assert sql_backend.admin.status("job")[0].free_since is None
 
 
 def test_a_master_is_shown_with_its_heartbeat(sql_backend: SqlBackend) -> None:

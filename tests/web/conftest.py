@@ -177,13 +177,14 @@ def serve(lock_admin: LockOperations) -> Iterator[ServeApi]:
         custom_lock_admin: LockOperations | None = None,
         checks: tuple[ReadinessCheck, ...] = (),
         authenticator: Authenticator | None = None,
+        summarize_jobs: Callable[[], str] = str,
         **listen_options: Any,
     ) -> RunningApi:
         runners: list[ElectionRunner] = []
         metrics = Metrics(lambda: runners)
         components = ApplicationComponents(
             lock_admin if custom_lock_admin is None else custom_lock_admin,
-            Health(lambda: runners, checks),
+            Health(lambda: runners, checks, summarize_jobs),
             metrics,
         )
         server = start_server(ListenConfig(**{"port": 0} | listen_options), components, authenticator)

@@ -2,10 +2,11 @@
 
 from masterjob.election.core.actions import Abandon
 from masterjob.election.core.commands import ListSessions
-from masterjob.election.core.events import Failure, Reply
+from masterjob.election.core.events import CoreEvent, Failure, JobRunChanged, JobStopped, Reply, Withdraw
 from masterjob.election.observers import Step
-from masterjob.election.values import SessionList
-from masterjob.web.health import DatabaseReadiness, Health
+from masterjob.election.values import SessionList, Term
+from masterjob.job_status import RunPhase, RunStatus
+from masterjob.web.health import DatabaseReadiness, Health, JobSummary
 from tests.web.conftest import LOCK_NAME, HangingLockAdmin, ServeApi, fake_runner
 
 
@@ -62,6 +63,42 @@ def test_readiness_follows_the_last_answer_of_the_database() -> None:
     assert readiness() is None
     readiness.on_step(Step("me", 3.0, Reply(command, SessionList(0, ())), (Abandon(command),)))
     assert readiness() is None
+
+
+def summary_of(*events: CoreEvent) -> str:
+    summary = JobSummary()
+    for event in events:
+        summary.on_step(Step("me", 1.0, event, ()))
+    return summary()
+
+
+def run_changed(lock_name: str, phase: RunPhase) -> JobRunChanged:
+    return JobRunChanged(Term(lock_name, 1), RunStatus(phase, 1.0))
+
+
+def test_the_jobs_are_summarized_by_phase_and_those_that_failed_by_name() -> None:
+    assert summary_of() == ""
+    assert summary_of(run_changed("A", RunPhase.STARTING), run_changed("A", RunPhase.RUNNING)) == (
+        "last runs here: 1 Running"
+    )
+    events = [run_changed(name, RunPhase.FAILED) for name in ("C", "B")]
+    assert summary_of(run_changed("A", RunPhase.RUNNING), *events) == "last runs here: 1 Running, 2 Failed (B, C)"
+    many = [run_changed(f"{number:02}", RunPhase.FAILED) for number in range(12)]
+    assert summary_of(*many).endswith("12 Failed (00, 01, 02, 03, 04, 05, 06, 07, 08, 09, …)")
+
+
+def test_a_failure_is_remembered_after_the_stop_until_the_lock_is_left() -> None:
+    failed, stopped = run_changed("A", RunPhase.FAILED), JobStopped(Term("A", 1))
+    assert summary_of(run_changed("A", RunPhase.STOPPING), stopped) == ""
+    assert summary_of(failed, stopped) == "last runs here: 1 Failed (A)"
+    assert summary_of(failed, stopped, Withdraw("A", "closed")) == ""
+
+
+def test_a_failed_job_is_in_the_text_of_readiness_and_does_not_change_its_status(serve: ServeApi) -> None:
+    api = serve(HangingLockAdmin(), summarize_jobs=lambda: "last runs here: 1 Failed (A)")
+    ready = api.client.get("/readyz")
+    assert (ready.status, ready.body) == (200, b"ready\nlast runs here: 1 Failed (A)\n")
+    assert api.client.get("/healthz").body == b"alive\n"
 
 
 def test_the_probe_port_serves_three_paths_without_a_token_and_nothing_else(serve: ServeApi) -> None:

@@ -172,23 +172,6 @@ def test_a_gap_is_counted_by_its_reason(metrics: Metrics) -> None:
     assert sample_value(metrics, "masterjob_vacancy_seconds_sum") == 25
 
 
-def test_the_gauges_of_a_job_follow_its_life(metrics: Metrics) -> None:
-    def follow(*kinds: TransitionKind) -> list[float | None]:
-        for kind in kinds:
-            observe_step(metrics, Tick(), RecordTransition(HistoryEntry(LOCK_NAME, 7, kind, "text")))
-        names = ("running", "completed", "consecutive_failures")
-        return [sample_value(metrics, f"masterjob_job_{name}", lock=LOCK_NAME) for name in names]
-
-    assert follow() == [0, 0, 0]
-    assert follow(TransitionKind.START_FAILED, TransitionKind.STOPPED, TransitionKind.FAILED) == [0, 0, 2]
-    assert follow(TransitionKind.RUNNING) == [1, 0, 0]
-    assert follow(TransitionKind.TRUST_ENDED) == [1, 0, 0]
-    assert follow(TransitionKind.STOPPED) == [0, 0, 0]
-    assert follow(TransitionKind.RUNNING, TransitionKind.RESTARTING) == [0, 0, 0]
-    assert follow(TransitionKind.RUNNING, TransitionKind.COMPLETED) == [0, 1, 0]
-    assert follow(TransitionKind.STOPPED) == [0, 0, 0]
-
-
 def test_the_database_is_reachable_if_the_last_statement_was_answered() -> None:
     runners = [fake_runner()]
     metrics = Metrics(lambda: runners)

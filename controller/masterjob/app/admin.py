@@ -128,7 +128,8 @@ def lazy_lock_admin(database: str | None, database_file: str | Path | None) -> L
 
     @functools.cache
     def found() -> tuple[DatabaseLocation, Database]:
-        return _find_database(database, database_file)
+        location, _ = _find_database(database, database_file)
+        return location, Database(location, current_runtime().outage_log(location))
 
     def connect() -> BoundedConnection:
         return found()[1].connect_admin()

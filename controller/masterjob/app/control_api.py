@@ -14,7 +14,7 @@ from masterjob.runtime.shutdown import API_STOP_TIMEOUT
 from masterjob.store.admin import LockAdmin
 from masterjob.web.app import ApplicationComponents, application
 from masterjob.web.config import ListenConfig
-from masterjob.web.health import DatabaseReadiness, Health
+from masterjob.web.health import DatabaseReadiness, Health, JobSummary
 from masterjob.web.interfaces import Authenticator, ReadinessCheck
 from masterjob.web.metrics.observer import Metrics
 from masterjob.web.server import Server, create_authorizer, start_server
@@ -37,16 +37,19 @@ class ControlApi:
         def runners() -> list[ElectionRunner]:
             return [instance.runner for instance in runtime.instances()]
 
-        database_check = DatabaseReadiness()
+        database_check, job_summary = DatabaseReadiness(), JobSummary()
         self.metrics = Metrics(runners)
         self._authenticator = authenticator
         self._components = ApplicationComponents(
-            lock_admin, Health(runners, [*readiness_checks, database_check]), self.metrics
+            lock_admin,
+            Health(runners, [*readiness_checks, database_check, runtime.describe_refusal], job_summary),
+            self.metrics,
         )
         self._server: Server | None = None
         runtime.add_observer(self.metrics.on_step)
         runtime.add_observer(GapMeter(lock_admin.history, self.metrics.count_gap).on_step)
         runtime.add_observer(database_check.on_step)
+        runtime.add_observer(job_summary.on_step)
         runtime.add_status_write_observer(self.metrics.count_status_write)
 
     @property

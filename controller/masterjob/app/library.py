@@ -3,6 +3,7 @@
 They resolve the settings and hand over to this process's `Runtime`, or to the database.
 """
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import fields
@@ -15,8 +16,10 @@ from masterjob.config.documents import raise_if_unknown
 from masterjob.config.settings import config_section, load_config_document, resolve_settings
 from masterjob.election.values import validate_lock_name
 from masterjob.errors import SettingError
-from masterjob.jobs.python.job import CallableSpec, MasterJob
-from masterjob.runtime.handle import Master
+from masterjob.jobs.python.job import CallableSpec, MasterJob, as_master_job
+from masterjob.log_fields import log_fields
+from masterjob.runtime.handle import IdleMaster, Master
+from masterjob.runtime.host_process import describe_reloader, require_real_threads
 from masterjob.runtime.instance import running_loop
 from masterjob.runtime.runtime import current_runtime
 from masterjob.web.config import CONTROL_API_SECTION, ListenConfig, resolve_listen_config
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
     from masterjob.app.control_api import ControlApi
     from masterjob.web.interfaces import Authenticator
+
+logger = logging.getLogger("masterjob")
 
 Duration = str | float | timedelta
 
@@ -48,12 +53,15 @@ def start_master(  # noqa: PLR0913 - the arguments are the product's surface
 ) -> Master:
     """Compete for a lock, and run ``master_job`` while this instance is its master. Returns at once.
 
-    Call it in every copy of the application. What is not given comes from the environment, the config file, or the
-    default. A duration is a text (``"30s"``, ``"1m30s"``), a ``timedelta``, or a number of milliseconds.
+    Call it in every copy of the application. In a process that only watches files for the reloader of Flask or
+    Django, it does nothing: the process that serves competes.
+
+    What is not given comes from the environment, the config file, or the default. A duration is a text (``"30s"``,
+    ``"1m30s"``), a ``timedelta``, or a number of milliseconds.
 
     Args:
         lock_name: the name of the lock, required; the copies that use the same name compete.
-        master_job: a `MasterJob`, or an object or mapping with ``start`` and maybe ``stop``; required. Coroutine
+        master_job: a `MasterJob`, or an object or mapping with ``start`` or ``run``; required. Coroutine
             functions run on the event loop that this is called in; without one, on a loop of this package.
         database: the URL, such as ``postgresql://user:password@host/name``; required, here or elsewhere.
         database_file: the file that holds the URL instead, read again for each new connection.
@@ -67,16 +75,19 @@ def start_master(  # noqa: PLR0913 - the arguments are the product's surface
         stop_timeout: how long ``stop`` may take; default: 2 s.
         lost_policy: if ``stop`` has not returned when the lease ends: ``"stop"`` (the default) waits for it,
             ``"exit"`` ends the process at once.
-        handle_signals: on SIGTERM, stop the jobs and release the locks, then end the process as before. A handler
-            that was set earlier is still called. Works only if this is called in the main thread.
+        handle_signals: on SIGTERM, stop the jobs and release the locks, then end the process as before. Another
+            SIGTERM meanwhile changes nothing. A handler that was set earlier is still called. Works only if this
+            is called in the main thread.
 
     Returns:
         A handle: whether this instance is master, its term, and ``close()``.
 
     Raises:
-        SettingError: a setting is missing or not valid; the message says which, where, and what fixes it.
+        SettingError: a setting is missing or not valid; the message says which, where, and what fixes it. Also if
+            gevent or eventlet has replaced the threads of this process.
         TimingError: the lease is too short for the heartbeat interval and the stop timeout.
     """
+    require_real_threads()
     if lock_name is None:
         raise SettingError("lock_name is not specified: start_master needs the name of the lock to compete for")
     name, job = validate_lock_name(lock_name), _to_master_job(master_job)
@@ -92,6 +103,9 @@ def start_master(  # noqa: PLR0913 - the arguments are the product's surface
         "lost_policy": lost_policy,
     }
     settings = resolve_settings(options, os.environ, config)
+    if (reason := describe_reloader()) is not None:
+        logger.info("%s: %s", name, reason, extra=log_fields(lock=name))
+        return IdleMaster(name, reason)
     runtime, timeout = current_runtime(), settings.timing.stop_timeout
     lock_job = CallableSpec(job, running_loop()).create_job(runtime.thread_pool, timeout)
     instance = runtime.open_lock(name, lock_job, settings)
@@ -101,15 +115,9 @@ def start_master(  # noqa: PLR0913 - the arguments are the product's surface
 
 
 def _to_master_job(master_job: object) -> MasterJob:
-    if isinstance(master_job, MasterJob):
-        return master_job
     if master_job is None:
-        raise SettingError("master_job is not specified: pass MasterJob(start=…, stop=…)")
-    if isinstance(master_job, Mapping):
-        start, stop = master_job.get("start"), master_job.get("stop")
-    else:
-        start, stop = getattr(master_job, "start", None), getattr(master_job, "stop", None)
-    return MasterJob(start=start, stop=stop)  # type: ignore[arg-type]  # MasterJob checks them
+        raise SettingError("master_job is not specified: pass MasterJob(start=…, stop=…) or MasterJob(run=…)")
+    return as_master_job(master_job)
 
 
 def start_api(
@@ -135,6 +143,7 @@ def start_api(
     Raises:
         SettingError: an option, the database's URL, a certificate or the file of tokens is not valid.
     """
+    require_real_threads()
     api = _control_api(database, database_file, authenticator)
     api.start(_listen_config(options))
     return api

@@ -29,6 +29,7 @@ from masterjob.kube.status.reconciler import ControllerState
 from masterjob.kube.status.writer import StatusWriter
 from masterjob.resource.masterjob import Resource
 from masterjob.resource.problems import ProblemReason, ResourceProblem
+from masterjob.runtime.host_process import require_real_threads
 from masterjob.runtime.instance import running_loop
 from masterjob.runtime.runtime import Runtime, current_runtime
 from masterjob.runtime.shutdown import SOURCE_STOP_TIMEOUT, STATUS_FLUSH_TIMEOUT
@@ -56,7 +57,8 @@ class Operator:
         self._informer = Informer(cluster.name, self, self._on_object_changed, cluster.api.get)
         self._database = settings_for({}).database
         self._loop = running_loop()
-        admin = Database(self._database).lock_admin(keep_open=10.0)  # one connection for a burst of statuses
+        database = Database(self._database, runtime.outage_log(self._database))
+        admin = database.lock_admin(keep_open=10.0)  # one connection for a burst of statuses
         instance_name = os.environ.get("POD_NAME") or socket.gethostname()
         self._status_writer = StatusWriter(
             cluster.api,
@@ -210,6 +212,7 @@ def start_operator(  # noqa: PLR0913 - the arguments are the product's surface
     Raises:
         SettingError: a setting is missing or not valid, or no cluster was found.
     """
+    require_real_threads()
     document = load_config_document(os.environ, config)
     runtime, loop = current_runtime(), running_loop()
 

@@ -10,7 +10,7 @@ import typer
 
 from masterjob.cli import checks, controls, locks, operator, report, run
 from masterjob.cli.options import expand_option_groups
-from masterjob.errors import MasterJobError, StoreUnavailable
+from masterjob.errors import MasterJobError, StoreRefused, StoreUnavailable
 
 EXIT_REFUSED = 1
 EXIT_UNAVAILABLE = 3
@@ -38,6 +38,9 @@ def report_errors(command: Callable[..., None]) -> Callable[..., None]:
     def wrapper(**arguments: Any) -> None:
         try:
             command(**arguments)
+        except StoreRefused as error:
+            _print_error(f"the database refuses this process, because {error.refusal}: {error}")
+            raise typer.Exit(EXIT_REFUSED) from None
         except StoreUnavailable as error:
             _print_error(f"the database did not answer: {error}")
             raise typer.Exit(EXIT_UNAVAILABLE) from None

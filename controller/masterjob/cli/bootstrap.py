@@ -10,8 +10,10 @@ from pathlib import Path
 from masterjob.cli.api_options import ApiOptions
 from masterjob.cli.log import LogOptions
 from masterjob.cli.options import CONFIG_SECTIONS, DatabaseOptions, create_database
+from masterjob.cli.signals import ShutdownSignals
 from masterjob.config.documents import describe_unknown_names
 from masterjob.config.settings import Settings, load_config_document, resolve_settings
+from masterjob.errors import StoreRefused
 from masterjob.jobs.registry import known_jobs
 from masterjob.runtime.runtime import current_runtime
 from masterjob.web.interfaces import Authenticator, ReadinessCheck
@@ -46,6 +48,18 @@ class Bootstrap:
         database, jobs = self.settings_for({}).database, ", ".join(sorted(self.jobs)) or "none"
         logger.info("%s (pid %s) follows %s on %s; jobs: %s", program, os.getpid(), target, database, jobs)
 
+    def end_if_refused(self, signals: ShutdownSignals) -> None:
+        """End `wait_for_end` if the database refuses this process before it was ever usable.
+
+        An outage is waited for: at the start of a machine, the database may start later than this process.
+        """
+        location = self.settings_for({}).database
+
+        def fail(error: StoreRefused) -> None:
+            signals.fail(StoreRefused(error.refusal, f"{error} ({location})"))
+
+        current_runtime().outage_log(location).on_refused_at_start(fail)
+
     def start_control_api(
         self, readiness_checks: Sequence[ReadinessCheck], authenticator: Authenticator | None = None
     ) -> None:
@@ -57,9 +71,24 @@ class Bootstrap:
         from masterjob.app.control_api import ControlApi  # noqa: PLC0415 - other commands do not need aiohttp
 
         runtime, settings = current_runtime(), self.settings_for({})
-        lock_admin = create_database(settings).lock_admin(
+        lock_admin = create_database(settings, runtime.outage_log(settings.database)).lock_admin(
             on_write=partial(runtime.notify_elector, settings.database)
         )
         api = ControlApi(runtime, lock_admin, readiness_checks, authenticator)
         api.start(self._listen_config)
         runtime.add_shutdown_hook(after=api.close)
+
+
+def wait_for_end(signals: ShutdownSignals) -> None:
+    """Wait for the first signal, then shut down.
+
+    Raises:
+        StoreRefused: the database has refused this process; see `Bootstrap.end_if_refused`.
+    """
+    runtime = current_runtime()
+    try:
+        reason = signals.wait()
+    except StoreRefused:
+        runtime.shutdown("the database refuses this process")
+        raise
+    runtime.shutdown(reason)

@@ -54,6 +54,9 @@ Exit code 1 if the lock has no master. JSON: {lockName, asked}.
 """
 
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="The reason; everyone can see it.")]
+OptionalReasonOption = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", help="The reason; everyone can see it.", show_default=False)
+]
 UntilOption = Annotated[
     str | None, option("--until", metavar="TIME", text="When the disable ends: 2h, or an RFC 3339 time.")
 ]
@@ -110,7 +113,7 @@ def disable(
 def step_down(
     lock_name: LockNameArgument,
     *,
-    reason: ReasonOption = "asked to",
+    reason: OptionalReasonOption = "",
     actor: ActorOption = None,
     database: DatabaseOptions,
     output: OutputOption = OutputFormat.TABLE,

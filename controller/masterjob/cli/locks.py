@@ -6,8 +6,17 @@ import typer
 
 from masterjob.cli import render
 from masterjob.cli.options import DatabaseOptions, LockNameArgument, OutputFormat, OutputOption
+from masterjob.concurrency.clock import format_age
+from masterjob.election.timing import format_duration
 from masterjob.errors import SettingError
-from masterjob.lock_status import LockStatus, explain_how_to_enable, format_timestamp
+from masterjob.job_status import JobStatus, RunPhase
+from masterjob.lock_status import (
+    DisabledStatus,
+    LockStatus,
+    MasterStatus,
+    explain_how_to_enable,
+    format_timestamp,
+)
 from masterjob.status_json import event_json, lock_json
 from masterjob.store.admin import LockAdmin
 
@@ -19,14 +28,14 @@ LIST_HELP = """Show all locks: where each job runs, or why it does not.
 
 JSON: a list of locks, each as in "masterjob status".
 """
-STATUS_HELP = """Show one lock: its master, its term, and who disabled it.
+STATUS_HELP = """Show one lock: its master, the last run of its job, and who disabled it.
 
 \b
   masterjob status REPORT
   masterjob status REPORT --output json | jq -r .master.instance
 
-JSON: {lockName, state, why, enabled, term, master, disabled, job}; the state is Running, Starting, Completed,
-StartFailed, Stopping, Disabled, Vacant or Unknown (a heartbeat of the master is overdue).
+JSON: {lockName, state, why, since, enabled, term, master, disabled, job}; the state is Running, Starting,
+Completed, StartFailed, Stopping, Disabled, Vacant or Unknown (a heartbeat of the master is overdue).
 Exit code 1 if the lock was never used.
 """
 HISTORY_HELP = """Show what happened to a lock, newest first.
@@ -40,6 +49,9 @@ JSON: a list of {at, lockName, term, kind, instance, actor, reason, vacantForSec
 Exit code 1 if the lock was never used.
 """
 
+SHOWN_OUTPUT_LINES = 10
+"""The most lines of a job's output in a table; JSON has all that were kept."""
+
 LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="The maximum number of events.")]
 
 
@@ -51,19 +63,20 @@ def list_all(database: DatabaseOptions, output: OutputOption = OutputFormat.TABL
     elif not statuses:
         typer.echo("No lock has been used on this database yet.")
     else:
-        render.print_table(("Lock", "State", "Master", "Since", "Why"), [_lock_row(lock) for lock in statuses])
+        rows = [_lock_row(lock) for lock in statuses]
+        render.print_table(("Lock", "State", "Master", "Since", "Why"), rows, last_below=True)
 
 
 def _lock_row(lock: LockStatus) -> tuple[str, ...]:
     master = "" if lock.master is None else lock.master.pod or lock.master.instance
-    since = lock.disabled.since if lock.disabled else lock.master.since if lock.master else None
-    return (
-        lock.lock_name,
-        lock.state,
-        master,
-        "" if since is None else render.elapsed_since(since),
-        lock.why,
-    )
+    return lock.lock_name, lock.state, master, _age(lock), lock.why
+
+
+def _age(lock: LockStatus) -> str:
+    """Return for how long the lock has been in its state; empty if that is not known."""
+    if lock.since is None or lock.read_at is None:
+        return ""
+    return format_age((lock.read_at - lock.since).total_seconds())
 
 
 def status(
@@ -78,30 +91,61 @@ def status(
 
 
 def _status_rows(lock: LockStatus) -> list[tuple[str, str]]:
+    since = "" if lock.since is None else f"{format_timestamp(lock.since)} ({_age(lock)})"
     rows = [
         ("State", lock.state),
         ("Why", lock.why),
+        ("Since", since),
         ("Term", str(lock.term) if lock.term else "none yet"),
     ]
     if lock.master is not None:
-        rows += [
-            ("Master", lock.master.instance),
-            ("Pod", lock.master.pod),
-            ("Node", lock.master.node),
-            ("Address", lock.master.address),
-            ("Since", format_timestamp(lock.master.since)),
-            ("Heartbeat", f"{lock.master.heartbeat_age:.1f}s ago"),
-        ]
+        rows += _master_rows(lock.master)
+    if lock.job is not None:
+        rows += _job_rows(lock.job, lock)
     if lock.disabled is not None:
-        until = lock.disabled.until
-        rows += [
-            ("Reason", lock.disabled.reason),
-            ("Disabled by", lock.disabled.by),
-            ("Disabled at", format_timestamp(lock.disabled.since)),
-            ("Until", format_timestamp(until) if until else ""),
-            ("To enable", explain_how_to_enable(lock)),
-        ]
+        rows += _disabled_rows(lock.disabled)
+        rows.append(("To enable", explain_how_to_enable(lock)))
     return rows
+
+
+def _master_rows(master: MasterStatus) -> list[tuple[str, str]]:
+    return [
+        ("Master", master.instance),
+        ("Master since", format_timestamp(master.since)),
+        ("Heartbeat", f"{master.heartbeat_age:.1f}s ago, lease {format_duration(master.lease)}"),
+        ("Pod", master.pod),
+        ("Node", master.node),
+        ("Address", master.address),
+    ]
+
+
+def _job_rows(job: JobStatus, lock: LockStatus) -> list[tuple[str, str]]:
+    """Return the last run; its error and output only while they say why the job does not run."""
+    phase = "stopped" if job.phase is None else job.phase
+    term = "" if job.term == lock.term else f" in term {job.term}"
+    rows = [
+        ("Job", job.job),
+        ("Phase", f"{phase} on {job.instance}{term} since {format_timestamp(job.since)}"),
+        ("Restarts", str(job.restarts) if job.restarts else ""),
+        ("Failures", f"{job.consecutive_failures} in a row" if job.consecutive_failures else ""),
+        ("Exit code", "" if job.exit_code is None else str(job.exit_code)),
+    ]
+    if job.phase is RunPhase.RUNNING:
+        return rows
+    lines = job.output[-SHOWN_OUTPUT_LINES:]
+    if len(lines) < len(job.output):
+        lines = (f"… ({len(job.output) - len(lines)} earlier lines: --output json)", *lines)
+    error = "" if job.last_error in lock.why else job.last_error
+    return [*rows, ("Last error", error), ("Output", "\n".join(lines))]
+
+
+def _disabled_rows(disabled: DisabledStatus) -> list[tuple[str, str]]:
+    return [
+        ("Reason", disabled.reason),
+        ("Disabled by", disabled.by),
+        ("Disabled at", format_timestamp(disabled.since)),
+        ("Until", format_timestamp(disabled.until) if disabled.until else ""),
+    ]
 
 
 def history(
@@ -124,7 +168,7 @@ def history(
         rows = [
             (format_timestamp(each.at), each.kind, each.actor or "", render.event_text(each)) for each in events
         ]
-        render.print_table(("At", "What", "By", "Why"), rows)
+        render.print_table(("At", "What", "By", "Why"), rows, last_below=True)
 
 
 def require_lock(admin: LockAdmin, lock_name: str) -> LockStatus:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +12,11 @@ from typing import Annotated
 import typer
 
 from masterjob.lock_status import format_timestamp
+from masterjob.log_fields import FIELD_NAMES
+from masterjob.runtime.runtime import current_runtime
+
+_PLAIN_VALUE = re.compile(r"[^\s=\"\\]+")
+"""A value that needs no quotes."""
 
 _ESCAPES = {"\n": "\n  ", "\t": "\t"}
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -38,22 +44,65 @@ class LogOptions:
 
     log_format: Annotated[LogFormat, typer.Option("--log-format", help="The format of the log.")] = LogFormat.TEXT
     log_level: Annotated[LogLevel, typer.Option("--log-level", help="The lowest level to log.")] = LogLevel.INFO
+    log_fields: Annotated[
+        bool,
+        typer.Option(
+            "--log-fields", help="Append fields such as lock=REPORT term=7 to lines of text; JSON has them."
+        ),
+    ] = False
 
     def configure(self) -> None:
         """Log to standard error; of other packages only warnings."""
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(JsonFormatter() if self.log_format is LogFormat.JSON else TextFormatter())
+        is_json = self.log_format is LogFormat.JSON
+        handler.setFormatter(JsonFormatter() if is_json else TextFormatter(shows_fields=self.log_fields))
+        handler.addFilter(InstanceFilter())
         logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
         logging.getLogger("masterjob").setLevel(self.log_level.upper())
 
 
+class InstanceFilter(logging.Filter):
+    """Adds the instance of this process to records that do not name one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._instance: str | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add the field, and return True."""
+        if (only_instance := current_runtime().only_instance()) is not None:
+            self._instance = only_instance.runner.identity.instance
+        if self._instance is not None and not hasattr(record, "instance"):
+            record.instance = self._instance
+        return True
+
+
 class TextFormatter(logging.Formatter):
-    """A line of text: time, level if it is not INFO, message."""
+    """A line of text: time, level if it is not INFO, message; with ``shows_fields`` also the fields."""
+
+    def __init__(self, *, shows_fields: bool = False) -> None:
+        super().__init__()
+        self._shows_fields = shows_fields
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         level = "" if record.levelno == logging.INFO else f"{record.levelname} "
-        return f"{_timestamp(record)} {level}{_escape(super().format(record))}"
+        fields = _format_fields(record) if self._shows_fields else ""
+        message = record.getMessage()
+        traceback = super().format(record).removeprefix(message)  # if there is one, it begins on a line of its own
+        return f"{_timestamp(record)} {level}{_escape(f'{message}{fields}{traceback}')}"
+
+
+def _format_fields(record: logging.LogRecord) -> str:
+    """Return the fields as logfmt, with a space in front. A reason that the message contains is left out."""
+    fields = {name: vars(record)[name] for name in FIELD_NAMES if name in vars(record)}
+    if "reason" in fields and str(fields["reason"]) in record.getMessage():
+        del fields["reason"]
+    return "".join(f" {name}={_format_value(str(value))}" for name, value in fields.items())
+
+
+def _format_value(value: str) -> str:
+    return value if _PLAIN_VALUE.fullmatch(value) else json.dumps(value, ensure_ascii=False)
 
 
 def _escape(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from masterjob.cli.api_options import ApiOptions
-from masterjob.cli.bootstrap import Bootstrap
+from masterjob.cli.bootstrap import Bootstrap, wait_for_end
 from masterjob.cli.log import LogOptions
 from masterjob.cli.options import DatabaseOptions, option
 from masterjob.cli.signals import ShutdownSignals
@@ -24,7 +24,10 @@ Run it in every pod. All pods follow the MasterJobs, and one of them is elected 
 a MasterJob shows which one, or why none is. The config file defines the jobs, as for "masterjob run".
 
 In a pod, the service account is used, and POD_NAME, POD_UID, POD_IP, NODE_NAME and CONTAINER_NAME identify the
-pod. SIGTERM or Ctrl-C stops the jobs, releases the locks and exits with code 0.
+pod. SIGTERM, SIGHUP or Ctrl-C stops the jobs, releases the locks and exits with code 0.
+
+A database that is down is waited for. If it refuses this process at the start, such as for a wrong password, the
+exit code is 1.
 """
 
 
@@ -81,10 +84,11 @@ def operator(cluster: ClusterOptions, database: DatabaseOptions, log: LogOptions
     runtime = current_runtime()
     kube_operator = Operator(runtime, bootstrap.settings_for, bootstrap.jobs, target_cluster)
     signals = ShutdownSignals()
+    bootstrap.end_if_refused(signals)
     bootstrap.log_startup("masterjob operator", target_cluster.description)
     bootstrap.start_control_api(
         [kube_operator.check_resources_listed, kube_operator.check_database_reached],
         KubeAuthenticator(target_cluster, kube_operator.resources_of),
     )
     kube_operator.start()
-    runtime.shutdown(signals.wait())
+    wait_for_end(signals)

@@ -14,6 +14,7 @@ import typer
 from masterjob.config.settings import EXECUTOR_SECTION, Setting, Settings, find_config_path, resolve_settings
 from masterjob.errors import SettingError, StoreUnavailable
 from masterjob.store.admin import LockAdmin
+from masterjob.store.connection.outages import OutageLog
 from masterjob.store.database import Database
 from masterjob.web.config import CONTROL_API_SECTION as API_SECTION
 
@@ -80,14 +81,15 @@ class DatabaseOptions:
 
         Raises:
             SettingError: no database is configured, or its URL is not valid.
-            StoreUnavailable: the database does not answer; the message names it.
+            StoreUnavailable: the database does not answer, or refuses this process; the message names it.
         """
         settings = resolve_settings(self.as_settings(), os.environ, self.config)
         database = create_database(settings)
         try:
             database.prepare()
         except StoreUnavailable as error:
-            raise StoreUnavailable(f"{error} ({database.redacted_url})") from None
+            error.args = (f"{error} ({database.redacted_url})",)
+            raise
         return database
 
     def lock_admin(self) -> LockAdmin:
@@ -95,14 +97,14 @@ class DatabaseOptions:
         return self.prepare_database().lock_admin()
 
 
-def create_database(settings: Settings) -> Database:
+def create_database(settings: Settings, outages: OutageLog | None = None) -> Database:
     """Return the database of the settings.
 
     Raises:
         SettingError: the URL is not valid; the message says where it was set.
     """
     try:
-        return Database(settings.database)
+        return Database(settings.database, outages)
     except SettingError as error:
         raise SettingError(f"{settings.by_argument['database'].origin}: {error}") from None
 

@@ -8,6 +8,7 @@ from masterjob.availability.report import DEFAULT_PERIOD, AvailabilityReport, pa
 from masterjob.cli import render
 from masterjob.cli.locks import require_lock
 from masterjob.cli.options import DatabaseOptions, OutputFormat, OutputOption
+from masterjob.concurrency.clock import format_age
 from masterjob.lock_status import format_timestamp
 from masterjob.status_json import report_json
 
@@ -50,7 +51,8 @@ def report(
         typer.echo("No lock has been used on this database yet.")
     elif lock_name is None:
         rows = [_row(each) for each in reports]
-        render.print_table(("Lock", "Availability", "Gaps", "Missing", "Longest", "Since", "Causes"), rows)
+        columns = ("Lock", "Availability", "Gaps", "Missing", "Longest", "Since", "Causes")
+        render.print_table(columns, rows, last_below=True)
     else:
         _print_one(reports[0])
 
@@ -74,7 +76,7 @@ def _print_one(report: AvailabilityReport) -> None:
     rows = [
         ("Since", since),
         ("Availability", _availability(report)),
-        ("Enabled", render.format_age(report.demanded.total_seconds())),
+        ("Enabled", format_age(report.demanded.total_seconds())),
     ]
     render.print_table(("Lock", report.lock_name), rows)
     if report.gaps:

@@ -4,7 +4,7 @@ import logging
 import threading
 
 from masterjob.cli.api_options import ApiOptions
-from masterjob.cli.bootstrap import Bootstrap
+from masterjob.cli.bootstrap import Bootstrap, wait_for_end
 from masterjob.cli.log import LogOptions
 from masterjob.cli.options import DatabaseOptions, PathsArgument, config_file_to_exclude
 from masterjob.cli.signals import ShutdownSignals
@@ -37,8 +37,11 @@ The config file, which defines the jobs:
 
 Manifests can be edited while this runs. "enabled: false" stops the job on every instance (disabledReason says
 why). New intervals apply without a new election. Removing a manifest releases its lock. An error is logged with
-its file, line and field, and the previous version stays in effect. SIGTERM or Ctrl-C stops the jobs, releases the
-locks and exits with code 0.
+its file, line and field, and the previous version stays in effect. SIGTERM, SIGHUP or Ctrl-C stops the jobs,
+releases the locks and exits with code 0.
+
+A database that is down is waited for. If it refuses this process at the start, such as for a wrong password, the
+exit code is 1.
 
 The control API listens on http://127.0.0.1:3000, for this machine only. It serves /explorer, /metrics, /healthz
 and /readyz. To open it to other machines, require tokens:
@@ -57,6 +60,7 @@ def run(paths: PathsArgument, database: DatabaseOptions, log: LogOptions, api: A
     runtime = current_runtime()
     controller = Controller(runtime, bootstrap.settings_for, bootstrap.jobs)
     signals = ShutdownSignals()
+    bootstrap.end_if_refused(signals)
     bootstrap.log_startup("masterjob", ", ".join(map(str, paths)))
     for path in paths:
         if not path.exists():
@@ -67,6 +71,8 @@ def run(paths: PathsArgument, database: DatabaseOptions, log: LogOptions, api: A
     def watch() -> None:
         watcher.scan()
         listed.set()
+        if not stop.is_set():
+            controller.start()  # now, so that an outage of the database can name the locks
         watcher.watch(stop)
 
     watch_thread = threading.Thread(target=watch, name="masterjob-watch", daemon=True)
@@ -82,7 +88,6 @@ def run(paths: PathsArgument, database: DatabaseOptions, log: LogOptions, api: A
             controller.check_database_reached,
         ]
     )
-    controller.start()
     watch_thread.start()
     runtime.add_shutdown_hook(before=stop_following)
-    runtime.shutdown(signals.wait())
+    wait_for_end(signals)

@@ -37,3 +37,13 @@ class RunningClock:
         self._seconds += min(now - self._last, MAX_GAP)
         self._last = now
         return self._seconds
+
+
+def format_age(seconds: float) -> str:
+    """Return a time span in one or two units: 7s, 3m12s, 5h7m, 3d4h."""
+    whole = max(0, int(seconds))
+    for size, name, smaller, part in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size}{name}" + (f"{rest}{part}" if rest else "")
+    return f"{whole}s"

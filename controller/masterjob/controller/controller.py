@@ -20,6 +20,7 @@ from masterjob.controller.ownership import LockOwnership
 from masterjob.controller.switches import SwitchWriter
 from masterjob.errors import SettingError, StoreUnavailable
 from masterjob.jobs.registry import JobSpec
+from masterjob.log_fields import log_fields
 from masterjob.resource.masterjob import Resource
 from masterjob.resource.problems import ProblemLog, ProblemReason, ResourceProblem
 from masterjob.runtime.runtime import Runtime
@@ -53,8 +54,10 @@ class Controller:
     ) -> None:
         self._on_reconciled = on_reconciled
         self._managed_locks = ManagedLocks(runtime, settings_for, jobs)
-        url = settings_for({}).database
-        self._switch_writer = SwitchWriter(Database(url), partial(runtime.notify_elector, url))
+        location = settings_for({}).database
+        outages = runtime.outage_log(location)
+        outages.add_affected(self._lock_names)
+        self._switch_writer = SwitchWriter(Database(location, outages), partial(runtime.notify_elector, location))
         self._lock = threading.Lock()
         self._ownership = LockOwnership()
         self._written_generations: dict[str, int] = {}
@@ -137,6 +140,10 @@ class Controller:
         """Wait until nothing is left to reconcile; return False after ``timeout`` seconds."""
         return self._queue.wait_idle(timeout)
 
+    def _lock_names(self) -> list[str]:
+        with self._lock:
+            return self._ownership.lock_names()
+
     def _remove_source(self, source: str) -> None:
         self._queue.add(self._ownership.remove(source))
         self._problem_log.forget(source)
@@ -168,11 +175,11 @@ class Controller:
             if claimants:
                 self._reconcile_owner(*claimants[0])
             else:
-                self._managed_locks.withdraw(key, "its resource is gone")
+                self._managed_locks.withdraw(key, "no MasterJob names it any more")
             for source in retractions:
-                self._switch_writer.retract(key, source, "the resource is gone")
+                self._switch_writer.retract(key, source, "that MasterJob is gone")
             for source, _ in claimants[1:]:
-                self._switch_writer.retract(key, source, "the lock belongs to another resource")
+                self._switch_writer.retract(key, source, "the lock belongs to another MasterJob")
         except StoreUnavailable as error:
             self._report_retry(key, claimants[0][0] if claimants else None, error)
             return False
@@ -207,8 +214,12 @@ class Controller:
             self._queue.add(lock_name, delay=delay)
 
     def _report_retry(self, lock_name: str, source: str | None, error: StoreUnavailable) -> None:
-        message = f"the switch of {lock_name} could not be written, retrying: {error}"
+        """Record the problem. Log it unless it is an outage, which the store logs once for all locks."""
+        message = f"whether {lock_name} is enabled cannot be written, and is retried: {error}"
         if source is not None:
-            self._problem_log.report(source, ResourceProblem(ProblemReason.UNAVAILABLE, message))
-        else:
-            logger.warning("%s", message)
+            problem = ResourceProblem(ProblemReason.UNAVAILABLE, message)
+            self._problem_log.report(source, problem, is_logged=not error.is_outage)
+        elif not error.is_outage:
+            logger.warning(
+                "%s", message, extra=log_fields(lock=lock_name, event="failed command", reason=str(error))
+            )

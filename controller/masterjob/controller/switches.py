@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 
 from masterjob.concurrency.clock import clock
+from masterjob.log_fields import log_fields
 from masterjob.resource.masterjob import Resource
 from masterjob.store.database import Database
 from masterjob.store.queries.declared_switches import StoredSwitch, SwitchSpec
@@ -53,7 +54,8 @@ class SwitchWriter:
         stored = self.stored_switches().get((lock_name, source))
         if stored is not None and self._admin.remove_switch(lock_name, source, source):
             actor = f"MasterJob {stored.namespace}/{stored.name}" if stored.name else source
-            logger.info("%s is no longer disabled by %s: %s", lock_name, actor, reason)
+            fields = log_fields(lock=lock_name, event="enabled", reason=reason)
+            logger.info("%s is no longer disabled by %s: %s", lock_name, actor, reason, extra=fields)
         if self._last_written.get(source, ("",))[0] == lock_name:
             del self._last_written[source]
 
@@ -102,6 +104,8 @@ def _switch_spec(source: str, resource: Resource) -> SwitchSpec:
 
 def _log_switch(lock_name: str, spec: SwitchSpec) -> None:
     if spec.enabled:
-        logger.info("%s is no longer disabled by %s", lock_name, spec.actor)
+        fields = log_fields(lock=lock_name, event="enabled")
+        logger.info("%s is no longer disabled by %s", lock_name, spec.actor, extra=fields)
     else:
-        logger.info("%s is disabled by %s: %s", lock_name, spec.actor, spec.reason)
+        fields = log_fields(lock=lock_name, event="disabled", reason=spec.reason)
+        logger.info("%s is disabled by %s: %s", lock_name, spec.actor, spec.reason, extra=fields)

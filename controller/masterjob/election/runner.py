@@ -33,6 +33,7 @@ from masterjob.election.transition_log import TransitionLog
 from masterjob.election.values import Identity, LostPolicy, Term
 from masterjob.election.watchdog import ExitWatchdog, TrustWatchdog, exit_now
 from masterjob.election.workers import ConnectionWorkers
+from masterjob.errors import StoreUnavailable
 
 logger = logging.getLogger("masterjob")
 
@@ -61,7 +62,7 @@ class ElectionRunner:
         self._exit_watchdog = ExitWatchdog()
         self._trust_watchdog = TrustWatchdog(lambda: self._step(Tick()))
         self._notifier = database.create_notifier(lambda names: self.submit(LocksChanged(names)))
-        self._transition_log, self._history_writer = TransitionLog(), HistoryWriter()
+        self._transition_log, self._history_writer = TransitionLog(identity.instance), HistoryWriter()
         self._observer_thread = ObserverThread(identity.instance, observers)
         self._next_step_due_at = clock()
         self._thread = threading.Thread(target=self._run, name="masterjob-elector", daemon=True)
@@ -155,7 +156,8 @@ class ElectionRunner:
                 self._database.prepare()
             except Exception as error:  # a driver may raise anything, and this thread must survive it
                 self.unavailable_reason = f"the database cannot be used: {error}"
-                logger.warning("%s", self.unavailable_reason)
+                if not isinstance(error, StoreUnavailable):  # which the store logs
+                    logger.exception("%s", self.unavailable_reason)
                 self._shutting_down.wait(_PREPARE_BACKOFF.delay(failures))
                 failures += 1
             else:

@@ -1,12 +1,13 @@
 """Writes the steps of the election to the log."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 
-from masterjob.election.core.actions import Abandon, Action, RecordTransition
-from masterjob.election.core.commands import Renew, StoreCommand
+from masterjob.election.core.actions import Action, RecordTransition, StopJob
+from masterjob.election.core.commands import StoreCommand
 from masterjob.election.core.events import CoreEvent, Failure, Reply
-from masterjob.election.values import TransitionKind
+from masterjob.election.values import HistoryEntry, Term, TransitionKind
+from masterjob.log_fields import log_fields
 
 logger = logging.getLogger("masterjob")
 
@@ -21,27 +22,50 @@ _LOG_LEVELS = {
 
 
 class TransitionLog:
-    """Logs every transition, in the words of the history, and failed commands."""
+    """Logs every transition in the words of the history, every stop of a job when it begins, and failed commands.
 
-    def __init__(self) -> None:
+    A database that cannot be used is not logged here: the store does, once for all commands.
+    """
+
+    def __init__(self, instance: str) -> None:
+        self._instance = instance
         self._failing_commands: set[type[StoreCommand[object]]] = set()
 
-    def log(self, event: CoreEvent, actions: Iterable[Action]) -> None:
-        """Log every transition, every failed heartbeat, and the first failure in a row of any other command."""
+    def log(self, event: CoreEvent, actions: Sequence[Action]) -> None:
+        """Log a step: its transitions, its stops, and a command that failed for the first time in a row."""
         match event:
-            case Failure(command, error):
+            case Failure(command, error, is_outage=False):
                 self._log_failure(command, error)
             case Reply(command):
                 self._failing_commands.discard(type(command))
+        failed_starts = {
+            (each.entry.lock_name, each.entry.term)
+            for each in actions
+            if isinstance(each, RecordTransition) and each.entry.kind is TransitionKind.START_FAILED
+        }
         for action in actions:
             match action:
                 case RecordTransition(entry):
-                    logger.log(_LOG_LEVELS.get(entry.kind, logging.INFO), "%s (term %s)", entry.reason, entry.term)
-                case Abandon(command):
-                    self._log_failure(command, "no answer in time")
+                    self._log_transition(entry)
+                case StopJob(term, reason) if (term.lock_name, term.number) not in failed_starts:
+                    self._log_stop(term, reason)
+
+    def _log_transition(self, entry: HistoryEntry) -> None:
+        fields = log_fields(
+            lock=entry.lock_name, term=entry.term, instance=entry.instance, event=entry.kind, reason=entry.reason
+        )
+        level = _LOG_LEVELS.get(entry.kind, logging.INFO)
+        logger.log(level, "%s (term %s)", entry.reason, entry.term, extra=fields)
+
+    def _log_stop(self, term: Term, reason: str) -> None:
+        """Log the stop when it begins: the history follows only once the lock is released."""
+        fields = log_fields(
+            lock=term.lock_name, term=term.number, instance=self._instance, event="stopping", reason=reason
+        )
+        logger.info("%s: stopping the job: %s", term.lock_name, reason, extra=fields)
 
     def _log_failure(self, command: StoreCommand[object], error: str) -> None:
-        is_repeated = type(command) in self._failing_commands and not isinstance(command, Renew)
-        if command.failure_message is not None and not is_repeated:
+        if command.failure_message is not None and type(command) not in self._failing_commands:
             self._failing_commands.add(type(command))
-            logger.warning("%s: %s", command.failure_message, error)
+            fields = log_fields(instance=self._instance, event="failed command", reason=error)
+            logger.warning("%s: %s", command.failure_message, error, extra=fields)

@@ -125,6 +125,6 @@ def _execute(command: StoreCommand[object], store: Store) -> CoreEvent:
     try:
         return Reply(command, command.execute(store))
     except StoreUnavailable as error:
-        return Failure(command, str(error))
+        return Failure(command, str(error), is_outage=error.is_outage)
     except Exception as error:
         return Failure(command, describe(error))

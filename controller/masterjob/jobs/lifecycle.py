@@ -4,7 +4,7 @@
     ------------> +----------+ --------------------------> +---------+
                   | Starting |                             | Running |
            +----> +----------+ <-------------------------- +---------+
-           |           |        exit code 0, `always`           |
+           |           |   exit code 0, `always`; not running   |
            |           +--------------------+-------------------+
            |                                |
      restart due      exit code 0, not `always` | any other exit, or an error
@@ -15,7 +15,8 @@
       exit code 0 with `always`, before it was Running
 
 A stop leads from Starting and Running to Stopping. Completed and Failed stay: nothing is left to stop, and people
-want to see how it ended. After a stop, nothing changes the status any more.
+want to see how it ended. After a stop, nothing changes the status any more. A `run` function that returns is like
+a command that exits with 0, and one that raises like one that exits with another code.
 
 A failure gives the lock to another instance, except an exit with `never`: then the lock is kept, so that no
 instance runs the job again in this term. A command that ends with 0 too early is not given away, because it would
@@ -47,7 +48,7 @@ class StartTimePassed:
 
 @dataclass(frozen=True, slots=True)
 class StartReturned:
-    """The job's ``start`` has returned without an error: what it started runs."""
+    """The job's ``start`` has returned without an error, or its service has confirmed that it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,27 @@ class Exited:
     exit_code: int
     error: MasterJobError
     output: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The job's ``run`` function has returned by itself. ``error`` describes that, if it was too early."""
+
+    error: MasterJobError
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The job's ``run`` function has raised an error."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class FoundStopped:
+    """The job's service answers, but does not run the job: it is started again in place."""
+
+    error: MasterJobError
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +99,18 @@ class StopRequested:
     """The election wants the job to stop."""
 
 
-RunEvent = StartCalled | StartTimePassed | StartReturned | Exited | Errored | RestartDue | StopRequested
+RunEvent = (
+    StartCalled
+    | StartTimePassed
+    | StartReturned
+    | Exited
+    | Returned
+    | Raised
+    | FoundStopped
+    | Errored
+    | RestartDue
+    | StopRequested
+)
 
 
 # --- actions
@@ -111,7 +144,7 @@ def advance(policy: RunPolicy, run: RunStatus | None, event: RunEvent, now: floa
     if run is None:  # it may also fail before its start could be called
         run = RunStatus(RunPhase.STARTING, now)
     if isinstance(event, RestartDue) and run.phase in (RunPhase.STARTING, RunPhase.FAILED):
-        return replace(run, phase=RunPhase.STARTING, since=now, restarts=run.restarts + 1), None
+        return _start(run, now), None
     if run.phase not in (RunPhase.STARTING, RunPhase.RUNNING):
         return run, None
     return _advance_living(policy, run, event, now)
@@ -123,24 +156,39 @@ def _advance_living(policy: RunPolicy, run: RunStatus, event: RunEvent, now: flo
             return replace(run, phase=RunPhase.STOPPING, since=now), None
         case ((StartTimePassed() | StartReturned()), RunPhase.STARTING):
             return _succeed(run, RunPhase.RUNNING, now)
-        case Exited(), _:
-            return _on_exit(policy, run, event, now)
+        case ((Exited() | Returned() | Raised()), _):
+            return _end(policy, run, event, now)
+        case FoundStopped(error), _:
+            return _start(replace(run, last_error=to_one_line(str(error))), now), None
         case Errored(error, output), _:
             return _fail(replace(run, output=output), error, now), HandOver(error)
     return run, None
 
 
-def _on_exit(policy: RunPolicy, run: RunStatus, event: Exited, now: float) -> Transition:
-    ended = replace(run, exit_code=event.exit_code, output=event.output)
-    if event.exit_code:
-        action = None if policy.keeps_lock_after(event.exit_code) else HandOver(event.error)
-        return _fail(ended, event.error, now), action
+def _start(run: RunStatus, now: float) -> RunStatus:
+    return replace(run, phase=RunPhase.STARTING, since=now, restarts=run.restarts + 1)
+
+
+def _end(policy: RunPolicy, run: RunStatus, event: Exited | Returned | Raised, now: float) -> Transition:
+    if isinstance(event, Exited):
+        run = replace(run, exit_code=event.exit_code, output=event.output)
+    match event:
+        case Exited(exit_code=0, error=error) | Returned(error):
+            return _end_in_success(policy, run, error, now)
+    return _end_in_failure(policy, run, event.error, now)
+
+
+def _end_in_success(policy: RunPolicy, run: RunStatus, error: MasterJobError, now: float) -> Transition:
     if policy.restart is not Restart.ALWAYS:
-        return _succeed(replace(ended, is_final=policy.once), RunPhase.COMPLETED, now)
+        return _succeed(replace(run, is_final=policy.once), RunPhase.COMPLETED, now)
     if run.phase is RunPhase.RUNNING:
-        restarting = replace(ended, phase=RunPhase.STARTING, since=now, last_error="")
+        restarting = replace(run, phase=RunPhase.STARTING, since=now, last_error="")
         return restarting, RestartAfter(RESTART_BACKOFF.delay(0))
-    return _fail(ended, event.error, now), RestartAfter(RESTART_BACKOFF.delay(run.failures))
+    return _fail(run, error, now), RestartAfter(RESTART_BACKOFF.delay(run.failures))
+
+
+def _end_in_failure(policy: RunPolicy, run: RunStatus, error: BaseException, now: float) -> Transition:
+    return _fail(run, error, now), None if policy.keeps_lock_after_failure else HandOver(error)
 
 
 def _succeed(run: RunStatus, phase: RunPhase, now: float) -> Transition:

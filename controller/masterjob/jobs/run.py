@@ -111,12 +111,17 @@ class Run:
 
     def _expect_start(self) -> None:
         """Count the job as running when its start time has passed, unless it has ended by then."""
-        call_later(self._policy.start_seconds, self._on_start_time)
+        restarts = self._restarts
+        call_later(self._policy.start_seconds, lambda: self._on_start_time(restarts))
 
-    def _on_start_time(self) -> None:
+    def _on_start_time(self, restarts: int) -> None:
         with self._lock:
-            if self._state is RunState.RUNNING:
+            if self._state is RunState.RUNNING and restarts == self._restarts:
                 self._advance(StartTimePassed())
+
+    @property
+    def _restarts(self) -> int:
+        return 0 if self._status is None else self._status.restarts
 
     def _finish(self) -> None:
         """Report that the run is over. Called under the lock."""

@@ -44,7 +44,7 @@ class Master:
         """One sentence on the state of the lock: who is the master, or why it has none. May ask the database."""
         return self._instance.explain(self.lock_name)
 
-    def step_down(self, reason: str = "asked to") -> None:
+    def step_down(self, reason: str = "asked to by the application") -> None:
         """Stop the job and release the lock, so that another instance takes over. Returns at once.
 
         This instance does not compete for one heartbeat interval. If it is not the master, nothing happens.
@@ -77,3 +77,35 @@ class Master:
 
     def __repr__(self) -> str:
         return f"<master of {self.lock_name}: {self.why}>"
+
+
+class IdleMaster(Master):
+    """A lock that this process does not compete for, because another process of the application does."""
+
+    def __init__(self, lock_name: str, reason: str) -> None:
+        self.lock_name = lock_name
+        self._reason = reason
+
+    @property
+    def instance(self) -> str:
+        """Empty: there is no instance."""
+        return ""
+
+    @property
+    def term(self) -> LiveTerm | None:
+        """None: this process is never the master."""
+        return None
+
+    @property
+    def why(self) -> str:
+        """Why this process does not compete."""
+        return self._reason
+
+    def step_down(self, reason: str = "") -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    async def aclose(self) -> None:
+        """Do nothing."""

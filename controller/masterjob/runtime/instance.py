@@ -17,6 +17,7 @@ from masterjob.lock_status import LockStatus
 from masterjob.runtime.identity import new_identity
 from masterjob.runtime.job_status_recorder import JobStatusRecorder
 from masterjob.runtime.shutdown import OBSERVER_TIMEOUT, RUN_STATUS_TIMEOUT
+from masterjob.store.connection.outages import OutageLog
 from masterjob.store.database import Database
 
 
@@ -33,10 +34,14 @@ class Instance:
     """The locks that this process competes for on one database, and the election runner that does so."""
 
     def __init__(
-        self, location: DatabaseLocation, on_shutdown: Callable[["Instance"], None], observers: list[Observer]
+        self,
+        location: DatabaseLocation,
+        on_shutdown: Callable[["Instance"], None],
+        observers: list[Observer],
+        outages: OutageLog | None = None,
     ) -> None:
         self.location = location
-        self.database = Database(location)
+        self.database = Database(location, outages)
         identity = new_identity(os.environ)
         self._recorder = JobStatusRecorder(identity.instance, self.database)
         self.observers = [self._recorder.observe, *observers]
@@ -45,7 +50,7 @@ class Instance:
         self._on_shutdown = on_shutdown
         self._open_locks: dict[str, OpenLock] = {}
         self._lock = threading.Lock()
-        self._shutting_down = False
+        self._shutting_down = self._started = False
 
     def open_lock(self, name: str, job: Job, settings: Settings, job_name: str = "") -> bool:
         """Compete for a lock; return False if this instance is shutting down: the caller needs a new one.
@@ -62,12 +67,19 @@ class Instance:
             self._recorder.set_job_name(name, job_name)
             self.runner.set_job(name, job)
             self.update_settings(name, settings)  # under the lock: a Declare after the Shutdown would outlast it
+            if not self._started:  # with its first lock, so that an outage can name it
+                self._started = True
+                self.runner.start()
         return True
 
     def _is_open(self, name: str) -> bool:
         """Return whether the lock is in use. A close that timed out counts as done once the lock is released."""
         open_lock = self._open_locks.get(name)
         return open_lock is not None and not (open_lock.closing and self.runner.wait_withdrawn(name, 0.0))
+
+    def open_lock_names(self) -> list[str]:
+        """Return the names of the locks that are not closed."""
+        return list(self._open_locks)
 
     def get_open_lock(self, name: str) -> OpenLock:
         """Return the lock that was opened last under this name."""
@@ -140,15 +152,17 @@ class Instance:
             statuses = self.database.lock_admin().status(name)
         except StoreUnavailable:
             return f"{explanation}; the database gave no answer"
-        return _explain_status(statuses[0]) if statuses else explanation
+        return explain_waiting(statuses[0]) if statuses else explanation
 
 
-def _explain_status(lock: LockStatus) -> str:
+def explain_waiting(lock: LockStatus) -> str:
+    """Return one sentence on a lock that this instance waits for: who is master, and why its job does not run."""
     if not lock.enabled:
         return lock.why
-    if lock.master is not None:
-        return f"waiting: {lock.master.instance} is master (term {lock.term})"
-    return "waiting: the lock is free and about to be claimed"
+    if lock.master is None or not lock.master.alive:
+        return f"waiting: {lock.why}"
+    master = f"waiting: {lock.master.instance} is master (term {lock.term})"
+    return f"{master}; {lock.why}" if lock.why else master
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -1,6 +1,5 @@
 """All instances of this process, one for each database, from the first lock to the shutdown."""
 
-import atexit
 import logging
 import os
 import threading
@@ -14,8 +13,10 @@ from masterjob.election.core.events import LocksChanged
 from masterjob.election.observers import Observer
 from masterjob.election.ports import Job
 from masterjob.runtime.instance import Instance
+from masterjob.runtime.process_exit import ProcessExit
 from masterjob.runtime.shutdown import RELEASE_TIMEOUT, ShutdownHook, ShutdownSequence
 from masterjob.runtime.sigterm import SigtermBlock, SigtermHandler
+from masterjob.store.connection.outages import OutageLog
 
 logger = logging.getLogger("masterjob")
 
@@ -24,7 +25,7 @@ class Runtime:
     """All instances of this process, and its shutdown. All methods are thread-safe."""
 
     def __init__(self) -> None:
-        self._atexit_registered = False
+        self._process_exit = ProcessExit(partial(self.shutdown, "the interpreter exits"))
         self._reset()
         sigterm_block = SigtermBlock()
         os.register_at_fork(
@@ -38,6 +39,7 @@ class Runtime:
         self._instances: dict[DatabaseLocation, Instance] = {}
         self._shutting_down: list[Instance] = []
         self._observers: list[tuple[DatabaseLocation | None, Observer]] = []
+        self._outage_logs: dict[DatabaseLocation, OutageLog] = {}
         self._status_write_observers: list[Callable[[str], None]] = []
         self._shutdown_sequence = ShutdownSequence()
         self._lock = threading.RLock()
@@ -91,6 +93,24 @@ class Runtime:
         for observer in observers:
             observer(outcome)
 
+    def outage_log(self, location: DatabaseLocation) -> OutageLog:
+        """Return the log of the outages of one database, for everything in this process that uses it."""
+        with self._lock:
+            if location not in self._outage_logs:
+                self._outage_logs[location] = OutageLog(str(location))
+                self._outage_logs[location].add_affected(partial(self._open_lock_names, location))
+            return self._outage_logs[location]
+
+    def describe_refusal(self) -> str | None:
+        """Return why a database refuses this process at the moment; None if none does."""
+        with self._lock:
+            outage_logs = list(self._outage_logs.values())
+        return next((refusal for each in outage_logs if (refusal := each.refusal()) is not None), None)
+
+    def _open_lock_names(self, location: DatabaseLocation) -> list[str]:
+        instance = self._instances.get(location)
+        return [] if instance is None else instance.open_lock_names()
+
     def instances(self) -> list[Instance]:
         """Return the instances that are not shutting down, one for each database."""
         with self._lock:
@@ -105,12 +125,9 @@ class Runtime:
         with self._lock:
             if location not in self._instances:
                 observers = [each for observed, each in self._observers if observed in (None, location)]
-                instance = Instance(location, self._begin_shutdown, observers)
+                instance = Instance(location, self._begin_shutdown, observers, self.outage_log(location))
                 self._instances[location] = instance
-                instance.runner.start()
-            if not self._atexit_registered:
-                self._atexit_registered = True
-                atexit.register(self.shutdown, "the interpreter exits")
+            self._process_exit.register()
             return self._instances[location]
 
     def _begin_shutdown(self, instance: Instance) -> None:

@@ -28,7 +28,8 @@ class SigtermHandler:
         self._shutdown = shutdown
         self._previous_handler: signal._HANDLER = None
         self._pipe: tuple[int, int] | None = None
-        self._restore_default: Callable[[], bool] = _restored_by_handler
+        self._restore_default: Callable[[], object] = _restored_by_handler
+        self._has_shut_down = False
 
     def install(self) -> None:
         """Install the handler. Works in the main thread only; an ignored signal stays ignored."""
@@ -49,33 +50,36 @@ class SigtermHandler:
         if callable(self._previous_handler):
             self._notify()
             self._previous_handler(number, frame)
-        else:
+        elif self._pipe is None or self._has_shut_down:  # None: in a forked child, called by a later handler
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
             self._notify()
 
     def _notify(self) -> None:
         if self._pipe is not None:
             with contextlib.suppress(BlockingIOError):  # full: the thread is about to read it anyway
                 os.write(self._pipe[1], _HANDLER_RAN)
-        elif not callable(self._previous_handler):  # in a forked child, called by a handler that was set later
-            os.kill(os.getpid(), signal.SIGTERM)
 
     def _listen(self, reader: int) -> None:
-        terminates = not callable(self._previous_handler)
         while True:
             received = os.read(reader, 512)
-            if _HANDLER_RAN in received:
-                self._shut_down(terminates)
-            elif signal.SIGTERM in received and signal.getsignal(signal.SIGTERM) == self._on_sigterm:
-                self._shut_down(terminates and self._restore_default())
+            is_ours = signal.SIGTERM in received and signal.getsignal(signal.SIGTERM) == self._on_sigterm
+            if _HANDLER_RAN in received or is_ours:
+                self._shut_down()
             # Otherwise it is another signal, or a handler that was set later decides.
 
-    def _shut_down(self, terminates: bool) -> None:
-        """Shut down, then end the process if the signal would have. May run twice, which does no harm."""
+    def _shut_down(self) -> None:
+        """Shut down, then end the process if the signal would have.
+
+        A second signal changes nothing: until all has stopped, SIGTERM keeps our handler.
+        """
         try:
             self._shutdown("SIGTERM")
         finally:
-            if terminates:
+            self._has_shut_down = True
+            if not callable(self._previous_handler):
+                self._restore_default()
                 os.kill(os.getpid(), signal.SIGTERM)
 
     def after_fork_in_child(self) -> None:
@@ -105,7 +109,7 @@ def _install_wakeup_fd(reader: int, writer: int) -> None:
     os.set_blocking(reader, True)
 
 
-def _make_default_restorer() -> Callable[[], bool]:
+def _make_default_restorer() -> Callable[[], object]:
     """Return a function that makes SIGTERM end this process again; `signal.signal` needs the main thread."""
     try:
         import ctypes  # noqa: PLC0415 - Python may be built without it
@@ -114,17 +118,11 @@ def _make_default_restorer() -> Callable[[], bool]:
     except (ImportError, AttributeError, OSError):
         return _restored_by_handler
     set_handler.argtypes, set_handler.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
-
-    def restore_default() -> bool:
-        set_handler(signal.SIGTERM, None)
-        return True
-
-    return restore_default
+    return lambda: set_handler(signal.SIGTERM, None)
 
 
-def _restored_by_handler() -> bool:
-    """Leave it to the handler, which reports when it has run."""
-    return False
+def _restored_by_handler() -> None:
+    """Leave it to the handler, which the next signal calls."""
 
 
 class SigtermBlock:

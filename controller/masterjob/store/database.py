@@ -10,6 +10,7 @@ from masterjob.job_status import ONCE_SOURCE, RunRecord
 from masterjob.store import schema
 from masterjob.store.admin import LockAdmin
 from masterjob.store.connection.connection import BoundedConnection
+from masterjob.store.connection.outages import OutageLog
 from masterjob.store.connection.pool import ConnectionPool
 from masterjob.store.connection.target import TargetSource
 from masterjob.store.fencing import check_term
@@ -40,14 +41,17 @@ class Database:
     The tables are created or upgraded once for each of these objects: by the first call of a `LockAdmin`, or by
     `prepare`. ``location`` is the URL, or the file that it is in; a file is read again for each new connection.
 
+    ``outages`` logs when the database cannot be used; without it, only the caller learns that.
+
     Raises:
         SettingError: the URL cannot be read, is wrong, or names a database that is not supported.
     """
 
-    def __init__(self, location: DatabaseLocation | str) -> None:
+    def __init__(self, location: DatabaseLocation | str, outages: OutageLog | None = None) -> None:
         if isinstance(location, str):
             location = DatabaseLocation(location)
         self._source = TargetSource(location.read_url)
+        self._outages = outages
         self.fence = check_term
         self._prepared = False
         self._prepare_lock = threading.Lock()
@@ -76,7 +80,8 @@ class Database:
 
     def create_notifier(self, on_change: LocksChangedCallback) -> Notifier:
         """Return a notifier, not started yet, that calls ``on_change`` in its own thread."""
-        return Notifier(lambda: self._new_connection(_ADMIN_TIMEOUT), on_change)
+        # It reports no outage: it aborts its own connections, and the heartbeats find out anyway.
+        return Notifier(lambda: BoundedConnection(self._source, _ADMIN_TIMEOUT), on_change)
 
     def lock_admin(self, keep_open: float = 0.0, on_write: Callable[[str], None] = lambda _: None) -> LockAdmin:
         """Return the operations of people and resources on locks. The first call prepares the tables.
@@ -128,8 +133,10 @@ class Database:
                 with self._new_connection(_MIGRATION_TIMEOUT, connect_timeout) as db:
                     schema.upgrade(db)
                 self._prepared = True
+                if self._outages is not None:
+                    self._outages.mark_usable()
         finally:
             self._prepare_lock.release()
 
     def _new_connection(self, timeout: float, connect_timeout: float | None = None) -> BoundedConnection:
-        return BoundedConnection(self._source, timeout, connect_timeout)
+        return BoundedConnection(self._source, timeout, connect_timeout, self._outages)

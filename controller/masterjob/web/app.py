@@ -77,14 +77,16 @@ def _add_routes(app: web.Application, metrics: Metrics, routes: Sequence[Route])
 
 
 def _probe_routes(components: ApplicationComponents) -> list[Route]:
-    def probe_response(problems: list[str], healthy_text: str) -> web.Response:
-        return web.Response(text="\n".join(problems or [healthy_text]) + "\n", status=503 if problems else 200)
+    def probe_response(problems: list[str], healthy_text: str, note: str = "") -> web.Response:
+        lines = [*(problems or [healthy_text]), *([note] if note else [])]
+        return web.Response(text="\n".join(lines) + "\n", status=503 if problems else 200)
 
     async def healthz(_: web.Request) -> web.Response:
         return probe_response(components.health.liveness_problems(), "alive")
 
     async def readyz(_: web.Request) -> web.Response:
-        return probe_response(components.health.readiness_problems(), "ready")
+        health = components.health
+        return probe_response(health.readiness_problems(), "ready", health.summarize_jobs())
 
     async def metrics(request: web.Request) -> web.Response:
         text, content_type = components.metrics.render(request.headers.get("Accept", ""))

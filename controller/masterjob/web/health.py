@@ -2,14 +2,17 @@
 
 Alive: the election's threads make progress, and no term outlives its trust. A database or an API server that fails
 does not matter here, because a restart would not help. Ready: the conditions of the composition root hold, such as
-the first list of the resources, and the database answered the last time.
+the first list of the resources, and the database answered the last time. A job that fails matters for neither: the
+election gives it to another instance, and a restart of this one would not help.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 
 from masterjob.election.core.actions import Abandon
-from masterjob.election.core.events import Failure, Reply
+from masterjob.election.core.events import Failure, JobRunChanged, JobStopped, Reply, Withdraw
 from masterjob.election.observers import Step
+from masterjob.job_status import RunPhase
 from masterjob.web.interfaces import ListRunners, ReadinessCheck
 
 MAX_LAG = 1.0
@@ -22,9 +25,16 @@ MAX_TRUST_OVERRUN = 0.5
 class Health:
     """What the probes answer. Each method returns sentences, one a problem; an empty list means healthy."""
 
-    def __init__(self, runners: ListRunners, checks: Sequence[ReadinessCheck] = ()) -> None:
+    def __init__(
+        self,
+        runners: ListRunners,
+        checks: Sequence[ReadinessCheck] = (),
+        summarize_jobs: Callable[[], str] = str,
+    ) -> None:
         self._runners = runners
         self._checks = tuple(checks)
+        self.summarize_jobs = summarize_jobs
+        """Returns one line on the jobs of this process, for people; empty if there is nothing to say."""
 
     def liveness_problems(self) -> list[str]:
         """Return why this process should be restarted."""
@@ -66,3 +76,36 @@ class DatabaseReadiness:
     def __call__(self) -> str | None:
         """Return the problem; None if there is none."""
         return "the database did not answer the last time" if self._unanswered_instances else None
+
+
+class JobSummary:
+    """The last run of each job in this process in one line, fed as an observer."""
+
+    _MAX_NAMES = 10
+
+    def __init__(self) -> None:
+        self._phases: dict[tuple[str, str], RunPhase] = {}
+        """By instance and lock. A run that has completed or failed stays until the next one."""
+
+    def on_step(self, step: Step) -> None:
+        """Record what one step of an instance changes."""
+        match step.event:
+            case JobRunChanged(term, run):
+                self._phases[step.instance, term.lock_name] = run.phase
+            case JobStopped(term):
+                if self._phases.get((step.instance, term.lock_name)) not in (RunPhase.COMPLETED, RunPhase.FAILED):
+                    self._phases.pop((step.instance, term.lock_name), None)
+            case Withdraw(lock_name):
+                self._phases.pop((step.instance, lock_name), None)
+
+    def __call__(self) -> str:
+        """Return the phases with the number of jobs, and the names of those that failed."""
+        names: defaultdict[RunPhase, list[str]] = defaultdict(list)
+        for (_, lock_name), phase in sorted(self._phases.copy().items()):
+            names[phase].append(lock_name)
+        counts = [f"{len(names[phase])} {phase}" for phase in RunPhase if names[phase]]
+        if not counts:
+            return ""
+        failed = names[RunPhase.FAILED]
+        shown = [*failed[: self._MAX_NAMES], *(["…"] if len(failed) > self._MAX_NAMES else [])]
+        return f"last runs here: {', '.join(counts)}" + (f" ({', '.join(shown)})" if shown else "")

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from masterjob.concurrency.clock import clock
-from masterjob.errors import InvalidValue, MasterJobError, StoreUnavailable
+from masterjob.errors import InvalidValue, MasterJobError, StoreRefused, StoreUnavailable
 from masterjob.web.access.auth import ACTOR, AUTHORIZER, RequestRejected
 from masterjob.web.access.request_filter import RequestFilter
 from masterjob.web.api.routes import Route
@@ -102,8 +102,11 @@ def _domain_error_response(error: MasterJobError) -> web.Response:
             return _error_response(status, str(error))
         case ServerBusy():
             return _error_response(503, "too many requests are waiting: try again")
+        case StoreRefused():
+            return _error_response(503, "the database refuses this process; its log says why")
         case StoreUnavailable():
-            logger.warning("the control API got no answer from the database: %s", error)
+            if not error.is_outage:  # which is logged once, for all calls
+                logger.warning("a call of the control API failed in the database: %s", error)
             return _error_response(503, "the database did not answer: try again")
     return _error_response(400 if isinstance(error, InvalidValue) else 409, str(error))
 

@@ -89,7 +89,7 @@ class Renew(SessionCommand[Inventory | None]):
 
     @property
     def failure_message(self) -> str:
-        """What the log says at every failure: each one brings the end of the trust closer."""
+        """What the log says at the first failure in a row."""
         return f"a heartbeat of {self.instance} failed"
 
     def execute(self, store: Store) -> Inventory | None:

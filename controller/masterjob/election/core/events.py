@@ -98,6 +98,8 @@ class Failure:
 
     command: StoreCommand[object]
     error: str
+    is_outage: bool = False
+    """Whether the database could not be used at all. The store logs that, once for all commands."""
 
 
 CoreEvent = (

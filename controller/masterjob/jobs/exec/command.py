@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from masterjob.election.term import LiveTerm
+from masterjob.jobs.exec.output import DEFAULT_LEVELS, OutputLevels
 from masterjob.jobs.exec.shim import LaunchRequest
 
 RESERVED_VARIABLES = ("MASTERJOB_LOCK_NAME", "MASTERJOB_TERM", "MASTERJOB_LEASE_ENDS")
@@ -25,6 +26,7 @@ class ExecCommand:
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     directory: str | None = None
+    output_levels: OutputLevels = DEFAULT_LEVELS
 
     def launch_request(self, term: LiveTerm, now: float, trust_left: float, grace_period: float) -> LaunchRequest:
         """Return the request to run it for ``trust_left`` seconds from ``now`` on, the trust known so far."""

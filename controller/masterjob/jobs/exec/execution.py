@@ -16,6 +16,7 @@ from masterjob.jobs.exec.output import CommandOutput
 from masterjob.jobs.exec.shim_client import ShimClient, kill_group
 from masterjob.jobs.lifecycle import Errored, Exited, RunEvent, StartTimePassed
 from masterjob.jobs.policy import Restart, RunPolicy
+from masterjob.log_fields import log_fields
 
 logger = logging.getLogger("masterjob.jobs.exec")
 
@@ -77,12 +78,15 @@ class Execution:
         except (OSError, ValueError) as error:
             self._on_event(Errored(CommandFailed(f"the shim of the command cannot be started: {error}")))
             return
-        output = CommandOutput(self._term.lock_name, shim_client.outputs)
+        output = CommandOutput(
+            self._term.lock_name, shim_client.outputs, self._command.output_levels, self._term.number
+        )
         self._pool.submit(output.run)
         try:
             self._run_command(shim_client, output)
         except Exception as error:
-            logger.exception("%s: the command cannot be supervised", self._term.lock_name)
+            fields = exec_fields(self._term, "command failed", reason=str(error))
+            logger.exception("%s: the command cannot be supervised", self._term.lock_name, extra=fields)
             self._on_event(Errored(CommandFailed(f"the command cannot be supervised: {error}")))
         finally:
             output.finish()
@@ -144,7 +148,8 @@ class Execution:
         match status:
             case ["started", pid]:
                 shim_client.process_group = int(pid)
-                logger.info("%s: %s runs as process %s", self._term.lock_name, self._command.argv[0], pid)
+            case ["running"]:
+                self._log_running(shim_client)
             case ["unable", failed_part, error_number]:
                 message = self._describe_launch_error(failed_part, int(error_number))
                 self._on_event(Errored(CommandFailed(message)))
@@ -152,12 +157,20 @@ class Execution:
                 self._handle_exit(int(exit_code), output)
             case ["overdue"]:
                 self._trust_expired = True
-                logger.warning("%s: the trust has ended; the command is stopped", self._term.lock_name)
+                fields = exec_fields(self._term, "stopping", reason="the trust has ended")
+                message = "%s: the trust has ended; the command is stopped"
+                logger.warning(message, self._term.lock_name, extra=fields)
+
+    def _log_running(self, shim_client: ShimClient) -> None:
+        message, program = "%s: %s runs as process %s", self._command.argv[0]
+        fields = exec_fields(self._term, "command started")
+        logger.info(message, self._term.lock_name, program, shim_client.process_group, extra=fields)
 
     def _handle_exit(self, exit_code: int, output: CommandOutput) -> None:
         description = f"exit code {exit_code}" if exit_code >= 0 else f"signal {_signal_name(-exit_code)}"
         if self._stopping or self._trust_expired:
-            logger.info("%s: the command has ended with %s", self._term.lock_name, description)
+            fields = exec_fields(self._term, "command ended", exit_code=exit_code)
+            logger.info("%s: the command has ended with %s", self._term.lock_name, description, extra=fields)
         if self._trust_expired:
             late = "the shim got no new end of the trust in time, and has stopped the command"
             self._fail(f"{late}, which ended with {description}", output)
@@ -182,6 +195,13 @@ class Execution:
     def _describe_launch_error(self, failed_part: str, error_number: int) -> str:
         name = self._command.argv[0] if failed_part == "command" else self._command.directory
         return f"{failed_part} {name} cannot be used: {os.strerror(error_number)}"
+
+
+def exec_fields(
+    term: LiveTerm, event: str, *, reason: str | None = None, exit_code: int | None = None
+) -> dict[str, object]:
+    """Return the fields of a log record about a command."""
+    return log_fields(lock=term.lock_name, term=term.number, event=event, reason=reason, exit_code=exit_code)
 
 
 def _signal_name(signum: int) -> str:

@@ -6,10 +6,11 @@ import selectors
 import threading
 from collections import deque
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Literal, NamedTuple
 
 from masterjob.concurrency.clock import clock
 from masterjob.job_status import MAX_ERROR_CHARACTERS, MAX_OUTPUT_LINES, bound_output
+from masterjob.log_fields import log_fields
 
 logger = logging.getLogger("masterjob.jobs.exec")
 
@@ -25,6 +26,18 @@ THROTTLE_DELAY = 0.01
 DRAIN_TIMEOUT = 1.0
 """Seconds to read on after the command's end, in case one of its processes holds the pipes open."""
 
+Stream = Literal["stdout", "stderr"]
+
+
+class OutputLevels(NamedTuple):
+    """The log levels of a command's two outputs. Most programs write their ordinary log to the standard error."""
+
+    stdout: int = logging.INFO
+    stderr: int = logging.INFO
+
+
+DEFAULT_LEVELS = OutputLevels()
+
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
 
 
@@ -35,8 +48,16 @@ class CommandOutput:
     Only the last lines are kept in memory.
     """
 
-    def __init__(self, lock_name: str, outputs: tuple[IO[bytes], IO[bytes]]) -> None:
+    def __init__(
+        self,
+        lock_name: str,
+        outputs: tuple[IO[bytes], IO[bytes]],
+        levels: OutputLevels = DEFAULT_LEVELS,
+        term: int | None = None,
+    ) -> None:
         self._lock_name = lock_name
+        self._levels = levels._asdict()
+        self._fields = log_fields(lock=lock_name, term=term, event="output")
         self._outputs = outputs
         self._command_gone = threading.Event()
         self.drained = threading.Event()
@@ -65,8 +86,8 @@ class CommandOutput:
         """Read until both outputs are closed, or until shortly after `finish`."""
         stdout, stderr = self._outputs
         with stdout, stderr, selectors.DefaultSelector() as selector:
-            selector.register(stdout, selectors.EVENT_READ, _LineSplitter(self, logging.INFO))
-            selector.register(stderr, selectors.EVENT_READ, _LineSplitter(self, logging.WARNING))
+            selector.register(stdout, selectors.EVENT_READ, _LineSplitter(self, "stdout"))
+            selector.register(stderr, selectors.EVENT_READ, _LineSplitter(self, "stderr"))
             try:
                 self._read(selector)
             finally:
@@ -86,24 +107,24 @@ class CommandOutput:
             if self._command_gone.is_set():
                 deadline = min(deadline, clock() + DRAIN_TIMEOUT)
 
-    def log_lines(self, level: int, lines: list[bytes]) -> None:
+    def log_lines(self, stream: Stream, lines: list[bytes]) -> None:
         """Log these lines, up to the limit of the window."""
         self._last_lines.extend(line[:MAX_ERROR_CHARACTERS] for line in lines[-MAX_OUTPUT_LINES:])
-        if level == logging.WARNING:
+        if stream == "stderr":
             self._last_error_line = next((line for line in reversed(lines) if line.strip()), self._last_error_line)
         if clock() >= self._window_ends_at:
             self._log_dropped_lines()
             self._window_ends_at, self._lines_left = clock() + RATE_WINDOW, LINES_PER_WINDOW
         log_count, self._lines_left = self._lines_left, max(0, self._lines_left - len(lines))
         self._dropped_lines += max(0, len(lines) - log_count)
+        level, fields = self._levels[stream], self._fields | log_fields(stream=stream)
         for line in lines[:log_count]:
-            logger.log(level, "%s: %s", self._lock_name, _decode(line))
+            logger.log(level, "%s: %s", self._lock_name, _decode(line), extra=fields)
 
     def _log_dropped_lines(self) -> None:
         if self._dropped_lines:
-            logger.warning(
-                "%s: %d lines of the command's output were dropped", self._lock_name, self._dropped_lines
-            )
+            message = "%s: %d lines of the command's output were dropped"
+            logger.warning(message, self._lock_name, self._dropped_lines, extra=self._fields)
             self._dropped_lines = 0
 
 
@@ -114,15 +135,15 @@ def _decode(line: bytes) -> str:
 class _LineSplitter:
     """The lines of one output."""
 
-    def __init__(self, output: CommandOutput, level: int) -> None:
+    def __init__(self, output: CommandOutput, stream: Stream) -> None:
         self._output = output
-        self._level = level
+        self._stream = stream
         self._partial_line = b""
 
     def feed(self, data: bytes) -> None:
         """Log the complete lines. Without data, log the incomplete last line too."""
         if lines := list(self._split(data)):
-            self._output.log_lines(self._level, lines)
+            self._output.log_lines(self._stream, lines)
 
     def _split(self, data: bytes) -> Iterator[bytes]:
         *lines, self._partial_line = (self._partial_line + data).split(b"\n")

@@ -11,7 +11,7 @@ from masterjob.election.ports import Report
 from masterjob.election.term import LiveTerm
 from masterjob.job_status import RunPhase
 from masterjob.jobs.exec.command import ExecCommand
-from masterjob.jobs.exec.execution import Execution
+from masterjob.jobs.exec.execution import Execution, exec_fields
 from masterjob.jobs.lifecycle import Errored, Exited, RestartAfter, RestartDue, RunEvent
 from masterjob.jobs.policy import RunPolicy
 from masterjob.jobs.run import Run, RunState
@@ -108,12 +108,14 @@ class ExecRun(Run):
 
     def _log_exit(self, event: Exited, phase: RunPhase | None) -> None:
         lock_name, level = self._term.lock_name, logging.WARNING if phase is RunPhase.FAILED else logging.INFO
+        fields = exec_fields(self._term, "command ended", reason=str(event.error), exit_code=event.exit_code)
         if self._pause is not None:
-            logger.log(level, "%s: %s; it is started again in %g s", lock_name, event.error, self._pause)
+            message = "%s: %s; it is started again in %g s"
+            logger.log(level, message, lock_name, event.error, self._pause, extra=fields)
         elif phase is RunPhase.COMPLETED:
-            logger.info("%s: the command is done; the lock is kept", lock_name)
-        elif self._policy.keeps_lock_after(event.exit_code):
-            logger.warning("%s: %s; the lock is kept", lock_name, event.error)
+            logger.info("%s: the command is done; the lock is kept", lock_name, extra=fields)
+        elif self._policy.keeps_lock_after_failure:
+            logger.warning("%s: %s; the lock is kept", lock_name, event.error, extra=fields)
 
 
 def _is_failure(event: RunEvent) -> bool:

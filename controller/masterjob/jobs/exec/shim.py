@@ -11,7 +11,8 @@ input, which only the controller can write to:
 
 and it writes lines to the file descriptor STATUS:
 
-    started PID             the command's process, which leads a new session and process group
+    started PID             the process of the command, which leads a new session and process group
+    running                 it runs the command now
     unable WHAT ERRNO       the command could not be started: WHAT is command or directory
     ended CODE              the command's exit code, or minus the signal that ended it
     overdue                 the trust has ended without a stop request
@@ -76,6 +77,8 @@ class Shim:
         self.stopping = False
         self.command_exited = False
         self.group_gone = False
+        self.launch_error: str | None = None
+        """Why the command could not be started; empty if it was, None as long as that is not known."""
         self.terminated_pids: set[int] = set()  # processes outside the group that got SIGTERM
         self.partial_line = b""
         self.poller = select.poll()
@@ -132,6 +135,8 @@ class Shim:
                 self.read_messages()
             elif fd == self.wakeup_fd:
                 os.read(self.wakeup_fd, 4096)
+            elif fd == self.launch_error_fd:
+                self.read_launch_error()
             else:
                 self.handle_parent_exit(fd)
         self.reap()
@@ -194,6 +199,14 @@ class Shim:
         for fd in (1, 2):  # these are the command's now: their readers wait for the end of file
             os.dup2(devnull, fd)
         os.read(self.launch_error_fd, 1)  # from here on it leads its group, or is dead
+        self.poller.register(self.launch_error_fd, select.POLLIN)
+
+    def read_launch_error(self) -> None:
+        """Report that the command runs, unless its process has written why it cannot."""
+        self.poller.unregister(self.launch_error_fd)
+        self.launch_error = os.read(self.launch_error_fd, 100).decode()
+        if not self.launch_error:
+            self.write_status("running")
 
     def reap(self) -> None:
         """Reap all children that have ended: the command and adopted orphans."""
@@ -207,8 +220,9 @@ class Shim:
 
     def report_exit(self, exit_code: int) -> None:
         """Report how the command ended. After a failure, stop the processes that it has left behind."""
-        launch_error = os.read(self.launch_error_fd, 100).decode()
-        self.write_status(f"unable {launch_error}" if launch_error else f"ended {exit_code}")
+        if self.launch_error is None:
+            self.read_launch_error()
+        self.write_status(f"unable {self.launch_error}" if self.launch_error else f"ended {exit_code}")
         if exit_code:
             self.stop(clock())
 

@@ -1,23 +1,32 @@
 """A command as the config file has it.
 
-nightly: {exec: {command: [sh, -c, "make report"], environment: {LANG: C}, directory: /srv/report}}
+nightly: {exec: {command: [sh, -c, "make report"], environment: {LANG: C}, directory: /srv/report,
+                 stdoutLevel: info, stderrLevel: warning}}
 """
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from masterjob.concurrency.thread_pool import ThreadPool
-from masterjob.config.fields import ENCODABLE, MAX_TEXT_LENGTH, NOT_EMPTY, Field, text
+from masterjob.config.fields import ENCODABLE, MAX_TEXT_LENGTH, NOT_EMPTY, Field, one_of, text
 from masterjob.election.ports import Job
 from masterjob.jobs.exec.command import RESERVED_VARIABLES, ExecCommand
+from masterjob.jobs.exec.output import OutputLevels
 from masterjob.jobs.exec.run import ExecRun
 from masterjob.jobs.policy import DEFAULT_POLICY, POLICY_FIELDS, RunPolicy, parse_policy
 from masterjob.jobs.run import JobRunner
 
 MAX_ITEMS = 256
 
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
 _COMMAND_EXAMPLE = '[sh, -c, "make report"]'
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
 _argument = text(MAX_TEXT_LENGTH, ENCODABLE)
@@ -41,15 +50,24 @@ def parse_spec(field: Field) -> ExecSpec:
     Raises:
         SettingError: a field is not valid.
     """
-    field.check_names(["command", "environment", "directory", *POLICY_FIELDS])
+    names = ("command", "environment", "directory", "stdoutLevel", "stderrLevel")
+    field.check_names([*names, *POLICY_FIELDS])
     return ExecSpec(
         ExecCommand(
             argv=field["command"].required(_parse_command),
             environment=field["environment"].optional(_parse_environment, {}),
             directory=field["directory"].optional(text(4096, NOT_EMPTY, ENCODABLE), None),
+            output_levels=OutputLevels(
+                stdout=field["stdoutLevel"].optional(_parse_level, logging.INFO),
+                stderr=field["stderrLevel"].optional(_parse_level, logging.INFO),
+            ),
         ),
         parse_policy(field),
     )
+
+
+def _parse_level(field: Field) -> int:
+    return _LEVELS[one_of(_LEVELS)(field)]
 
 
 def _parse_command(field: Field) -> tuple[str, ...]:

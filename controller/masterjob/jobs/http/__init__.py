@@ -3,8 +3,9 @@
     spec.py     the hooks as the config file names them
     headers.py  their headers
     call.py     what the service receives; one call with its retries
-    request.py  one POST that another thread can cancel
-    run.py      one run: the start call, then the stop call
+    check.py    whether the service still runs the job: one check, and what follows from its result
+    request.py  one request that another thread can cancel
+    run.py      one run: the start call, the checks, then the stop call
 
 What must not be here: what the service behind the hooks does. It keeps the term's number, and refuses older ones.
 """

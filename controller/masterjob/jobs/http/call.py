@@ -24,18 +24,12 @@ from datetime import UTC, datetime, timedelta
 
 from masterjob.concurrency.backoff import Backoff
 from masterjob.election.term import LiveTerm
-from masterjob.jobs.http.request import HookAttempt, HookFailed, HookRequest
+from masterjob.jobs.http.check import Check
+from masterjob.jobs.http.request import HeaderReader, HookAttempt, HookFailed, HookRequest
 from masterjob.lock_status import format_timestamp
 
 BACKOFF = Backoff(initial=0.1, maximum=2.0)
 DEFAULT_TIMEOUT, DEFAULT_RETRIES = 5.0, 3
-
-HeaderReader = Callable[[], str]
-"""Returns the value of a header for one call.
-
-Raises:
-    HookFailed: the value cannot be read. The message does not contain it.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +41,7 @@ class Hooks:
     headers: Mapping[str, HeaderReader] = field(default_factory=dict, repr=False)
     timeout: float = DEFAULT_TIMEOUT
     retries: int = DEFAULT_RETRIES
+    check: Check | None = None
 
     @property
     def max_duration(self) -> float:
@@ -77,7 +72,7 @@ class HookCall:
         for failures in range(self._hooks.retries + 1):
             try:
                 request = self._build_request(url, term, event)
-                self._attempt.post(request, max(0.001, min(self._hooks.timeout, self._time_left())))
+                self._attempt.send(request, max(0.001, min(self._hooks.timeout, self._time_left())))
             except HookFailed as error:
                 delay = BACKOFF.delay(failures)
                 can_retry = error.retryable and failures < self._hooks.retries and self._time_left() > delay
@@ -100,4 +95,4 @@ class HookCall:
             "User-Agent": "masterjob",
         }
         configured_headers = {name: value() for name, value in self._hooks.headers.items()}
-        return HookRequest(url, standard_headers | configured_headers, json.dumps(content).encode())
+        return HookRequest("POST", url, standard_headers | configured_headers, json.dumps(content).encode())

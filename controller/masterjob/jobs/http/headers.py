@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from masterjob.config.fields import ENCODABLE, NOT_EMPTY, Field, TextRule, text
-from masterjob.jobs.http.call import HeaderReader
-from masterjob.jobs.http.request import HookFailed
+from masterjob.jobs.http.request import HeaderReader, HookFailed
 
 MAX_HEADERS, HEADER_LIMIT = 64, 8192
 

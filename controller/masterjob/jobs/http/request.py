@@ -1,4 +1,4 @@
-"""One POST that another thread can cancel.
+"""One request that another thread can cancel.
 
 A stop must not wait for a start that hangs, and nothing of the start may be sent after the stop. So an attempt
 that was cancelled sends nothing more, whatever step it is at.
@@ -8,7 +8,7 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from urllib.parse import SplitResult, urlsplit
@@ -29,20 +29,33 @@ _CONTROL_CHARACTERS = dict.fromkeys((*range(32), *range(127, 160)), " ")
 
 
 class HookFailed(MasterJobError):
-    """The service could not be reached, or did not answer with 2xx. ``retryable``: another attempt may help."""
+    """The service could not be reached, or did not answer with 2xx.
 
-    def __init__(self, message: str, *, retryable: bool) -> None:
+    ``retryable``: another attempt may help. ``status``: that of the answer, or None if there was none.
+    """
+
+    def __init__(self, message: str, *, retryable: bool, status: int | None = None) -> None:
         super().__init__(message)
         self.retryable = retryable
+        self.status = status
+
+
+HeaderReader = Callable[[], str]
+"""Returns the value of a header for one call.
+
+Raises:
+    HookFailed: the value cannot be read. The message does not contain it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class HookRequest:
-    """A POST request."""
+    """A request."""
 
+    method: str
     url: str
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes | None = None
 
     @property
     def redacted_url(self) -> str:
@@ -52,7 +65,7 @@ class HookRequest:
 
 
 class HookAttempt:
-    """One attempt. `post` blocks; `cancel` may be called from any thread and does not."""
+    """One attempt. `send` blocks; `cancel` may be called from any thread and does not."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -67,8 +80,8 @@ class HookAttempt:
                 with contextlib.suppress(OSError):
                     self._socket.shutdown(socket.SHUT_RDWR)
 
-    def post(self, request: HookRequest, timeout: float) -> None:
-        """Post the request and read the answer, with a timeout of ``timeout`` seconds for each step.
+    def send(self, request: HookRequest, timeout: float) -> None:
+        """Send the request and read the answer, with a timeout of ``timeout`` seconds for each step.
 
         Raises:
             HookFailed: there was no answer, or its status is not 2xx.
@@ -96,11 +109,13 @@ class HookAttempt:
             self._socket = connection.sock
         parts = urlsplit(request.url)
         target = SplitResult("", "", parts.path or "/", parts.query, "").geturl()
-        connection.request("POST", target, request.body, request.headers, preload_content=False)
+        connection.request(request.method, target, request.body, request.headers, preload_content=False)
         with contextlib.closing(connection.getresponse()) as response:
             if not 200 <= response.status < 300:
                 raise HookFailed(
-                    _describe_response(request, response), retryable=response.status in RETRYABLE_STATUSES
+                    _describe_response(request, response),
+                    retryable=response.status in RETRYABLE_STATUSES,
+                    status=response.status,
                 )
 
 

@@ -1,6 +1,7 @@
 """Hooks as the config file has them.
 
 remote: {http: {start: https://host/start, stop: https://host/stop, timeout: 5s, retries: 3,
+                check: {url: https://host/running, interval: 10s, timeout: 2s, failures: 3},
                 headers: {Authorization: {file: /run/secrets/token}, X-Team: {environment: TEAM}}}}
 """
 
@@ -12,13 +13,22 @@ from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.config.fields import Field, TextRule, duration, text, whole_number
 from masterjob.election.ports import Job
 from masterjob.jobs.http.call import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Hooks
+from masterjob.jobs.http.check import DEFAULT_FAILURES, DEFAULT_INTERVAL, Check
+from masterjob.jobs.http.check import DEFAULT_TIMEOUT as DEFAULT_CHECK_TIMEOUT
 from masterjob.jobs.http.headers import parse_headers
 from masterjob.jobs.http.run import HttpRun
+from masterjob.jobs.policy import refuse_fields
 from masterjob.jobs.run import JobRunner
 
 URL_LIMIT = 2048
 
 _ASCII_URL = TextRule(r"[!-~]+", "must be a URL such as https://host/path, in ASCII characters")
+
+_REFUSED = {
+    "restart": "does not apply to http: a service does not exit; with a check, one that restarts is started again",
+    "once": "does not apply to http: a service cannot complete its work; use a command, or a Python job with run",
+    "startSeconds": "does not apply to http: the job is running when its start, and its check, were answered",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +49,8 @@ def parse_spec(field: Field) -> HttpSpec:
     Raises:
         SettingError: a field is not valid.
     """
-    field.check_names(["start", "stop", "headers", "timeout", "retries"])
+    refuse_fields(field, _REFUSED)
+    field.check_names(["start", "stop", "headers", "timeout", "retries", "check"])
     return HttpSpec(
         Hooks(
             start=field["start"].required(_parse_url),
@@ -47,7 +58,18 @@ def parse_spec(field: Field) -> HttpSpec:
             headers=field["headers"].optional(parse_headers, {}),
             timeout=field["timeout"].optional(duration(0.01, 300), DEFAULT_TIMEOUT),
             retries=field["retries"].optional(whole_number(0, 10), DEFAULT_RETRIES),
+            check=field["check"].optional(_parse_check, None),
         )
+    )
+
+
+def _parse_check(field: Field) -> Check:
+    field.check_names(["url", "interval", "timeout", "failures"])
+    return Check(
+        url=field["url"].required(_parse_url),
+        interval=field["interval"].optional(duration(0.1, 3600), DEFAULT_INTERVAL),
+        timeout=field["timeout"].optional(duration(0.01, 300), DEFAULT_CHECK_TIMEOUT),
+        failures=field["failures"].optional(whole_number(1, 100), DEFAULT_FAILURES),
     )
 
 

@@ -1,4 +1,4 @@
-"""One run of a Python job: one ``start``, then ``stop``.
+"""One run of a Python job with ``start``: one ``start``, then ``stop``.
 
 The run is over when ``start`` has returned and then the last ``stop`` has returned. So if ``start`` is a function
 that has not returned yet, ``stop`` is called twice: at once, because ``start`` may block until then, and again
@@ -12,17 +12,18 @@ import logging
 
 from masterjob.election.ports import Report
 from masterjob.election.term import LiveTerm
-from masterjob.errors import TermLost
+from masterjob.errors import TermLost, describe
 from masterjob.jobs.lifecycle import Errored, StartReturned
 from masterjob.jobs.policy import RunPolicy
 from masterjob.jobs.python.callables import Cancel, JobCallable
 from masterjob.jobs.run import Run, RunState
+from masterjob.log_fields import log_fields
 
 logger = logging.getLogger("masterjob.jobs")
 
 
-class PythonRun(Run):
-    """One run of a Python job."""
+class StartStopRun(Run):
+    """One run of a Python job with ``start``."""
 
     def __init__(
         self, start: JobCallable, stop: JobCallable | None, policy: RunPolicy, term: LiveTerm, report: Report
@@ -68,7 +69,7 @@ class PythonRun(Run):
                 self._advance(StartReturned() if error is None else Errored(error))
         is_expected = stopping and isinstance(error, TermLost | asyncio.CancelledError)
         if error is not None and not is_expected:
-            self._log_error("start", error)
+            log_error("start", self._term, error)
 
     def _advance_stop(self) -> None:
         """Take the next step of the stop, if it is due. The last call of stop waits until start has returned."""
@@ -87,9 +88,12 @@ class PythonRun(Run):
             self._stop_in_flight = False
             self._advance_stop()
         if error is not None:
-            self._log_error("stop", error)
+            log_error("stop", self._term, error)
 
-    def _log_error(self, function_name: str, error: BaseException) -> None:
-        """Log the error, outside the lock and after the report: a log handler may be slow or fail."""
-        with contextlib.suppress(Exception):
-            logger.error("%s of lock %s raised", function_name, self._term.lock_name, exc_info=error)
+
+def log_error(function_name: str, term: LiveTerm, error: BaseException) -> None:
+    """Log the error of a user's function. Call it without a lock, after reports: handlers may be slow or fail."""
+    with contextlib.suppress(Exception):
+        name = term.lock_name
+        fields = log_fields(lock=name, term=term.number, event=f"{function_name} failed", reason=describe(error))
+        logger.error("%s of lock %s raised", function_name, name, exc_info=error, extra=fields)

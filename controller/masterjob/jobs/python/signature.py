@@ -11,7 +11,7 @@ _VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
 
 def accepts_term(function_name: str, function: object) -> bool:
-    """Return whether ``function``, the job's ``start`` or ``stop``, must be called with the term.
+    """Return whether ``function``, the job's ``start``, ``stop`` or ``run``, must be called with the term.
 
     That is so if it requires one argument, takes any number of them, or names its first one ``term``. A first
     parameter with a default and another name does not get the term: in ``lambda name=name: ...`` and

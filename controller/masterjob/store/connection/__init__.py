@@ -10,6 +10,8 @@
     options.py     the options of a URL, checked by the driver without a connection
     tls.py         the words for TLS of other clients
     pool.py        one connection that stays open for some seconds
+    refusals.py    what an error of a driver means: an outage, a refusal, or one statement that failed
+    outages.py     the log of a database that cannot be used
     deadlines.py   the one thread that aborts calls that take too long
 
 What must not be here: statements of the protocol.

@@ -9,22 +9,30 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Row
+from sqlalchemy import Connection, CursorResult, Row, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from masterjob.config.redact import STRUCK_OUT, redact_secrets
-from masterjob.errors import StoreUnavailable
+from masterjob.errors import Refusal, StoreRefused, StoreUnavailable
 from masterjob.store.connection.addresses import Address
 from masterjob.store.connection.deadlines import deadline_monitor
 from masterjob.store.connection.dialects import Dialect
 from masterjob.store.connection.dialling import Dialling
+from masterjob.store.connection.outages import OutageLog
 from masterjob.store.connection.physical import DRIVER_ERRORS, PhysicalConnection
+from masterjob.store.connection.refusals import classify
 from masterjob.store.connection.target import TargetSource
 
 T = TypeVar("T")
 
 
-class ConstraintViolation(StoreUnavailable):
+class StatementFailed(StoreUnavailable):
+    """The database answered that this statement failed: a row was locked for too long, for example."""
+
+    is_outage = False
+
+
+class ConstraintViolation(StatementFailed):
     """A constraint rejected the statement. This outcome is known: nothing was written."""
 
 
@@ -32,15 +40,23 @@ class BoundedConnection:
     """One connection, used by one thread at a time; only `abort` may be called by another thread.
 
     ``source`` is read before each connect, because the URL may be in a file that changes. ``timeout``: seconds for
-    each call; ``connect_timeout``: seconds for the connect before it (default: the same).
+    each call; ``connect_timeout``: seconds for the connect before it (default: the same). ``outages`` learns
+    whether the database can be used.
     """
 
-    def __init__(self, source: TargetSource, timeout: float, connect_timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        source: TargetSource,
+        timeout: float,
+        connect_timeout: float | None = None,
+        outages: OutageLog | None = None,
+    ) -> None:
         self._source = source
         self._target = source.last
         self.dialect = self._target.dialect
         self.timeout = timeout
         self._connect_timeout = timeout if connect_timeout is None else connect_timeout
+        self._outages = outages
         self._physical: PhysicalConnection | None = None
         self._dialling = Dialling(self._new_physical, resolve_names=self._target.resolves_names)
 
@@ -62,6 +78,22 @@ class BoundedConnection:
         Raises:
             StoreUnavailable: it failed or took too long; the next call opens a new connection.
         """
+        try:
+            result = self._run(work)
+        except StoreUnavailable as error:
+            if self._outages is not None and error.is_outage:
+                self._outages.record_failure(error)
+            raise
+        if self._outages is not None:
+            self._outages.record_success()
+        return result
+
+    def reconnect_if_closed(self) -> None:
+        """Drop the connection if the server has closed it: the next call then opens a new one."""
+        with contextlib.suppress(StoreUnavailable):
+            self._run(lambda connection: connection.execute(text("SELECT 1")).close())
+
+    def _run(self, work: Callable[[Connection], T]) -> T:
         succeeded = False
         self._dialling.allow()
         try:
@@ -132,10 +164,14 @@ class BoundedConnection:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
         message = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         if self._physical is not None and self._physical.is_aborted:
-            message = f"no answer within {self.timeout:g} s"
-        message = redact_secrets(message, self._target.secrets)
-        error_type = ConstraintViolation if isinstance(error, IntegrityError) else StoreUnavailable
-        return error_type(f"{self.dialect.name}: {message}")
+            return StoreUnavailable(f"{self.dialect.name}: no answer within {self.timeout:g} s")
+        message = f"{self.dialect.name}: {redact_secrets(message, self._target.secrets)}"
+        verdict = classify(error)
+        if isinstance(verdict, Refusal):
+            return StoreRefused(verdict, message)
+        if verdict is None:
+            return StoreUnavailable(message)
+        return (ConstraintViolation if isinstance(error, IntegrityError) else StatementFailed)(message)
 
 
 def execute_statement(

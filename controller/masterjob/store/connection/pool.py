@@ -8,7 +8,6 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 
-from masterjob.errors import StoreUnavailable
 from masterjob.store.connection.connection import BoundedConnection
 
 
@@ -34,8 +33,7 @@ class ConnectionPool:
             reused, self._idle = self._idle, None
         db = reused or self._new_connection()
         if reused is not None:
-            with contextlib.suppress(StoreUnavailable):  # the server has closed it: the next statement reconnects
-                db.fetch_all("SELECT 1")
+            db.reconnect_if_closed()
         try:
             yield db
         finally:

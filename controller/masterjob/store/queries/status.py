@@ -18,6 +18,12 @@ _COLUMNS = """
            {now_ms} - s.heartbeat_ms AS age_ms, s.lease_ms,
            (SELECT COUNT(DISTINCT instance) FROM master_session WHERE heartbeat_ms + lease_ms > {now_ms})
                AS live_instances,
+           (SELECT MAX(started_at) FROM master_session WHERE heartbeat_ms + lease_ms > {now_ms})
+               AS newest_session_at,
+           {now} AS read_at,
+           CASE WHEN l.enabled AND l.holder IS NULL THEN (
+               SELECT e.at FROM master_event e WHERE e.lock_name = l.lock_name ORDER BY e.id DESC LIMIT 1
+           ) END AS free_since,
 """
 _FROM_LOCKS = " FROM master_lock l LEFT JOIN master_session s ON s.id = l.holder" + job_status.JOIN
 _ORDER_BY_NAME = " ORDER BY l.lock_name"
@@ -65,6 +71,9 @@ def _to_lock_status(row: Row[Any], disable_row: Row[Any] | None, job: JobStatus 
         row.term,
         job,
         row.live_instances,
+        None if row.free_since is None else as_utc_datetime(row.free_since),
+        None if row.newest_session_at is None else as_utc_datetime(row.newest_session_at),
+        as_utc_datetime(row.read_at),
     )
 
 

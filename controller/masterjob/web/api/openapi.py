@@ -95,6 +95,11 @@ SCHEMAS: dict[str, Schema] = {
             "lockName": {"type": "string"},
             "state": {"type": "string", "enum": list(get_args(LockState))},
             "why": {"type": "string", "description": "Why the job does not run; empty if it runs."},
+            "since": {
+                **_DATE_TIME_SCHEMA,
+                "type": ["string", "null"],
+                "description": "When this state began; of a silent master, its last heartbeat.",
+            },
             "enabled": {"type": "boolean"},
             "term": {
                 "type": "integer",

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from masterjob.errors import MasterJobError
 from masterjob.lock_status import LockStatus, describe_actor, explain_how_to_enable
+from masterjob.log_fields import log_fields
 from masterjob.web.api.locks import lock_not_found
 from masterjob.web.api.request import ApiRequest, optional_until, required_lock_name, required_text
 from masterjob.web.interfaces import LockOperations, Verb
@@ -38,7 +39,9 @@ class SwitchHandlers:
         actor = request.actor.name
         if not await self._pool.run(lambda: self._lock_admin.disable(name, reason, actor, until=until)):
             return web.json_response(f"{name} is already flagged as disabled")
-        logger.info("%s is disabled by %s: %s", name, describe_actor(actor, "api", None), " ".join(reason.split()))
+        by, reason = describe_actor(actor, "api", None), " ".join(reason.split())
+        extra = log_fields(lock=name, event="disabled", reason=reason)
+        logger.info("%s is disabled by %s: %s", name, by, reason, extra=extra)
         return web.json_response(f"Flagged {name} as disabled")
 
     async def enable(self, http_request: web.Request) -> web.Response:
@@ -57,7 +60,8 @@ class SwitchHandlers:
 
         changed, statuses = await self._pool.run(enable_and_read)
         if changed:
-            logger.info("%s: the disable (api) was taken back by %s", name, actor)
+            message, extra = "%s: the disable (api) was taken back by %s", log_fields(lock=name, event="enabled")
+            logger.info(message, name, actor, extra=extra)
         if statuses and (disabled := statuses[0].disabled) is not None:
             raise LockStateConflict(
                 f"{name} is still disabled by {disabled.by}: {disabled.reason}. "
@@ -81,6 +85,12 @@ class SwitchHandlers:
             if not await self._pool.run(lambda: self._lock_admin.status(name)):
                 raise lock_not_found(name)
             raise LockStateConflict(f"{name} has no master that could step down")
-        reason_suffix = f": {' '.join(reason.split())}" if reason else ""
-        logger.info("the master of %s is asked to step down by %s%s", name, actor, reason_suffix)
+        reason = " ".join(reason.split())
+        logger.info(
+            "the master of %s is asked to step down by %s%s",
+            name,
+            actor,
+            f": {reason}" if reason else "",
+            extra=log_fields(lock=name, event="step-down asked", reason=reason or None),
+        )
         return web.json_response(f"the master of {name} was asked to step down")

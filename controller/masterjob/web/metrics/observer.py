@@ -22,8 +22,10 @@ from masterjob.election.core.events import (
     CoreEvent,
     Declare,
     Failure,
+    JobRunChanged,
     JobStarted,
     JobStartFailed,
+    JobStopped,
     LocksChanged,
     Reply,
     Shutdown,
@@ -34,7 +36,7 @@ from masterjob.election.core.events import (
 from masterjob.election.observers import Step
 from masterjob.election.values import Inventory, SessionList, TransitionKind, Vacancies
 from masterjob.web.interfaces import ListRunners
-from masterjob.web.metrics.jobs import JobGauges
+from masterjob.web.metrics.jobs import JobMetrics
 from masterjob.web.metrics.series import BoundedLabels, LockGauge, MetricSeries, Renderer, RunnerCollector
 
 
@@ -54,7 +56,7 @@ class Metrics:
         self._is_master = LockGauge(self._series.is_master, self._labels)
         self._vacant = LockGauge(self._series.vacant, self._labels)
         self._enabled = LockGauge(self._series.enabled, self._labels)
-        self._job_gauges = JobGauges(self._series, self._labels)
+        self._job_metrics = JobMetrics(self._series, self._labels)
         self._renderer = Renderer(self.registry)
         self.registry.register(RunnerCollector(runners, self._unanswered))
         ProcessCollector(registry=self.registry)
@@ -83,6 +85,7 @@ class Metrics:
         """Count one step of an instance."""
         self._note_answer(step)
         self._count_event(step)
+        self._count_job_event(step.event)
         for action in step.actions:
             self._count_action(step, action)
 
@@ -105,16 +108,23 @@ class Metrics:
                 self._vacant.set(lock_name, 0)
                 self._enabled.set(lock_name, 0)  # it is none of this instance's business any more
                 self._count_wakeup("resource")
-            case JobStarted(term):
-                self._series.starts_completed.labels(self._labels.label_for(term.lock_name)).inc()
-            case JobStartFailed(term):
-                self._series.start_failures.labels(self._labels.label_for(term.lock_name)).inc()
             case LocksChanged(lock_names):
                 self._count_wakeup("poll" if lock_names is None else "notification")
             case Reply(command, answer):
                 self._count_reply(step, command, answer)
             case Failure(command):
                 self._count_failure(command, "error")
+
+    def _count_job_event(self, event: CoreEvent) -> None:
+        match event:
+            case JobStarted(term):
+                self._series.starts_completed.labels(self._labels.label_for(term.lock_name)).inc()
+            case JobStartFailed(term):
+                self._series.start_failures.labels(self._labels.label_for(term.lock_name)).inc()
+            case JobRunChanged(term, run):
+                self._job_metrics.on_run(term, run)
+            case JobStopped(term):
+                self._job_metrics.on_stopped(term)
 
     def _count_wakeup(self, source: str) -> None:
         self._series.wakeups.labels(source).inc()
@@ -131,7 +141,7 @@ class Metrics:
             family.labels(label)  # so that it is shown as zero before the first one
         for kind in (TransitionKind.ELECTED, TransitionKind.RESTARTING):
             self._series.transitions.labels(label, kind.value)
-        self._job_gauges.declare(lock_name)
+        self._job_metrics.declare(lock_name)
 
     def _count_reply(self, step: Step, command: StoreCommand[object], result: object) -> None:
         self._abandoned_commands.discard(command)
@@ -168,7 +178,7 @@ class Metrics:
                     self._enabled.set(term.lock_name, 0)
             case RecordTransition(entry):
                 self._count_transition(entry.lock_name, entry.kind)
-                self._job_gauges.on_transition(entry)
+                self._job_metrics.on_transition(entry)
             case Abandon(command):
                 self._count_failure(command, "no answer")
                 if len(self._abandoned_commands) < 1000:

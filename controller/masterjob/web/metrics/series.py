@@ -40,8 +40,7 @@ _VACANT = (
     "Whether the lock was enabled and vacant when this instance last checked (1 or 0).",
 )
 _ENABLED = "masterjob_lock_enabled", "Whether the lock was enabled when this instance last checked (1 or 0)."
-_RUNNING = "masterjob_job_running", "Whether this instance runs the lock's job (1 or 0)."
-_COMPLETED = "masterjob_job_completed", "Whether the job has completed in this instance's term (1 or 0)."
+_PHASE = "masterjob_job_phase", "Whether the lock's run on this instance is in this phase (1 or 0)."
 _FAILURES = "masterjob_job_consecutive_failures", "Failures of the job on this instance since it last ran here."
 _GAP_DURATION = (
     "masterjob_vacancy_seconds",
@@ -50,6 +49,11 @@ _GAP_DURATION = (
 _UNAVAILABLE = (
     "masterjob_job_unavailable_seconds",
     "The same time in all, by reason; each gap is counted once, by the instance that ended it.",
+)
+_RESTARTS = "masterjob_job_restarts", "Starts of a job in place, after the first one of a term."
+_START_DURATION = (
+    "masterjob_job_start_duration_seconds",
+    "Time from the start of a job until it was running.",
 )
 _TRANSITIONS = "masterjob_transitions", "Transitions recorded by this instance."
 _STOPS = "masterjob_job_stops", "Terms that ended here, by reason."
@@ -82,9 +86,10 @@ class MetricSeries:
         self.is_master = gauge(*_IS_MASTER, ["lock"])
         self.vacant = gauge(*_VACANT, ["lock"])
         self.enabled = gauge(*_ENABLED, ["lock"])
-        self.running = gauge(*_RUNNING, ["lock"])
-        self.completed = gauge(*_COMPLETED, ["lock"])
+        self.phase = gauge(*_PHASE, ["lock", "phase"])
         self.failures = gauge(*_FAILURES, ["lock"])
+        self.restarts = counter(*_RESTARTS, ["lock"])
+        self.start_duration = histogram(*_START_DURATION, buckets=VACANCY_BUCKETS)
         self.gap_duration = histogram(*_GAP_DURATION, buckets=VACANCY_BUCKETS)
         self.unavailable = counter(*_UNAVAILABLE, ["lock", "reason"])
         self.transitions = counter(*_TRANSITIONS, ["lock", "kind"])
@@ -118,10 +123,10 @@ class BoundedLabels:
 
 
 class LockGauge:
-    """A gauge of locks. The value of a label that many locks share is their sum."""
+    """A gauge of locks, of which ``more_labels`` follow the lock. A label that locks share has their sum."""
 
-    def __init__(self, gauge: Gauge, labels: BoundedLabels) -> None:
-        self._gauge, self._labels = gauge, labels
+    def __init__(self, gauge: Gauge, labels: BoundedLabels, *more_labels: str) -> None:
+        self._gauge, self._labels, self._more_labels = gauge, labels, more_labels
         self._values: defaultdict[str, dict[str, float]] = defaultdict(dict)
 
     def set(self, lock_name: str, value: float) -> None:
@@ -129,7 +134,8 @@ class LockGauge:
         label = self._labels.label_for(lock_name)
         values = self._values[label]
         values[lock_name] = value
-        self._gauge.labels(label).set(sum(values.values()) if label == OTHER_LABEL else value)
+        child = self._gauge.labels(label, *self._more_labels)
+        child.set(sum(values.values()) if label == OTHER_LABEL else value)
 
     def get(self, lock_name: str) -> float:
         """Return the value of a lock, 0 if it was not set."""
