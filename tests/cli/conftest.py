@@ -70,6 +70,11 @@ class Terminal:
         assert result.exit_code in (0, 1), result.output
         return json.loads(result.stdout)
 
+    def election_history(self, lock_name: str) -> list[str]:
+        """Return the kinds of a lock's history, newest first, without the life of its job."""
+        kinds = [each["kind"] for each in self.run_json("history", lock_name)]
+        return [kind for kind in kinds if kind not in ("running", "stopped")]
+
     def run_subprocess(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command in a process of its own."""
         return subprocess.run(

@@ -30,7 +30,7 @@ def test_a_signal_stops_the_job_releases_the_lock_and_ends_with_0(
     process.wait_for_line("begins with")
     assert process.signal_and_wait(number) == 0
     assert terminal.state() == "Vacant"
-    assert [each["kind"] for each in terminal.run_json("history", "BEEP")] == ["stepped down", "elected"]
+    assert terminal.election_history("BEEP") == ["stepped down", "elected"]
 
 
 def test_an_ignored_sighup_stays_ignored_as_under_nohup(terminal: Terminal, run: RunStarter) -> None:
@@ -63,7 +63,7 @@ def test_two_signals_within_a_moment_count_as_one(terminal: Terminal, run: RunSt
     process.wait_for_line("begins with")
     process.send_signal(signal.SIGINT)
     assert process.signal_and_wait(signal.SIGTERM) == 0
-    assert [each["kind"] for each in terminal.run_json("history", "BEEP")] == ["stepped down", "elected"]
+    assert terminal.election_history("BEEP") == ["stepped down", "elected"]
 
 
 def test_a_later_second_signal_ends_the_process_at_once(terminal: Terminal, run: RunStarter) -> None:
@@ -124,7 +124,7 @@ def test_an_edit_of_intervals_keeps_the_term(terminal: Terminal, run: RunStarter
     process.wait_for_line("became master of LAST")
     terminal.wait_for("Running")
     assert terminal.run_json("status", "BEEP")["term"] == term
-    assert [each["kind"] for each in terminal.run_json("history", "BEEP")] == ["elected"]
+    assert terminal.election_history("BEEP") == ["elected"]
 
 
 def test_an_unsafe_timing_is_reported_with_its_line_and_changes_nothing(

@@ -7,9 +7,10 @@ import pytest
 
 from masterjob.election.core.actions import RecordTransition, StopJob
 from masterjob.election.core.commands import ListSessions, ListVacancies
-from masterjob.election.core.events import Failure, Reply, Tick
+from masterjob.election.core.events import Failure, JobRunChanged, JobStartFailed, Reply, Tick
 from masterjob.election.transition_log import TransitionLog
 from masterjob.election.values import HistoryEntry, SessionList, Term, TransitionKind
+from masterjob.job_status import RunPhase, RunStatus
 
 TERM = Term("REPORT", 7)
 
@@ -55,7 +56,8 @@ def test_a_transition_is_logged_with_its_fields(log: TransitionLog, caplog: pyte
 
 def test_a_failed_start_is_one_line(log: TransitionLog, caplog: pytest.LogCaptureFixture) -> None:
     entry = HistoryEntry("REPORT", 7, TransitionKind.START_FAILED, "start of REPORT failed: no disk", "me")
-    log.log(Tick(), [RecordTransition(entry), StopJob(TERM, "start failed: no disk")])
+    log.log(JobRunChanged(TERM, RunStatus(RunPhase.FAILED, 1.0)), [RecordTransition(entry)])
+    log.log(JobStartFailed(TERM, "no disk"), [StopJob(TERM, "start failed: no disk")])
     assert caplog.messages == ["start of REPORT failed: no disk (term 7)"]
 
 

@@ -142,7 +142,7 @@ def test_a_disable_ends_by_itself_at_its_time(terminal: Terminal, run: StartCont
     assert client.post_form(DISABLE_PATH, lockName="BEEP", reason="a moment", until=soon.isoformat()).status == 200
     controller.wait_for_line("stepped down from BEEP")
     controller.wait_for_line("became master of BEEP", count=2)
-    assert [each["kind"] for each in terminal.run_json("history", "BEEP")][:2] == ["elected", "enabled"]
+    assert terminal.election_history("BEEP")[:2] == ["elected", "enabled"]
 
 
 def test_tls_by_certificate_files(terminal: Terminal, run: StartController) -> None:  # noqa: F811

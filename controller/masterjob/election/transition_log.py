@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from masterjob.election.core.actions import Action, RecordTransition, StopJob
 from masterjob.election.core.commands import StoreCommand
-from masterjob.election.core.events import CoreEvent, Failure, Reply
+from masterjob.election.core.events import CoreEvent, Failure, JobStartFailed, Reply
 from masterjob.election.values import HistoryEntry, Term, TransitionKind
 from masterjob.log_fields import log_fields
 
@@ -14,10 +14,11 @@ logger = logging.getLogger("masterjob")
 _LOG_LEVELS = {
     TransitionKind.START_FAILED: logging.WARNING,
     TransitionKind.FAILED: logging.WARNING,
-    TransitionKind.TRUST_ENDED: logging.WARNING,
     TransitionKind.EVICTED: logging.WARNING,
     TransitionKind.OVERRUN: logging.ERROR,
-    TransitionKind.LAST_HEARTBEAT: logging.DEBUG,  # it was earlier, and the eviction says so
+    # What another line says at the same moment: the eviction, the stop of the job.
+    TransitionKind.LAST_HEARTBEAT: logging.DEBUG,
+    TransitionKind.TRUST_ENDED: logging.DEBUG,
 }
 
 
@@ -38,16 +39,11 @@ class TransitionLog:
                 self._log_failure(command, error)
             case Reply(command):
                 self._failing_commands.discard(type(command))
-        failed_starts = {
-            (each.entry.lock_name, each.entry.term)
-            for each in actions
-            if isinstance(each, RecordTransition) and each.entry.kind is TransitionKind.START_FAILED
-        }
         for action in actions:
             match action:
                 case RecordTransition(entry):
                     self._log_transition(entry)
-                case StopJob(term, reason) if (term.lock_name, term.number) not in failed_starts:
+                case StopJob(term, reason) if not isinstance(event, JobStartFailed):  # its failure was logged
                     self._log_stop(term, reason)
 
     def _log_transition(self, entry: HistoryEntry) -> None:
