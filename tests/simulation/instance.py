@@ -13,6 +13,7 @@ from masterjob.election.values import Identity
 from tests.simulation.actions import ActionExecutor
 from tests.simulation.clock import LocalClock
 from tests.simulation.connections import RECOVERY
+from tests.simulation.decisions import Decisions
 from tests.simulation.jobs import Jobs
 from tests.simulation.network import Connections, Link
 from tests.simulation.story import Violation
@@ -40,6 +41,7 @@ class SimulatedInstance:
         self.link = Link(world.scheduler, world.stream(f"{name} network"), world.network)
         self.elector = make_elector(Identity(name), world.stream(f"{name} elector"), self._new_id)
         self.jobs = Jobs(self)
+        self._handle = self._checked_elector().handle
         self.actions = ActionExecutor(self)
         self.alive = True
         self.shutting_down = False
@@ -57,6 +59,10 @@ class SimulatedInstance:
         self._tick_at = NEVER
         self._scheduled_tick = NEVER
         self._last_id = 0
+
+    def _checked_elector(self) -> "Decisions | Elector":
+        """Return what checks the elector's decisions, or the elector itself if it is not the real one."""
+        return Decisions(self, self.elector) if type(self.elector) is Elector else self.elector
 
     def _new_id(self) -> str:
         self._last_id += 1
@@ -120,7 +126,7 @@ class SimulatedInstance:
     def step(self, event: CoreEvent) -> None:
         """Let the elector handle an event, and do what it orders."""
         elector, local = self.elector, self.clock.local(self.scheduler.now)
-        actions = elector.handle(event, local)
+        actions = self._handle(event, local)
         for action in actions:
             self.actions.execute(action)
             if not self.alive:

@@ -12,6 +12,7 @@ what led to it.
     database.py     a server: outages, locked rows, calls that are executed late, twice or half-way
     instance.py     one process: the elector's thread, the watchdog
     actions.py      carries out what the elector orders
+    decisions.py    what its elector must and must not order at each step
     connections.py  its connections
     jobs.py         its jobs: start, stop, guarded writes, shims
     failover.py     promoted replicas, and two primaries at once
