@@ -89,6 +89,8 @@ def draw(rng: Random, weather: Weather) -> Conditions:
 
 def _draw_fleet(rng: Random) -> int:
     kind = rng.random()
+    if kind < 0.1:
+        return 1 if kind < 0.04 else 2
     if kind < 0.7:
         return 3
     if kind < 0.95:

@@ -12,7 +12,7 @@ from masterjob.election.core.commands import Claim, Move, ReadHeldTerms, ReadInv
 from masterjob.election.core.elector import Elector
 from masterjob.election.core.events import CoreEvent, JobStartFailed, Reply, Shutdown, StepDown, Withdraw
 from masterjob.election.core.session import Session
-from masterjob.election.core.state import Claiming, Waiting
+from masterjob.election.core.state import Claiming, Serving, Waiting
 from masterjob.election.values import HeldTerm, Inventory, Term
 from tests.simulation.story import Violation, readable
 
@@ -78,8 +78,12 @@ class Decisions:
         for term in (trust.keys() | started) - stopped if trust or started else ():
             if trust.get(term, local) <= local - ROUNDING:
                 self._fail("3.4", term, "its job could see it as lost, and it is not stopped")
-            if self._elector.trusted_until(term) <= local - ROUNDING:
+            trusted_until = self._elector.trusted_until(term)
+            if trusted_until <= local - ROUNDING:
                 self._fail("3.4", term, "it cannot be trusted any more, and is not stopped")
+            phase = self._state.locks[term.lock_name].phase
+            if isinstance(phase, Serving) and any(trusted_until > each.trusted_until for each in phase.sessions):
+                self._fail("3.2", term, "it is trusted for longer than one of its sessions")
 
     def _check_trust_of(self, command: Claim | Move, local: float) -> None:
         """3.4: a lock is claimed only with at least one heartbeat interval of trust left."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from masterjob.election.core.actions import RecordTransition
 from masterjob.election.core.commands import COMMAND_TIMEOUT, AppendHistory, Evict, Release, StoreCommand
 from masterjob.election.core.elector import Elector
-from masterjob.election.core.events import CoreEvent, Declare, LocksChanged, Shutdown, StepDown, Tick
+from masterjob.election.core.events import CoreEvent, Declare, LocksChanged, Shutdown, StepDown, Tick, Withdraw
 from masterjob.election.core.session import NEVER
 from masterjob.election.timing import Timing
 from masterjob.election.values import Identity
@@ -163,6 +163,16 @@ class SimulatedInstance:
     def step_down(self, lock_name: str) -> None:
         """End the current term of a lock, if any, without the database."""
         self.submit(StepDown(lock_name, "asked on the spot"))
+
+    def leave(self, lock_name: str, seconds: float) -> None:
+        """Take no part in a lock for some seconds."""
+        self.rest(lock_name, seconds + 1.0)
+        self.submit(Withdraw(lock_name, "not wanted any more"))
+        self.scheduler.after(seconds, self.return_to, lock_name)
+
+    def return_to(self, lock_name: str) -> None:
+        """Take part in a lock again, with its current timing."""
+        self.declare(lock_name, self.world.timings[lock_name])
 
     def shut_down(self) -> None:
         """End all terms, then the process."""

@@ -101,17 +101,17 @@ class World:
 
     # --- instances ---
 
-    def boot_instance(self) -> SimulatedInstance:
-        """Start an instance that takes part in all locks."""
+    def boot_instance(self, prepare: Callable[[SimulatedInstance], None] = lambda _: None) -> None:
+        """Start an instance that takes part in all locks; ``prepare`` sees it before it does anything."""
         self.checker.counts["boot"] += 1
         name = f"i{self.checker.counts['boot']}"
         instance = SimulatedInstance(self, name, self.server, self._make_elector)
         self.instances.append(instance)
         self.instances_by_name[name] = instance
         self.story.tell("{} boots", name)
+        prepare(instance)
         for lock_name in self.conditions.lock_names:
             instance.declare(lock_name, self.timings[lock_name], init_delay=0.2)
-        return instance
 
     def boot_if_fewer(self, count: int) -> None:
         """Start an instance if fewer take part."""
@@ -166,6 +166,11 @@ class World:
                     server.memory.disable(lock_name, seconds)
 
         server.when_unlocked(lambda: (lock_name,), commit)
+
+    def switch_if_faulty(self, lock_name: str) -> None:
+        """Enable a lock unless the faults have ended, which enables it anyway."""
+        if self.faults_enabled:
+            self.switch(lock_name, enabled=True)
 
     # --- the end ---
 
