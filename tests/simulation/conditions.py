@@ -46,6 +46,8 @@ class Conditions:
     """How often the thread of a job begins late, or its start takes long."""
     failed_start_rate: float
     """How often the start of a job fails."""
+    absence_rate: float
+    """How often an instance takes part in one lock only, until the faults end."""
     fault_duration: float
     fault_rate: float
 
@@ -82,6 +84,7 @@ def draw(rng: Random, weather: Weather) -> Conditions:
         overrun_rate=rng.choice((0.0, 0.0, 0.1)),
         late_start_rate=rng.choice((0.0, 0.1)),
         failed_start_rate=rng.choice((0.0, 0.02, 0.2)),
+        absence_rate=rng.choice((0.0, 0.0, 0.5)),
         fault_duration=20.0 if fleet <= 8 else 8.0,
         fault_rate=rng.choice((0.4, 0.8, 1.5)),
     )

@@ -74,16 +74,24 @@ class Disturbances(FaultSource):
         if instance is None:
             return
         if instance.jobs.runs and rng.random() < 0.5:
-            name, delay = rng.choice(list(instance.jobs.runs)), rng.uniform(0.1, 0.9)
-            disturbance = Disturbance(reply_delay=delay, on_sent=lambda: self._disable_briefly(name, delay / 2))
+            name = rng.choice(list(instance.jobs.runs))
+            delay = rng.uniform(0.5, 1.0) * self._world.conditions.longest_heartbeat
+            disturbance = Disturbance(reply_delay=delay, on_sent=lambda: self._disable_briefly(instance, name))
         else:
             disturbance = draw_disturbance(rng, self.follow_up(rng, instance))
         self._disturb(instance, Renew, disturbance)
 
-    def _disable_briefly(self, name: str, seconds: float) -> None:
+    def _disable_briefly(self, instance: "SimulatedInstance", name: str) -> None:
+        """Disable a lock for a moment; only its master competes for it then."""
         if self._world.faults_enabled:
+            for other in [each for each in self._world.live_instances() if each is not instance]:
+                self._leave(other, name, 2.0)
             self._world.switch(name, enabled=False)
-            self._world.scheduler.after(seconds, self._world.switch_if_faulty, name)
+            self._world.scheduler.after(0.1, self._enable, name)
+
+    def _enable(self, name: str) -> None:
+        if self._world.faults_enabled:  # their end enables it anyway
+            self._world.switch(name, enabled=True)
 
     def disturb_opening(self, rng: Random) -> None:
         """Let a new instance learn late that its session is open, and cut off its heartbeats at once."""
@@ -121,7 +129,7 @@ class Disturbances(FaultSource):
         self._order_step_down(name)
         for other in list(live):
             if other is not instance:
-                other.leave(name, 3 * COMMAND_TIMEOUT)
+                self._leave(other, name, 3 * COMMAND_TIMEOUT)
 
     def _delay_replies(self, instance: "SimulatedInstance") -> None:
         if self._world.faults_enabled:

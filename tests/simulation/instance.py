@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from masterjob.election.core.actions import RecordTransition
 from masterjob.election.core.commands import COMMAND_TIMEOUT, AppendHistory, Evict, Release, StoreCommand
 from masterjob.election.core.elector import Elector
-from masterjob.election.core.events import CoreEvent, Declare, LocksChanged, Shutdown, StepDown, Tick, Withdraw
+from masterjob.election.core.events import CoreEvent, Declare, LocksChanged, Shutdown, StepDown, Tick
 from masterjob.election.core.session import NEVER
 from masterjob.election.timing import Timing
 from masterjob.election.values import Identity
@@ -52,6 +52,8 @@ class SimulatedInstance:
         self.last_pause = float("-inf")
         self.last_pause_duration = 0.0
         self._hindered_until = dict.fromkeys((Connections.HEARTBEATS, Connections.CONTROL), world.scheduler.now)
+        self.absent_from = self._draw_absence()
+        """The locks that it takes no part in."""
         self.resting_until: dict[str, float] = {}
         """Until when it need not compete for a lock."""
         self._watchdog = Watchdog(self)
@@ -63,6 +65,11 @@ class SimulatedInstance:
     def _checked_elector(self) -> "Decisions | Elector":
         """Return what checks the elector's decisions, or the elector itself if it is not the real one."""
         return Decisions(self, self.elector) if type(self.elector) is Elector else self.elector
+
+    def _draw_absence(self) -> frozenset[str]:
+        names, rate = self.world.conditions.lock_names, self.world.conditions.absence_rate
+        is_absent = rate > 0 and self.world.faults_enabled and self.rng.random() < rate
+        return frozenset(names) - {self.rng.choice(names)} if is_absent else frozenset()
 
     def _new_id(self) -> str:
         self._last_id += 1
@@ -158,21 +165,13 @@ class SimulatedInstance:
 
     def declare(self, lock_name: str, timing: Timing, init_delay: float = 0.0) -> None:
         """Take part in a lock, or change its timing."""
+        if lock_name in self.absent_from:
+            return
         self.submit(Declare(lock_name, timing, self.world.conditions.lost_policies[lock_name], init_delay))
 
     def step_down(self, lock_name: str) -> None:
         """End the current term of a lock, if any, without the database."""
         self.submit(StepDown(lock_name, "asked on the spot"))
-
-    def leave(self, lock_name: str, seconds: float) -> None:
-        """Take no part in a lock for some seconds."""
-        self.rest(lock_name, seconds + 1.0)
-        self.submit(Withdraw(lock_name, "not wanted any more"))
-        self.scheduler.after(seconds, self.return_to, lock_name)
-
-    def return_to(self, lock_name: str) -> None:
-        """Take part in a lock again, with its current timing."""
-        self.declare(lock_name, self.world.timings[lock_name])
 
     def shut_down(self) -> None:
         """End all terms, then the process."""
@@ -198,7 +197,7 @@ class SimulatedInstance:
 
     def recover(self) -> None:
         """End everything that hinders this instance, except for what is already lost."""
-        now = self.scheduler.now
+        now, self.absent_from = self.scheduler.now, frozenset()
         self.link.heal()
         self.elector_paused_until = min(self.elector_paused_until, now)
         self.watchdog_paused_until = min(self.watchdog_paused_until, now)

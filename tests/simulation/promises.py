@@ -120,7 +120,7 @@ class Promises:
             (
                 max(each.unhindered_since, each.resting_until.get(name, 0.0))
                 for each in instances
-                if not each.shutting_down
+                if not each.shutting_down and name not in each.absent_from
             ),
             default=NEVER,
         )

@@ -97,6 +97,6 @@ class Requests(FaultSource):
                     rng.uniform(0, 1.5), instance.submit, Withdraw(name, "not wanted any more")
                 )
                 delay += 1.5
-                self._world.scheduler.after(delay, instance.return_to, name)
+                self._world.scheduler.after(delay, self._return, instance, name)
             else:
-                instance.leave(name, delay)
+                self._leave(instance, name, delay)
