@@ -3,7 +3,7 @@
 from random import Random
 from typing import TYPE_CHECKING
 
-from masterjob.election.core.commands import Claim, Move
+from masterjob.election.core.commands import COMMAND_TIMEOUT, Claim, Move
 from masterjob.election.core.events import Withdraw
 from masterjob.election.timing import Timing
 from masterjob.election.values import Term
@@ -59,10 +59,12 @@ class Requests(FaultSource):
             return
         timing, master = rng.choice(timings), self._master_of(name)
         self._world.story.tell_fault("somebody changes the timing of {}", name)
-        if master is not None and rng.random() < 0.6:
+        if master is not None and rng.random() < 0.4:
             self._hinder_move(rng, master)
             if rng.random() < 0.5:
                 self._world.scheduler.after(6 * rng.random(), self._order_step_down, name)
+        elif master is not None and rng.random() < 0.5:
+            self._delay_move(rng, master, name)
         self._declare(rng, name, timing)
         if rng.random() < 0.5:
             self._world.scheduler.after(
@@ -83,6 +85,18 @@ class Requests(FaultSource):
         disturbance = draw_disturbance(rng, self._disturbances.follow_up(rng, master))
         master.link.disturb_next(Move, disturbance)
         self._world.story.tell("the next move of {} {}", master.name, disturbance)
+
+    def _delay_move(self, rng: Random, master: "SimulatedInstance", name: str) -> None:
+        """Let a move be executed after it was given up, when its term has ended or its master has died."""
+        disturbance = Disturbance(request_delay=COMMAND_TIMEOUT * rng.uniform(0.3, 1.5))
+        master.link.disturb_next(Move, disturbance)
+        self._world.story.tell("the next move of {} {}", master.name, disturbance)
+        if rng.random() < 0.3:
+            self._world.scheduler.after(0.1 + rng.random(), self._world.on_death, master)
+            return
+        self._world.scheduler.after(COMMAND_TIMEOUT * rng.random(), self._order_step_down, name)
+        for other in [each for each in self._world.live_instances() if each is not master]:
+            self._leave(other, name, 1.6 * COMMAND_TIMEOUT)
 
     def rejoin(self, rng: Random) -> None:
         """Let an instance leave a lock and take part in it again."""
