@@ -46,6 +46,8 @@ class Conditions:
     """How often the thread of a job begins late, or its start takes long."""
     failed_start_rate: float
     """How often the start of a job fails."""
+    absence_rate: float
+    """How often an instance takes part in one lock only, until the faults end."""
     fault_duration: float
     fault_rate: float
 
@@ -82,6 +84,7 @@ def draw(rng: Random, weather: Weather) -> Conditions:
         overrun_rate=rng.choice((0.0, 0.0, 0.1)),
         late_start_rate=rng.choice((0.0, 0.1)),
         failed_start_rate=rng.choice((0.0, 0.02, 0.2)),
+        absence_rate=rng.choice((0.0, 0.0, 0.5)),
         fault_duration=20.0 if fleet <= 8 else 8.0,
         fault_rate=rng.choice((0.4, 0.8, 1.5)),
     )
@@ -89,6 +92,8 @@ def draw(rng: Random, weather: Weather) -> Conditions:
 
 def _draw_fleet(rng: Random) -> int:
     kind = rng.random()
+    if kind < 0.1:
+        return 1 if kind < 0.04 else 2
     if kind < 0.7:
         return 3
     if kind < 0.95:

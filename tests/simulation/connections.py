@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from masterjob.election.core.commands import Evict, Release, StoreCommand
 from masterjob.election.core.events import Failure, Reply
+from masterjob.election.core.session import NEVER
 from masterjob.election.history_writer import AppendHistory
-from tests.simulation.network import QUICK, Connections
+from tests.simulation.network import QUICK, Connections, Disturbance
 
 if TYPE_CHECKING:
     from tests.simulation.instance import SimulatedInstance
@@ -65,36 +66,43 @@ class Worker:
         if not instance.alive or self._in_flight is not command:
             return
         link, scheduler = instance.link, instance.scheduler
+        disturbance = link.take_disturbance(command)
+        if disturbance.on_sent is not None:
+            disturbance.on_sent()
         if isinstance(command, AppendHistory):  # the elector does not wait for it, so the driver's timeout ends it
             scheduler.after(command.timeout / instance.clock.rate, self._give_up, command)
-        if link.loses_request(self._connection) or link.draw_loss():
+        is_lost = disturbance.request_delay == NEVER
+        if is_lost or link.loses_request(self._connection) or link.draw_loss():
             self._mark_late(command)
             world.story.tell_fate("{}: its {} is lost", instance.name, command)
             if instance.rng.random() < 0.3 and link.is_cut_for(self._connection):
                 # The kernel sends it again when the cut ends.
-                scheduler.at(link.cut_until + link.draw_delay(), self._arrive, command)
+                scheduler.at(link.cut_until + link.draw_delay(), self._arrive, command, disturbance)
             return
-        delay = link.draw_delay()
+        delay = link.draw_delay() + disturbance.request_delay
         if delay > QUICK:
             self._mark_late(command)
-        scheduler.after(delay, self._arrive, command)
+        scheduler.after(delay, self._arrive, command, disturbance)
 
-    def _arrive(self, command: StoreCommand[object]) -> None:
-        if not self._instance.server.receive(command, partial(self._respond, command)):
+    def _arrive(self, command: StoreCommand[object], disturbance: Disturbance) -> None:
+        if not self._instance.server.receive(command, partial(self._respond, command, disturbance)):
             self._mark_late(command)
 
-    def _respond(self, command: StoreCommand[object], outcome: Reply | Failure) -> None:
+    def _respond(self, command: StoreCommand[object], disturbance: Disturbance, outcome: Reply | Failure) -> None:
         instance, link, story = self._instance, self._instance.link, self._instance.world.story
-        if link.resets(self._connection, command):
+        if disturbance.on_executed is not None:
+            disturbance.on_executed()
+        if disturbance.reply_delay is None or link.resets(self._connection):
             outcome = Failure(command, "the connection was reset")
         if isinstance(outcome, Failure):
             instance.on_failure(command)
             story.tell_fate("{}: its {} fails: {}", instance.name, command, outcome.error)
-        if link.loses_reply(self._connection) or link.draw_loss():
+        lateness = disturbance.reply_delay or 0.0
+        if lateness == NEVER or link.loses_reply(self._connection) or link.draw_loss():
             self._mark_late(command)
             story.tell_fate("{}: its {} is executed, but the reply is lost", instance.name, command)
             return
-        delay = link.draw_delay() + link.draw_lateness(self._connection, command)
+        delay = link.draw_delay() + (lateness or link.draw_lateness(self._connection))
         if delay > QUICK:
             self._mark_late(command)
             story.tell_fate("{}: its {} is executed; the reply takes {:.3f} s", instance.name, command, delay)

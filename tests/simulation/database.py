@@ -72,6 +72,15 @@ class CheckedStore(MemoryStore):
                 self._checker.on_claim(term, self._database.tables, self.highest_terms, enabled=enabled)
         return terms
 
+    def move(self, term: Term, from_session_id: str, to_session_id: str) -> str | None:
+        row = self._locks.get(term.lock_name)
+        before = row.holder if row is not None else None
+        holder = super().move(term, from_session_id, to_session_id)
+        if row is not None and row.holder != before:
+            is_from_there = (before, row.term) == (from_session_id, term.number)
+            self._checker.on_move(term, may_move=is_from_there and to_session_id in self._sessions)
+        return holder
+
 
 class Server:
     """One database server. Statements that must wait for a row are executed when it is unlocked."""

@@ -3,6 +3,8 @@
 from random import Random
 from typing import TYPE_CHECKING
 
+from masterjob.election.core.events import Withdraw
+
 if TYPE_CHECKING:
     from tests.simulation.instance import SimulatedInstance
     from tests.simulation.world import World
@@ -38,3 +40,12 @@ class FaultSource:
         """Let the instances themselves end a term, as a job or the application can order it."""
         for instance in list(self._world.live_instances()):
             instance.step_down(name)
+
+    def _leave(self, instance: "SimulatedInstance", name: str, seconds: float) -> None:
+        """Let an instance take no part in a lock for some seconds."""
+        instance.rest(name, seconds + 1.0)
+        instance.submit(Withdraw(name, "not wanted any more"))
+        self._world.scheduler.after(seconds, self._return, instance, name)
+
+    def _return(self, instance: "SimulatedInstance", name: str) -> None:
+        instance.declare(name, self._world.timings[name])

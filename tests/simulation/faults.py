@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.conditions import Weather
 from tests.simulation.database_faults import DatabaseFaults
+from tests.simulation.disturbances import Disturbances
 from tests.simulation.network_faults import NetworkFaults
 from tests.simulation.process_faults import ProcessFaults
 from tests.simulation.requests import Requests
@@ -28,14 +29,22 @@ class Faults:
     def __init__(self, world: "World") -> None:
         self._world = world
         network, process = NetworkFaults(world), ProcessFaults(world)
-        self._database, self._requests = database, requests = DatabaseFaults(world), Requests(world)
+        disturbances = Disturbances(world, network, process)
+        self._database, self._requests = database, requests = (
+            DatabaseFaults(world, network),
+            Requests(world, disturbances),
+        )
         choices: list[tuple[Fault, int]] = [
             (network.cut_off, 4), (network.cut_off_connection, 2), (network.delay_replies, 3),
             (network.disturb_claim, 2), (network.brownout, 1),
             (process.kill, 1), (process.shut_down, 1), (process.boot_another, 1), (process.freeze, 2),
             (process.stall, 1), (process.pause_elector, 2), (process.pause_watchdog, 1), (process.pause_worker, 1),
             (process.end_command, 1),
-            (database.outage, 1), (database.lock_row, 1), (database.clock_step, 2), (database.replicate, 1),
+            (disturbances.disturb_release, 2), (disturbances.disturb_reading, 1),
+            (disturbances.disturb_opening, 2), (disturbances.disturb_heartbeat, 2),
+            (disturbances.disturb_eviction, 1), (disturbances.disturb_late_claim, 1),
+            (database.outage, 1), (database.lock_row, 1), (database.replicate, 1), (database.clock_step, 2),
+            (database.step_and_lose_a_master, 2), (database.pause_candidate_over_steps, 1),
             (requests.switch, 2), (requests.step_down, 2), (requests.retime, 3), (requests.rejoin, 2),
         ]  # fmt: skip
         if world.weather is Weather.WILD:

@@ -13,6 +13,7 @@ from masterjob.election.values import Identity
 from tests.simulation.actions import ActionExecutor
 from tests.simulation.clock import LocalClock
 from tests.simulation.connections import RECOVERY
+from tests.simulation.decisions import Decisions
 from tests.simulation.jobs import Jobs
 from tests.simulation.network import Connections, Link
 from tests.simulation.story import Violation
@@ -40,6 +41,7 @@ class SimulatedInstance:
         self.link = Link(world.scheduler, world.stream(f"{name} network"), world.network)
         self.elector = make_elector(Identity(name), world.stream(f"{name} elector"), self._new_id)
         self.jobs = Jobs(self)
+        self._handle = self._checked_elector().handle
         self.actions = ActionExecutor(self)
         self.alive = True
         self.shutting_down = False
@@ -50,6 +52,8 @@ class SimulatedInstance:
         self.last_pause = float("-inf")
         self.last_pause_duration = 0.0
         self._hindered_until = dict.fromkeys((Connections.HEARTBEATS, Connections.CONTROL), world.scheduler.now)
+        self.absent_from = self._draw_absence()
+        """The locks that it takes no part in."""
         self.resting_until: dict[str, float] = {}
         """Until when it need not compete for a lock."""
         self._watchdog = Watchdog(self)
@@ -58,6 +62,15 @@ class SimulatedInstance:
         self._tick_at = NEVER
         self._scheduled_tick = NEVER
         self._last_id = 0
+
+    def _checked_elector(self) -> "Decisions | Elector":
+        """Return what checks the elector's decisions, or the elector itself if it is not the real one."""
+        return Decisions(self, self.elector) if type(self.elector) is Elector else self.elector
+
+    def _draw_absence(self) -> frozenset[str]:
+        names, rate = self.world.conditions.lock_names, self.world.conditions.absence_rate
+        is_absent = rate > 0 and self.world.faults_enabled and self.rng.random() < rate
+        return frozenset(names) - {self.rng.choice(names)} if is_absent else frozenset()
 
     def _new_id(self) -> str:
         self._last_id += 1
@@ -121,7 +134,7 @@ class SimulatedInstance:
     def step(self, event: CoreEvent) -> None:
         """Let the elector handle an event, and do what it orders."""
         elector, local = self.elector, self.clock.local(self.scheduler.now)
-        actions = elector.handle(event, local)
+        actions = self._handle(event, local)
         for action in actions:
             self.actions.execute(action)
             if not self.alive:
@@ -153,6 +166,8 @@ class SimulatedInstance:
 
     def declare(self, lock_name: str, timing: Timing, init_delay: float = 0.0) -> None:
         """Take part in a lock, or change its timing."""
+        if lock_name in self.absent_from:
+            return
         self.submit(Declare(lock_name, timing, self.world.conditions.lost_policies[lock_name], init_delay))
 
     def step_down(self, lock_name: str) -> None:
@@ -183,7 +198,7 @@ class SimulatedInstance:
 
     def recover(self) -> None:
         """End everything that hinders this instance, except for what is already lost."""
-        now = self.scheduler.now
+        now, self.absent_from = self.scheduler.now, frozenset()
         self.link.heal()
         self.elector_paused_until = min(self.elector_paused_until, now)
         self.watchdog_paused_until = min(self.watchdog_paused_until, now)

@@ -70,7 +70,8 @@ class InvariantChecker:
         silence, lease = self._world.scheduler.now - row.renewed_at, row.lease_ms / 1000
         self._world.story.tell("session {} is evicted, {:.3f} s after its last heartbeat", session_id, silence)
         excuse = LOST_HEARTBEATS if session_id in self._world.failover.stale_sessions else ""
-        if silence < lease * (1 - CLOCK_DIFFERENCE):
+        tolerance = CLOCK_DIFFERENCE if self._world.conditions.clock_spread else 1e-6
+        if silence < lease * (1 - tolerance):
             excuse = REPEATED
             if row.beat > self._world.failover.former_beats.get(session_id, 0):
                 raise Violation(
@@ -98,9 +99,17 @@ class InvariantChecker:
         if not enabled:
             raise Violation(f"I4: {readable(term)} was granted on a disabled lock")
 
-    def on_guarded_write(self, term: Term, guarded_writes: dict[str, int]) -> None:
-        """Check I2 when a guarded transaction commits."""
+    def on_move(self, term: Term, *, may_move: bool) -> None:
+        """Check that a move transfers exactly its term, between two live sessions (3.2)."""
+        if not may_move:
+            raise Violation(f"I2: a move of {readable(term)} changed what is not that term of that session")
+
+    def on_guarded_write(self, term: Term, tables: "Tables") -> None:
+        """Check I2 when a guarded transaction commits: its term holds the lock until then."""
         self.counts["guarded effect"] += 1
+        guarded_writes, row = tables.guarded_writes, tables.locks.get(term.lock_name)
+        if row is None or row.holder is None:
+            raise Violation(f"I2: an effect of {readable(term)} was committed while the lock was free")
         if term.number < guarded_writes.get(term.lock_name, 0):
             raise Violation(
                 f"I2: an effect of {readable(term)} came after one of {guarded_writes[term.lock_name]}"

@@ -228,5 +228,5 @@ class Jobs:
             world.scheduler.at(instance.process_paused_until, self._commit, run, server, transaction)
         elif instance.alive and not instance.link.is_cut and server.is_open(run.term, transaction):
             # (While it is cut off neither side knows of the other, and the server ends the transaction.)
-            world.checker.on_guarded_write(run.term, server.memory.tables.guarded_writes)
+            world.checker.on_guarded_write(run.term, server.memory.tables)
             server.unlock_row(run.term.lock_name, transaction)

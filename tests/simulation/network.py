@@ -1,9 +1,12 @@
 """How messages between an instance and its database are delayed, lost and cut off."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from random import Random
 
 from masterjob.election.core.commands import CONTROL_CONNECTION, StoreCommand
+from masterjob.election.core.session import NEVER
 from tests.simulation.clock import Scheduler
 from tests.simulation.conditions import Conditions
 
@@ -38,6 +41,26 @@ class Connections(Enum):
         return self in (Connections.ALL, Connections.of(connection))
 
 
+@dataclass(frozen=True)
+class Disturbance:
+    """What happens to one command. A delay of `NEVER` seconds loses the message."""
+
+    request_delay: float = 0.0
+    reply_delay: float | None = 0.0
+    """None: the connection breaks after the execution."""
+    on_sent: Callable[[], None] | None = None
+    on_executed: Callable[[], None] | None = None
+
+    def __str__(self) -> str:
+        if self.reply_delay is None:
+            return "is executed, and its connection breaks"
+        delay, what = max((self.request_delay, "request"), (self.reply_delay, "reply"))
+        return f"loses its {what}" if delay == NEVER else f"has a {what} that is {delay:.3f} s late"
+
+
+UNDISTURBED = Disturbance()
+
+
 class Network:
     """The conditions between all instances and all servers."""
 
@@ -70,7 +93,7 @@ class Link:
         self._max_lateness = 0.0
         self._passes_first_requests = False
         self._used_connections: set[str] = set()
-        self._next: dict[type[StoreCommand[object]], float | None] = {}
+        self._next: dict[type[StoreCommand[object]], Disturbance] = {}
 
     # --- faults ---
 
@@ -87,10 +110,10 @@ class Link:
         """Delay the replies to it by up to ``most`` seconds until then."""
         self._max_lateness, self._late_until, self._late_connections = most, until, connections
 
-    def disturb_next(self, kind: type[StoreCommand[object]], lateness: float | None) -> None:
-        """Delay the next reply to a command of this kind; None: reset the connection after its execution."""
+    def disturb_next(self, kind: type[StoreCommand[object]], disturbance: Disturbance) -> None:
+        """Disturb the next command of this kind."""
         if not self._network.is_clear:
-            self._next[kind] = lateness
+            self._next[kind] = disturbance
 
     def heal(self) -> None:
         """End all that concerns this instance alone."""
@@ -113,10 +136,12 @@ class Link:
         """Return whether the next message is lost by chance."""
         return self._network.loss_rate > 0 and self._rng.random() < self._network.loss_rate
 
-    def draw_lateness(self, connection: str, command: StoreCommand[object]) -> float:
+    def take_disturbance(self, command: StoreCommand[object]) -> Disturbance:
+        """Return what happens to a command that is sent now; the next one of its kind is not disturbed."""
+        return self._next.pop(type(command), UNDISTURBED) if self._next else UNDISTURBED
+
+    def draw_lateness(self, connection: str) -> float:
         """Return how much longer than others a reply takes now."""
-        if self._next and (lateness := self._next.pop(type(command), None)) is not None:
-            return lateness
         if self._scheduler.now >= self._late_until or not self._late_connections.include(connection):
             return 0.0
         return self._rng.uniform(0, self._max_lateness) if self._rng.random() < 0.5 else 0.0
@@ -145,11 +170,8 @@ class Link:
         """Return whether a reply that arrives now is lost."""
         return self.is_cut_for(connection) and self._cut not in (Cut.REQUESTS, Cut.RESETS)
 
-    def resets(self, connection: str, command: StoreCommand[object]) -> bool:
+    def resets(self, connection: str) -> bool:
         """Return whether the connection breaks instead of carrying a reply."""
-        if self._next and self._next.get(type(command), 0.0) is None:
-            del self._next[type(command)]
-            return True
         return self.is_cut_for(connection) and self._cut is Cut.RESETS
 
     @property

@@ -4,7 +4,7 @@ from random import Random
 
 from masterjob.election.core.commands import Claim
 from tests.simulation.fault_source import FaultSource
-from tests.simulation.network import Connections, Cut
+from tests.simulation.network import Connections, Cut, Disturbance
 
 CUTS = (Cut.BOTH, Cut.BOTH, Cut.REQUESTS, Cut.REPLIES, Cut.RESETS)
 
@@ -67,23 +67,23 @@ class NetworkFaults(FaultSource):
         if not masters or not others:
             return
         name, instance = rng.choice(list(rng.choice(masters).jobs.runs)), rng.choice(others)
-        lateness = rng.choice((None, 5.0 * rng.random(), 5.0 * rng.random()))
-        instance.link.disturb_next(Claim, lateness)
-        fate = "is lost with its connection" if lateness is None else f"takes {lateness:.3f} s"
+        disturbance = Disturbance(reply_delay=rng.choice((None, 5.0 * rng.random(), 5.0 * rng.random())))
+        instance.link.disturb_next(Claim, disturbance)
         world.story.tell_fault(
-            "{} is asked on the spot to step down; the next reply to a claim of {} {}", name, instance.name, fate
+            "{} is asked on the spot to step down; the next claim of {} {}", name, instance.name, disturbance
         )
         self._order_step_down(name)
         if rng.random() < 0.7:
             self._cut_heartbeats(rng, instance.name, 0.1 * rng.random(), self._now + 1.5 * self._longest_lease)
 
     def _cut_heartbeats(self, rng: Random, name: str, delay: float, until: float) -> None:
-        self._world.scheduler.after(delay, self._cut_now, name, rng.choice(CUTS), until, Connections.HEARTBEATS)
+        self._world.scheduler.after(delay, self.cut_now, name, rng.choice(CUTS), until, Connections.HEARTBEATS)
 
     def _cut_everything(self, name: str, until: float) -> None:
-        self._cut_now(name, Cut.BOTH, until, Connections.ALL)
+        self.cut_now(name, Cut.BOTH, until, Connections.ALL)
 
-    def _cut_now(self, name: str, cut: Cut, until: float, connections: Connections) -> None:
+    def cut_now(self, name: str, cut: Cut, until: float, connections: Connections) -> None:
+        """Cut off the instance of this name as a part of another fault."""
         instance = self._world.instances_by_name[name]
         instance.link.cut_off(cut, until, connections)
         if instance.link.cut_until == until:

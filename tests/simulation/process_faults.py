@@ -64,8 +64,14 @@ class ProcessFaults(FaultSource):
         """Block all Python threads for long by native code; only shims and the exit watchdog work."""
         if instance := self._choose_instance(rng):
             until = self._now + rng.uniform(0, 2 * self._longest_lease)
+            self._world.story.tell_fault("native code blocks the threads of {}", instance.name)
+            self.stall_now(instance, until)
+
+    def stall_now(self, instance: "SimulatedInstance", until: float) -> None:
+        """Do the same as a part of another fault."""
+        if self._world.faults_enabled and instance.alive:
             self._excuse(instance, CANNOT_RUN, until)
-            self._world.story.tell_fault("no Python thread of {} runs until {:.3f}", instance.name, until)
+            self._world.story.tell("no Python thread of {} runs until {:.3f}", instance.name, until)
             instance.freeze(until, can_exit=True)
 
     def _excuse(self, instance: "SimulatedInstance", excuse: str, until: float) -> None:

@@ -75,7 +75,12 @@ class Promises:
         since = max(world.steady_since, instance.unhindered_since, run.ordered_at)
         stop = instance.jobs.stop_timeouts[name]
         holder = self._instance_of(row.holder) if row is not None else None
-        if row is None or row.term != run.term.number or holder is not instance:
+        lock = instance.elector._state.locks.get(name)
+        sessions = lock.phase.sessions if lock is not None and isinstance(lock.phase, Serving) else ()
+        is_confirmed = row is not None and row.term == run.term.number and holder is instance
+        if row is not None and sessions and self._known.counts["server"] == 1:  # a replica may lack a move
+            is_confirmed = is_confirmed and row.holder in {session.id for session in sessions}
+        if not is_confirmed:
             since = max(since, self._disowned_since.setdefault(run.term, now))
             if now - since > (2 * heartbeat + stop) * (1 + CLOCK_DIFFERENCE) + MESSAGES:
                 raise Violation(
@@ -83,8 +88,6 @@ class Promises:
                 )
         else:
             self._disowned_since.pop(run.term, None)
-        lock = instance.elector._state.locks.get(name)
-        sessions = lock.phase.sessions if lock is not None and isinstance(lock.phase, Serving) else ()
         if any(stop > session.timing.stop_timeout for session in sessions):
             raise Violation(f"{instance.name} lets {name} stop for longer than its lease leaves")
 
@@ -117,7 +120,7 @@ class Promises:
             (
                 max(each.unhindered_since, each.resting_until.get(name, 0.0))
                 for each in instances
-                if not each.shutting_down
+                if not each.shutting_down and name not in each.absent_from
             ),
             default=NEVER,
         )

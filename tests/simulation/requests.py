@@ -3,18 +3,25 @@
 from random import Random
 from typing import TYPE_CHECKING
 
-from masterjob.election.core.commands import Claim, Move
+from masterjob.election.core.commands import COMMAND_TIMEOUT, Claim, Move
 from masterjob.election.core.events import Withdraw
 from masterjob.election.timing import Timing
 from masterjob.election.values import Term
+from tests.simulation.disturbances import Disturbances, draw_disturbance
 from tests.simulation.fault_source import FaultSource
+from tests.simulation.network import Disturbance
 
 if TYPE_CHECKING:
     from tests.simulation.instance import SimulatedInstance
+    from tests.simulation.world import World
 
 
 class Requests(FaultSource):
     """The requests of people; they are no faults, but they meet them."""
+
+    def __init__(self, world: "World", disturbances: Disturbances) -> None:
+        super().__init__(world)
+        self._disturbances = disturbances
 
     def switch(self, rng: Random) -> None:
         """Disable a lock that is enabled, perhaps for a while, and the reverse."""
@@ -52,8 +59,12 @@ class Requests(FaultSource):
             return
         timing, master = rng.choice(timings), self._master_of(name)
         self._world.story.tell_fault("somebody changes the timing of {}", name)
-        if master is not None and rng.random() < 0.6:
+        if master is not None and rng.random() < 0.4:
             self._hinder_move(rng, master)
+            if rng.random() < 0.5:
+                self._world.scheduler.after(6 * rng.random(), self._order_step_down, name)
+        elif master is not None and rng.random() < 0.5:
+            self._delay_move(rng, master, name)
         self._declare(rng, name, timing)
         if rng.random() < 0.5:
             self._world.scheduler.after(
@@ -71,13 +82,21 @@ class Requests(FaultSource):
             world.scheduler.after(delay, instance.declare, name, timing)
 
     def _hinder_move(self, rng: Random, master: "SimulatedInstance") -> None:
-        lateness = rng.choice((None, None, rng.uniform(0, 7)))
-        master.link.disturb_next(Move, lateness)
-        self._world.story.tell(
-            "the next reply to a move of {} {}",
-            master.name,
-            "is lost with its connection" if lateness is None else f"takes {lateness:.3f} s",
-        )
+        disturbance = draw_disturbance(rng, self._disturbances.follow_up(rng, master))
+        master.link.disturb_next(Move, disturbance)
+        self._world.story.tell("the next move of {} {}", master.name, disturbance)
+
+    def _delay_move(self, rng: Random, master: "SimulatedInstance", name: str) -> None:
+        """Let a move be executed after it was given up, when its term has ended or its master has died."""
+        disturbance = Disturbance(request_delay=COMMAND_TIMEOUT * rng.uniform(0.3, 1.5))
+        master.link.disturb_next(Move, disturbance)
+        self._world.story.tell("the next move of {} {}", master.name, disturbance)
+        if rng.random() < 0.3:
+            self._world.scheduler.after(0.1 + rng.random(), self._world.on_death, master)
+            return
+        self._world.scheduler.after(COMMAND_TIMEOUT * rng.random(), self._order_step_down, name)
+        for other in [each for each in self._world.live_instances() if each is not master]:
+            self._leave(other, name, 1.6 * COMMAND_TIMEOUT)
 
     def rejoin(self, rng: Random) -> None:
         """Let an instance leave a lock and take part in it again."""
@@ -86,15 +105,12 @@ class Requests(FaultSource):
             instance.rest(name, delay + 1.0)
             self._world.story.tell_fault("{} leaves {} for {:.3f} s", instance.name, name, delay)
             if rng.random() < 0.5:  # while its claim is on its way
-                instance.link.disturb_next(Claim, rng.uniform(0, 2))
+                instance.link.disturb_next(Claim, Disturbance(reply_delay=rng.uniform(0, 2)))
                 self._order_step_down(name)
                 self._world.scheduler.after(
                     rng.uniform(0, 1.5), instance.submit, Withdraw(name, "not wanted any more")
                 )
                 delay += 1.5
+                self._world.scheduler.after(delay, self._return, instance, name)
             else:
-                instance.submit(Withdraw(name, "not wanted any more"))
-            self._world.scheduler.after(delay, self._declare_again, instance, name)
-
-    def _declare_again(self, instance: "SimulatedInstance", name: str) -> None:
-        instance.declare(name, self._world.timings[name])
+                self._leave(instance, name, delay)

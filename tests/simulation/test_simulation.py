@@ -71,6 +71,8 @@ def test_every_kind_of_fault_occurs_in_a_few_seeds() -> None:
         "elected", "stepped down", "evicted", "start failed", "overrun", "guarded effect", "excused overlap",
         "cut_off", "cut_off_connection", "delay_replies", "brownout", "freeze", "stall", "pause_elector",
         "pause_watchdog", "pause_worker", "kill", "shut_down", "boot_another", "end_command", "outage", "lock_row",
+        "disturb_release", "disturb_reading", "disturb_opening", "disturb_heartbeat", "disturb_eviction",
+        "disturb_late_claim", "step_and_lose_a_master", "pause_candidate_over_steps",
         "clock_step", "replicate", "promote", "split", "switch", "step_down", "retime", "rejoin",
     ):  # fmt: skip
         assert counts[event] > 0, f"in none of 40 worlds: {event}"

@@ -19,7 +19,7 @@ from tests.simulation.world import Weather, World, replay, simulate
 
 DIGEST_SEEDS = range(6)
 
-DIGEST = "d4ad71f1da81ce5f"
+DIGEST = "8308d316134d4c82"
 """What `digest` is in this version of the world."""
 
 

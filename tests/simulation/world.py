@@ -12,10 +12,11 @@ what led to it.
     database.py     a server: outages, locked rows, calls that are executed late, twice or half-way
     instance.py     one process: the elector's thread, the watchdog
     actions.py      carries out what the elector orders
+    decisions.py    what its elector must and must not order at each step; answers.py: after an answer
     connections.py  its connections
     jobs.py         its jobs: start, stop, guarded writes, shims
     failover.py     promoted replicas, and two primaries at once
-    faults.py       what goes wrong, when: network_faults.py, process_faults.py, database_faults.py, requests.py
+    faults.py       what goes wrong, when: network_faults.py, disturbances.py, …
     invariants.py   what must never happen
     promises.py     what must happen in time
     story.py        what happened, in sentences; telling.py: what somebody else needs to understand it
@@ -100,17 +101,17 @@ class World:
 
     # --- instances ---
 
-    def boot_instance(self) -> SimulatedInstance:
-        """Start an instance that takes part in all locks."""
+    def boot_instance(self, prepare: Callable[[SimulatedInstance], None] = lambda _: None) -> None:
+        """Start an instance; ``prepare`` sees it before it does anything."""
         self.checker.counts["boot"] += 1
         name = f"i{self.checker.counts['boot']}"
         instance = SimulatedInstance(self, name, self.server, self._make_elector)
         self.instances.append(instance)
         self.instances_by_name[name] = instance
         self.story.tell("{} boots", name)
+        prepare(instance)
         for lock_name in self.conditions.lock_names:
             instance.declare(lock_name, self.timings[lock_name], init_delay=0.2)
-        return instance
 
     def boot_if_fewer(self, count: int) -> None:
         """Start an instance if fewer take part."""

@@ -46,6 +46,7 @@ MUTANTS = (
             "self._retry_batches.extend(halves(release.terms))",
             "return self._on_released(release)",
         ),
+        unseen="the next inventory shows the lock, and it is released then, in the promised time",
     ),
     Mutant(
         "the stop of an evicted master may take the rest of its lease",
