@@ -17,7 +17,7 @@ cp -r "$root/controller/masterjob" .
 : > masterjob/__init__.py # the API for applications needs SQLAlchemy, which the election does not
 mkdir tests
 cp -r "$root/tests/__init__.py" "$root/tests/timeouts.py" "$root/tests/election" "$root/tests/simulation" tests/
-(cd tests/election && rm -f test_runner.py test_watchdog.py test_observers.py) # these have real threads
+(cd tests/election && rm -f test_runner*.py test_watchdog.py test_observers.py) # these have real threads
 cat > setup.cfg <<END
 [mutmut]
 source_paths=masterjob
