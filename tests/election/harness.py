@@ -1,6 +1,6 @@
 """One elector on virtual time, and a database that answers when the test lets it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from random import Random
 from typing import TypeVar
@@ -16,6 +16,9 @@ from tests.simulation.memory import MemoryDatabase
 EPOCH_MS = 1_700_000_000_000
 TIMING = Timing.of(1.0, stop_timeout=0.5, check_master_interval=5.0)  # lease 3 s, margin 0.56 s, trust 2.44 s
 SLOW = Timing.of(2.0, stop_timeout=0.5, check_master_interval=5.0)
+
+MAX_TICKS, MAX_TICKS_PER_SECOND = 200, 20
+"""The most ticks while the time advances: more mean that the elector is busy without an end."""
 
 ActionT = TypeVar("ActionT", bound=Action)
 CommandTypes = type[StoreCommand[object]] | tuple[type[StoreCommand[object]], ...]
@@ -85,14 +88,8 @@ class ElectorHarness:
 
     def advance(self, seconds: float, except_for: CommandTypes = ()) -> None:
         """Advance the time from tick to tick, and answer everything at once."""
-        end = self.now + seconds
-        while self.elector.next_tick_at() <= end:
-            self.now = max(self.now, self.elector.next_tick_at())
-            self.submit(Tick())
+        for _ in self._ticks(seconds):
             self.answer_all(except_for)
-        self.now = end
-        self.submit(Tick())
-        self.answer_all(except_for)
 
     def advance_without_replies(self, seconds: float) -> None:
         """Advance the time while the database does not answer."""
@@ -100,12 +97,23 @@ class ElectorHarness:
 
     def advance_refused(self, seconds: float) -> None:
         """Advance the time while the database refuses everything at once."""
-        end = self.now + seconds
-        while (tick_at := min(end, self.elector.next_tick_at())) < end or self.now < end:
-            self.now = max(self.now, tick_at)
-            self.submit(Tick())
+        for _ in self._ticks(seconds):
             for command in list(self.pending_commands):
                 self.fail(command, "connection refused")
+
+    def _ticks(self, seconds: float) -> Iterator[None]:
+        """Advance the time from tick to tick, and yield after each one."""
+        end = self.now + seconds
+        ticks_left = MAX_TICKS + MAX_TICKS_PER_SECOND * seconds
+        while self.elector.next_tick_at() <= end:
+            assert ticks_left > 0, "the elector is busy without an end"
+            ticks_left -= 1
+            self.now = max(self.now, self.elector.next_tick_at())
+            self.submit(Tick())
+            yield
+        self.now = end
+        self.submit(Tick())
+        yield
 
     # --- state ---
 

@@ -9,7 +9,7 @@ from masterjob.election.core.commands import (
     ListVacancies,
 )
 from masterjob.election.values import TransitionKind
-from tests.election.harness import ElectorHarness
+from tests.election.harness import SLOW, ElectorHarness
 
 
 def harness_with_dying_rival() -> ElectorHarness:
@@ -146,3 +146,30 @@ def test_after_an_eviction_that_did_not_succeed_the_sessions_are_listed_at_once_
     harness.answer(evict)
     assert harness.actions_of(ListSessions)
     assert not harness.actions_of(Evict)
+
+
+def harness_whose_sessions_are_not_listed_yet() -> ElectorHarness:
+    """Return a candidate whose lock another instance holds."""
+    harness = ElectorHarness()
+    harness.add_rival()
+    harness.store.ensure_locks(["a"])
+    harness.store.claim("rival/1", ["a"])
+    harness.declare("a", timing=SLOW)
+    harness.answer_all(except_for=ListSessions)
+    return harness
+
+
+def test_a_list_of_sessions_that_failed_is_repeated_after_a_second() -> None:
+    harness = harness_whose_sessions_are_not_listed_yet()
+    (session_list,) = harness.pending(ListSessions)
+    harness.fail(session_list)
+    harness.advance(0.99, except_for=ListSessions)
+    assert not harness.pending(ListSessions)
+    harness.advance(0.02, except_for=ListSessions)
+    assert harness.pending(ListSessions)
+
+
+def test_while_the_list_of_sessions_has_not_come_no_other_is_asked_for() -> None:
+    harness = harness_whose_sessions_are_not_listed_yet()
+    harness.advance(4.0, except_for=ListSessions)
+    assert len(harness.actions_of(ListSessions)) == 1

@@ -4,7 +4,7 @@ import pytest
 
 from masterjob.election.core.actions import SetStopTimeout, StartJob, StopJob
 from masterjob.election.core.commands import Claim, Move, ReadHeldTerms, Release, Renew
-from masterjob.election.core.events import Declare, JobStopped, Reply, StepDown
+from masterjob.election.core.events import Declare, JobStopped, Reply, StepDown, Withdraw
 from masterjob.election.core.state import Serving
 from masterjob.election.timing import Timing
 from tests.election.harness import SLOW, TIMING, ElectorHarness, single
@@ -223,3 +223,16 @@ def test_a_timing_that_changed_while_the_claim_was_in_flight_counts_for_the_term
     harness.answer_all()
     harness.advance(0.1)
     assert harness.database.tables.locks["a"].holder == "me/2"
+
+
+def test_a_lock_that_was_retimed_and_withdrawn_leaves_no_session_behind() -> None:
+    harness = ElectorHarness()
+    term = harness.become_master("a")
+    harness.submit(Declare("a", SLOW))
+    harness.answer_all()
+    harness.submit(Withdraw("a", "closed"))
+    harness.submit(JobStopped(term))
+    harness.answer_all()
+    harness.advance(0.1)
+    assert not harness.database.tables.sessions
+    assert harness.elector.is_idle

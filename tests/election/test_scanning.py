@@ -56,6 +56,14 @@ def test_a_scan_that_left_nothing_over_is_not_repeated_after_a_quarter_second() 
     assert scans_until(harness, 1.0) == 0
 
 
+def test_a_change_causes_a_scan_only_if_the_lock_is_waited_for() -> None:
+    harness = candidate()
+    harness.submit(LocksChanged(frozenset({"other"})))
+    assert not harness.pending(ListVacancies)
+    harness.submit(LocksChanged(frozenset({"a", "other"})))
+    assert harness.pending(ListVacancies)
+
+
 def test_a_claim_is_not_sent_for_a_lock_that_was_withdrawn_meanwhile() -> None:
     harness = ElectorHarness()
     harness.add_rival()

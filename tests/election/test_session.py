@@ -46,6 +46,13 @@ def test_a_session_that_is_not_open_yet_is_not_trusted() -> None:
     assert Session("s", TIMING, now=0.0).trust_left(0.0) == 0
 
 
+def test_a_session_that_was_evicted_or_closed_is_not_trusted_any_more() -> None:
+    evicted, closed = trusted_session(), trusted_session()
+    evicted.phase = SessionPhase.UNTRUSTED
+    closed.is_retired = True
+    assert evicted.trust_left(1.0) == closed.trust_left(1.0) == 0
+
+
 def test_a_claim_needs_a_heartbeat_of_trust_besides_the_stop_that_the_margin_holds() -> None:
     session = trusted_session()
     assert session.can_claim(21.52 - 8.0 - 0.01)

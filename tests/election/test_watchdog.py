@@ -132,7 +132,7 @@ MASTER_PROGRAM = """
     from masterjob.election.runner import ElectionRunner
     from masterjob.election.timing import Timing
     from masterjob.election.values import Identity, LostPolicy
-    from tests.election.test_runner import HangingDatabase, RecordingJob, no_fence
+    from tests.election.runner_harness import HangingDatabase, RecordingJob, no_fence
 
     class BlockingJob(RecordingJob):
         def start(self, term, report):

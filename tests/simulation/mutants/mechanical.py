@@ -1,7 +1,8 @@
 """Mechanical mutants of the elector: gives those that the unit tests do not find to the simulation.
 
 Runs in mutmut's copy of the code (see mutmut.sh), where ``MUTANT_UNDER_TEST`` names the mutant of this process.
-`mechanical.md` has a line for each mutant that neither finds, with the reason; one without a line is an error.
+`mechanical.md` has a line for each mutant that nothing can find, with the reason; these are not simulated. A
+mutant that neither the tests nor the simulation find is an error if it has no line.
 """
 
 import argparse
@@ -63,28 +64,35 @@ def main() -> int:
     options = parser.parse_args()
     files = {file.name.split(".")[0]: exit_codes(file) for file in sorted(CORE.glob("*.meta"))}
     codes_by_name = {name: code for codes in files.values() for name, code in codes.items()}
-    survivors = [name for name, code in codes_by_name.items() if code in (SURVIVED, NOT_COVERED)]
+    rows = {name: change(name) for name, code in codes_by_name.items() if code in (SURVIVED, NOT_COVERED)}
+    explanations = EXPLANATIONS.read_text()
+    outcomes = {name: "explained" for name, row in rows.items() if row in explanations}
+    unexplained = [name for name in rows if name not in outcomes]
     with multiprocessing.get_context("fork").Pool(maxtasksperchild=1) as pool:
-        found = pool.map(partial(find, seconds=options.seconds), survivors, chunksize=1)
-    findings = dict(zip(survivors, found, strict=True))
-    print_table(files, findings)
-    explained = EXPLANATIONS.read_text()
-    unexplained = [row for name, text in findings.items() if not text and (row := change(name)) not in explained]
-    for row in unexplained:
+        found = pool.map(partial(find, seconds=options.seconds), unexplained, chunksize=1)
+    outcomes |= {name: "simulation" if text else "" for name, text in zip(unexplained, found, strict=True)}
+    print_table(files, outcomes)
+    left = [row for name, row in rows.items() if not outcomes[name]]
+    for row in left:
         print(f"| {row} | |")
-    return 1 if unexplained else 0
+    return 1 if left else 0
 
 
-def print_table(files: dict[str, dict[str, int]], findings: dict[str, str]) -> None:
-    print("| file | mutants | found by the unit tests | by the simulation | by neither |\n|---|---|---|---|---|")
+def print_table(files: dict[str, dict[str, int]], outcomes: dict[str, str]) -> None:
+    print("| file | mutants | found by the unit tests | by the simulation | explained | left |")
+    print("|---|---|---|---|---|---|")
     totals = Counter[str]()
     for file, codes in files.items():
+        counts = Counter(outcomes.get(name, "tests") for name in codes)
         if codes:
-            left = [findings[name] for name in codes if name in findings]
-            counts = {"tests": len(codes) - len(left), "seeds": sum(map(bool, left)), "none": left.count("")}
-            totals.update(mutants=len(codes), **counts)
-            print(f"| {file} | {len(codes)} | {counts['tests']} | {counts['seeds']} | {counts['none']} |")
-    print(f"| all | {totals['mutants']} | {totals['tests']} | {totals['seeds']} | {totals['none']} |\n")
+            print_line(file, counts)
+        totals.update(counts)
+    print_line("all", totals)
+
+
+def print_line(file: str, counts: Counter[str]) -> None:
+    columns = [counts.total(), *(counts[outcome] for outcome in ("tests", "simulation", "explained", ""))]
+    print(f"| {file} | {' | '.join(map(str, columns))} |")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ MUTANTS = (
         Edit(
             Session,
             "attempt_timeout",
-            "if trust_left <= 0:\n        return min(self.timing.trust_duration / 2, heartbeat_interval)",
+            "if trust_left <= 0:\n        return heartbeat_interval",
             "if True:\n        return self.timing.trust_duration",
         ),
     ),

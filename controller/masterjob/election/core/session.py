@@ -43,9 +43,7 @@ class Session:
     def __init__(self, session_id: str, timing: Timing, now: float) -> None:
         self.id = session_id
         self.timing = timing
-        self.connection = HeartbeatConnection(
-            session_id, min(timing.heartbeat_interval, timing.trust_duration / 2)
-        )
+        self.connection = HeartbeatConnection(session_id, timing.heartbeat_interval)
         self.phase = SessionPhase.NEW
         self.trusted_until = LONG_AGO
         self.expires_at = LONG_AGO
@@ -85,7 +83,7 @@ class Session:
         """
         heartbeat_interval, trust_left = self.timing.heartbeat_interval, self.trust_left(now)
         if trust_left <= 0:
-            return min(self.timing.trust_duration / 2, heartbeat_interval)
+            return heartbeat_interval
         return max(self._retry_delay(now), min(ATTEMPT_TIME, heartbeat_interval / 4, trust_left))
 
     def record_failure(self, sent: float, now: float, jitter: float) -> None:
@@ -98,7 +96,8 @@ class Session:
         if self.phase is SessionPhase.TRUSTED:
             self.renew_at = max(now, sent + max(MIN_RETRY_DELAY, self._retry_delay(sent)))
         else:
-            self.renew_at = now + min(self.attempt_timeout(sent), MAX_RECONNECT_DELAY) * (0.5 + jitter / 2)
+            delay = min(self.timing.heartbeat_interval, MAX_RECONNECT_DELAY)
+            self.renew_at = now + delay * (0.5 + jitter / 2)
 
     def _retry_delay(self, sent: float) -> float:
         """Return the seconds from an attempt to the next one: never more than half of the trust that is left.
