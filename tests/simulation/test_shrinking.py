@@ -77,7 +77,7 @@ def test_a_story_has_the_setting_the_events_the_beliefs_and_the_rule() -> None:
     story = tell(shrunk)
     for part in (
         "Instances: ",
-        "lease 3s",
+        "lease ",
         "FAULT ",
         "became master of",
         "--- What everybody believes",

@@ -72,7 +72,12 @@ MUTANTS = (
     Mutant(
         "a term that is run and not held is not stopped",
         rules.NOTHING_ADOPTED,
-        Edit(MasterRole, "_reconcile", 'self.end_term(lock, "the database no longer names it master")', "pass"),
+        Edit(
+            MasterRole,
+            "_reconcile",
+            'self.end_term(lock, "the database no longer names it master", is_lost=True)',
+            "pass",
+        ),
     ),
     Mutant(
         "an orphan whose release is on its way is served",

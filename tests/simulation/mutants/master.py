@@ -12,8 +12,8 @@ MUTANTS = (
         Edit(
             MasterRole,
             "end_term",
-            "self._state.emit(StopJob(phase.term, reason))",
-            "self._state.emit(StopJob(phase.term, reason)); self.on_job_event(JobStopped(phase.term))",
+            "self._state.emit(StopJob(phase.term, reason, is_lost))",
+            "self._state.emit(StopJob(phase.term, reason, is_lost)); self.on_job_event(JobStopped(phase.term))",
         ),
     ),
     Mutant(
@@ -22,8 +22,8 @@ MUTANTS = (
         Edit(
             MasterRole,
             "end_terms_on",
-            "self.end_term(self._state.locks[name], reason)",
-            "self.end_term(self._state.locks[name], reason); "
+            "self.end_term(self._state.locks[name], reason, is_lost=True)",
+            "self.end_term(self._state.locks[name], reason, is_lost=True); "
             "self._state.set_phase(self._state.locks[name], Waiting(self._state.now))",
         ),
     ),
