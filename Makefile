@@ -44,7 +44,7 @@ test: install databases ## All tests; starts PostgreSQL and MariaDB, and Kuberne
 	$(PYTEST) -n 3 --dist loadfile
 
 test-all: install databases envtest ## All tests; fails if one is skipped because a server is missing
-	MASTERJOB_REQUIRE_DATABASES=1 MASTERJOB_REQUIRE_FAULTS=1 MASTERJOB_REQUIRE_KUBERNETES=1 \
+	MASTERJOB_REQUIRE_DATABASES=1 MASTERJOB_REQUIRE_FAULTS=1 MASTERJOB_REQUIRE_KUBERNETES=1 MASTERJOB_REQUIRE_ENVIRONMENTS=1 \
 		$(PYTEST) -n 3 --dist loadfile
 
 envtest: install ## Install a Kubernetes API server for the tests; built with Go if it cannot be downloaded (minutes, once)
