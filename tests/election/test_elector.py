@@ -82,6 +82,7 @@ def test_a_command_without_an_answer_is_given_up_when_its_time_is_over() -> None
         harness.now = harness.elector.next_tick_at()
         harness.submit(Tick())
     assert harness.now == pytest.approx(ensure.sent + COMMAND_TIMEOUT)
+    assert harness.elector.explain("a") == "its row cannot be written: no answer in time"
 
 
 @pytest.mark.parametrize("phase", list(RunPhase))
