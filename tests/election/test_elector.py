@@ -2,10 +2,12 @@
 
 import pytest
 
-from masterjob.election.core.actions import RecordTransition, StartJob, StopJob
+from masterjob.election.core.actions import Abandon, RecordTransition, StartJob, StopJob
 from masterjob.election.core.commands import (
+    COMMAND_TIMEOUT,
     Claim,
     CloseSession,
+    EnsureLocks,
     ListVacancies,
     OpenSession,
     Release,
@@ -22,6 +24,7 @@ from masterjob.election.core.events import (
     Tick,
     Withdraw,
 )
+from masterjob.election.timing import Timing
 from masterjob.job_status import RunPhase, RunStatus
 from tests.election.harness import SLOW, TIMING, ElectorHarness
 
@@ -66,6 +69,20 @@ def test_a_database_that_fails_all_but_the_heartbeats_is_not_queried_in_a_loop()
         )
         harness.submit(Tick())
     assert len(harness.actions_of(StoreCommand)) - before < 30 * 6
+
+
+def test_a_command_without_an_answer_is_given_up_when_its_time_is_over() -> None:
+    harness = ElectorHarness()
+    harness.declare("a", timing=Timing.of(8.0))
+    harness.answer_all(except_for=EnsureLocks)
+    (ensure,) = harness.pending(EnsureLocks)
+    harness.now += 0.1
+    while not harness.actions_of(Abandon):
+        harness.submit(Tick())
+        harness.now = harness.elector.next_tick_at()
+        harness.submit(Tick())
+    assert harness.now == pytest.approx(ensure.sent + COMMAND_TIMEOUT)
+    assert harness.elector.explain("a") == "its row cannot be written: no answer in time"
 
 
 @pytest.mark.parametrize("phase", list(RunPhase))

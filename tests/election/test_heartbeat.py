@@ -222,3 +222,20 @@ def test_the_trust_in_a_new_session_counts_from_when_its_opening_was_sent() -> N
     term = harness.elector.current_term("a")
     assert term is not None
     assert harness.elector.trusted_until(term) == pytest.approx(opening.sent + TIMING.trust_duration)
+
+
+def seconds_until_abandoned(freeze: float) -> float:
+    """Return how long a heartbeat may still take after a freeze."""
+    harness = start_master(Timing.of(0.4, 3.0, stop_timeout=0.1, max_heartbeat_retry_count=20))
+    harness.next_heartbeat()
+    harness.now += freeze
+    harness.submit(Tick())
+    frozen_until = harness.now
+    while not harness.actions_of(Abandon):
+        harness.now = harness.elector.next_tick_at()
+        harness.submit(Tick())
+    return harness.now - frozen_until
+
+
+def test_a_freeze_counts_as_a_quarter_of_the_shortest_timeout() -> None:
+    assert seconds_until_abandoned(0.3) == pytest.approx(seconds_until_abandoned(0.0) * 3 / 4)

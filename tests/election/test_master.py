@@ -18,6 +18,7 @@ from masterjob.election.core.events import (
     Withdraw,
 )
 from masterjob.election.core.state import halves
+from masterjob.election.timing import Timing
 from masterjob.election.values import LostPolicy, Term, TransitionKind
 from tests.election.harness import TIMING, ElectorHarness, single
 
@@ -212,3 +213,13 @@ def test_an_overrun_names_its_term() -> None:
 def test_a_batch_that_fails_is_halved() -> None:
     assert halves((1, 2, 3, 4, 5)) == [(1, 2, 3), (4, 5)]
     assert halves((1,)) == [(1,)]
+
+
+def test_a_release_that_failed_is_retried_after_a_second_even_if_nothing_else_happens() -> None:
+    harness = ElectorHarness()
+    harness.declare("a", timing=Timing.of(8.0))
+    harness.answer_all()
+    harness.submit(StepDown("a", "asked"))
+    harness.submit(JobStopped(single(harness.actions, StopJob).term))
+    harness.fail(harness.pending(Release)[0])
+    assert harness.elector.next_tick_at() == pytest.approx(harness.now + RETRY_DELAY)

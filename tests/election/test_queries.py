@@ -2,10 +2,11 @@
 
 import pytest
 
-from masterjob.election.core.events import Declare, JobStopped, StepDown
+from masterjob.election.core.actions import StopJob
+from masterjob.election.core.events import Declare, JobStopped, StepDown, Withdraw
 from masterjob.election.core.session import LONG_AGO, NEVER
 from masterjob.election.values import LostPolicy, Term
-from tests.election.harness import SLOW, TIMING, ElectorHarness
+from tests.election.harness import SLOW, TIMING, ElectorHarness, single
 
 
 def test_a_candidate_waits_from_the_end_of_its_initial_delay_on() -> None:
@@ -64,3 +65,13 @@ def test_an_instance_without_locks_and_sessions_is_idle() -> None:
     assert harness.elector.is_idle
     harness.declare("a")
     assert not harness.elector.is_idle
+
+
+def test_a_lease_limits_the_process_no_longer_than_a_job_that_must_not_outlive_it() -> None:
+    harness = ElectorHarness()
+    harness.submit(Declare("a", TIMING, LostPolicy.EXIT))
+    harness.become_master("b")
+    assert harness.elector.exit_deadline() < NEVER
+    harness.submit(Withdraw("a", "closed"))
+    harness.submit(JobStopped(single(harness.actions, StopJob).term))
+    assert harness.elector.exit_deadline() == NEVER

@@ -236,3 +236,15 @@ def test_a_lock_that_was_retimed_and_withdrawn_leaves_no_session_behind() -> Non
     harness.advance(0.1)
     assert not harness.database.tables.sessions
     assert harness.elector.is_idle
+
+
+def test_a_timing_that_changes_while_the_lock_is_being_claimed_counts_after_the_grant() -> None:
+    harness = ElectorHarness()
+    harness.declare("a", "b")
+    harness.advance(0.1, except_for=Claim)
+    harness.submit(Declare("a", SLOW))
+    harness.answer_all()
+    assert {name: lock.holder for name, lock in harness.database.tables.locks.items()} == {
+        "a": "me/2",
+        "b": "me/1",
+    }
