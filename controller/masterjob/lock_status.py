@@ -113,13 +113,7 @@ class LockStatus:
     @property
     def is_completed_for_good(self) -> bool:
         """Whether the job has completed and does not run again until the lock is enabled (``once: true``)."""
-        return (
-            not self.enabled
-            and self.disabled is not None
-            and self.disabled.source == ONCE_SOURCE
-            and self.job is not None
-            and self.job.phase is RunPhase.COMPLETED
-        )
+        return not self.enabled and self.disabled is not None and self.disabled.source == ONCE_SOURCE
 
     @property
     def state(self) -> LockState:

@@ -104,7 +104,7 @@ def test_a_controller_whose_database_is_away_shows_no_secret(
     controller = run("--port", "0", "--log-level", "debug")
     listens = re.search(r"listens on \S+:(\d+)", controller.wait_for_line("the control API listens"))
     assert listens is not None
-    controller.wait_for_line("could not be written")
+    controller.wait_for_line("the database cannot be used")
     answers = [ApiClient(int(listens[1])).get(path) for path in ("/api/MasterLocks", "/readyz", "/metrics")]
     assert [answer.status for answer in answers] == [503, 503, 200]
     for answer in answers:

@@ -147,14 +147,14 @@ def test_a_refusal_is_named_by_readyz_and_retried_later_on(
     process = run()
     port = listening_port(process)
     process.wait_for_line("begins with")
-    wait_until(lambda: get_readiness(port) == "ready\n")
+    wait_until(lambda: get_readiness(port).startswith("ready\n"))
     postgresql.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
     postgresql.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
     wait_until(
         lambda: "the database refuses this process, because there is no such database" in get_readiness(port)
     )
     postgresql.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-    wait_until(lambda: get_readiness(port) == "ready\n")
+    wait_until(lambda: get_readiness(port).startswith("ready\n"))
     assert process.signal_and_wait(signal.SIGTERM) == 0
 
 

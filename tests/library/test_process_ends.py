@@ -48,7 +48,7 @@ def check_orderly_end(process: "subprocess.Popen[str]", harness: LibraryHarness)
     output, _ = process.communicate(timeout=WAIT_TIMEOUT)
     lines = [line for line in output.splitlines() if line.split()[0] in ("start", "stop", "ended")]
     assert lines == ["start", "stop", "ended with 0"], output
-    assert history_kinds(harness) == ["stepped down", "elected"]
+    assert history_kinds(harness) == ["stepped down", "stopped", "running", "elected"]
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
@@ -122,7 +122,7 @@ def test_a_worker_of_celery_that_is_shut_down(sqlite_harness: LibraryHarness, tm
         process.kill()
         process.wait()
     assert "stop" in output.splitlines()
-    assert history_kinds(sqlite_harness) == ["stepped down", "elected"]
+    assert history_kinds(sqlite_harness) == ["stepped down", "stopped", "running", "elected"]
 
 
 def test_the_callback_is_registered_once_in_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
