@@ -19,7 +19,7 @@ from tests.web.conftest import LOCK_NAME, ApiClient, ServeApi
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (tests/web/install)")
-OPERATION_IDS = ("disable", "enable", "stepDown", "locks", "lock", "history", "controls")
+OPERATION_IDS = ("disable", "enable", "stepDown", "locks", "lock", "history", "report", "controls")
 
 
 def run_in_browser(scenario: Callable[[Browser], Any]) -> Any:
@@ -80,6 +80,7 @@ def test_every_call_can_be_tried_in_it(
             "locks": await execute_call(browser, "locks", {}),
             "lock": await execute_call(browser, "lock", {"lockName": LOCK_NAME}),
             "history": await execute_call(browser, "history", {"lockName": LOCK_NAME}),
+            "report": await execute_call(browser, "report", {"lockName": LOCK_NAME}),
         }
         if screenshot_path:
             await browser.save_screenshot(Path(screenshot_path))
