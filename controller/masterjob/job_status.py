@@ -99,7 +99,7 @@ class JobStatus:
 
 def to_one_line(text: str, limit: int = MAX_ERROR_CHARACTERS) -> str:
     """Return the text as one line, with control characters made visible, cut to ``limit`` characters."""
-    line = _show_invisible(" ".join(text.split()))
+    line = show_invisible(" ".join(text.split()))
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
@@ -108,7 +108,7 @@ def bound_output(lines: Iterable[str]) -> tuple[str, ...]:
     kept: list[str] = []
     characters_left = MAX_OUTPUT_CHARACTERS
     for line in reversed(list(lines)[-MAX_OUTPUT_LINES:]):
-        shown = _show_invisible(line)[:MAX_ERROR_CHARACTERS]
+        shown = show_invisible(line)[:MAX_ERROR_CHARACTERS]
         characters_left -= len(shown) + 1
         if characters_left < 0:
             break
@@ -116,7 +116,8 @@ def bound_output(lines: Iterable[str]) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def _show_invisible(text: str) -> str:
+def show_invisible(text: str) -> str:
+    """Return the text with escapes in place of control characters and other invisible ones, except tabs."""
     return _INVISIBLE.sub(lambda match: _escape(ord(match[0])), text)
 
 

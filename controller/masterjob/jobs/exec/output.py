@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import IO, Literal, NamedTuple
 
 from masterjob.concurrency.clock import clock
-from masterjob.job_status import MAX_ERROR_CHARACTERS, MAX_OUTPUT_LINES, bound_output
+from masterjob.job_status import MAX_ERROR_CHARACTERS, MAX_OUTPUT_LINES, bound_output, show_invisible
 from masterjob.log_fields import log_fields
 
 logger = logging.getLogger("masterjob.jobs.exec")
@@ -37,8 +37,6 @@ class OutputLevels(NamedTuple):
 
 
 DEFAULT_LEVELS = OutputLevels()
-
-_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
 
 
 class CommandOutput:
@@ -129,7 +127,7 @@ class CommandOutput:
 
 
 def _decode(line: bytes) -> str:
-    return line.decode(errors="replace").rstrip("\r").translate(_ESCAPES)
+    return show_invisible(line.decode(errors="replace").rstrip("\r"))
 
 
 class _LineSplitter:

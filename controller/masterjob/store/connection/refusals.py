@@ -16,7 +16,7 @@ from enum import Enum, auto
 
 import psycopg
 import pymysql
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 
 from masterjob.errors import Refusal
 
@@ -107,8 +107,6 @@ def classify(error: Exception) -> Verdict:
         case sqlite3.Error():
             code = getattr(cause, "sqlite_errorcode", None)
             return None if code is None else _SQLITE_CODES.get(code & 0xFF)
-        case ArgumentError():
-            return Refusal.OPTION
         case UnicodeError():
             return FAILED_STATEMENT
     # mysqlclient is optional, so its classes are not imported; it has the numbers of PyMySQL

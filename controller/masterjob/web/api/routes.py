@@ -64,7 +64,7 @@ class Route:
 
 def api_routes(lock_handlers: LockHandlers, switch_handlers: SwitchHandlers) -> list[Route]:
     """Return the calls of the control API, each described by its operation."""
-    routes = [*_switch_routes(switch_handlers), *_read_routes(lock_handlers)]
+    routes = [*_switch_routes(switch_handlers), *_list_routes(lock_handlers), *_lock_routes(lock_handlers)]
     return [replace(each, pattern=_any_case(each.path)) for each in routes]
 
 
@@ -119,37 +119,15 @@ def _switch_routes(handlers: SwitchHandlers) -> list[Route]:
     ]
 
 
-def _read_routes(handlers: LockHandlers) -> list[Route]:
-    def operation(
-        name: str, summary: str, responses: dict[str, Any], *parameters: dict[str, Any]
-    ) -> dict[str, Any]:
-        common = {"operationId": name, "tags": ["read"], "summary": summary, "parameters": list(parameters)}
-        return {**common, "responses": responses}
-
-    all_locks = operation(
+def _list_routes(handlers: LockHandlers) -> list[Route]:
+    all_locks = _read_operation(
         "locks",
         "All locks, by name",
         success_response(array_schema("MasterLock"), "A page.", paged=True),
         _LIMIT_PARAMETER,
         _AFTER_PARAMETER,
     )
-    lock = operation("lock", "One lock", success_response(_LOCK_REFERENCE, "The lock."), LOCK_NAME_PARAMETER)
-    history = operation(
-        "history",
-        "A lock's history, newest first",
-        success_response(array_schema("Transition"), "A page of at most 1,000 transitions in all.", paged=True),
-        LOCK_NAME_PARAMETER,
-        _HISTORY_LIMIT_PARAMETER,
-        _OFFSET_PARAMETER,
-    )
-    report = operation(
-        "report",
-        "For which share of the time a lock's job ran, and why it did not",
-        success_response({"$ref": "#/components/schemas/Report"}, "The report."),
-        LOCK_NAME_PARAMETER,
-        _SINCE_PARAMETER,
-    )
-    controls = operation(
+    controls = _read_operation(
         "controls",
         "The disabled locks, each with its newest disable",
         success_response(array_schema("MasterControl"), "A page.", paged=True),
@@ -158,8 +136,41 @@ def _read_routes(handlers: LockHandlers) -> list[Route]:
     )
     return [
         Route("GET", "/api/MasterLocks", handlers.list_locks, all_locks, (400,)),
+        Route("GET", "/api/MasterControls", handlers.list_controls, controls, (400,)),
+    ]
+
+
+def _lock_routes(handlers: LockHandlers) -> list[Route]:
+    lock = _read_operation("lock", "One lock", success_response(_LOCK_REFERENCE, "The lock."), LOCK_NAME_PARAMETER)
+    history = _read_operation(
+        "history",
+        "A lock's history, newest first",
+        success_response(array_schema("Transition"), "A page of at most 1,000 transitions in all.", paged=True),
+        LOCK_NAME_PARAMETER,
+        _HISTORY_LIMIT_PARAMETER,
+        _OFFSET_PARAMETER,
+    )
+    report = _read_operation(
+        "report",
+        "For which share of the time a lock's job ran, and why it did not",
+        success_response({"$ref": "#/components/schemas/Report"}, "The report."),
+        LOCK_NAME_PARAMETER,
+        _SINCE_PARAMETER,
+    )
+    return [
         Route("GET", "/api/MasterLocks/{lockName}", handlers.get_lock, lock, (400, 404)),
         Route("GET", "/api/MasterLocks/{lockName}/history", handlers.get_history, history, (400, 404)),
         Route("GET", "/api/MasterLocks/{lockName}/report", handlers.get_report, report, (400, 404)),
-        Route("GET", "/api/MasterControls", handlers.list_controls, controls, (400,)),
     ]
+
+
+def _read_operation(
+    name: str, summary: str, responses: dict[str, Any], *parameters: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "operationId": name,
+        "tags": ["read"],
+        "summary": summary,
+        "parameters": list(parameters),
+        "responses": responses,
+    }
