@@ -133,7 +133,7 @@ class LockStatus:
     def why(self) -> str:
         """One sentence on why the job does not run, or may not; empty if it runs."""
         if self.is_completed_for_good:
-            return "the job has completed, and is run again only after the lock was enabled again"
+            return "the job has completed; it runs again only after the lock is enabled"
         if not self.enabled:
             return self.why_disabled
         if self.master is None:
@@ -178,7 +178,7 @@ class LockStatus:
             case RunPhase.RUNNING:
                 return ""
             case RunPhase.COMPLETED:
-                return "the job has completed; it is run again only in another term"
+                return "the job has completed; it runs again only in another term"
             case RunPhase.STOPPING:
                 return "the job is being stopped"
         return "the job is being started"

@@ -24,7 +24,7 @@ def lock(of_master: MasterStatus | None, of_job: JobStatus | None = None) -> Loc
 def test_it_says_who_is_master_and_why_the_job_does_not_run_there() -> None:
     assert explain_waiting(lock(master(), job(RunPhase.RUNNING))) == "waiting: web-1-x is master (term 7)"
     assert explain_waiting(lock(master(), job(RunPhase.COMPLETED))) == (
-        "waiting: web-1-x is master (term 7); the job has completed; it is run again only in another term"
+        "waiting: web-1-x is master (term 7); the job has completed; it runs again only in another term"
     )
     assert explain_waiting(lock(master(13.0), job(RunPhase.RUNNING))) == (
         "waiting: web-1-x is master (term 7); "

@@ -22,7 +22,7 @@ Check = Callable[[list[Action]], None]
 
 
 class Answers:
-    """Knows what must follow from the answers to one elector."""
+    """The checks of what must follow from the answers to one elector."""
 
     def __init__(self, name: str, elector: Elector, runs: dict[str, JobRun]) -> None:
         self._name, self._state, self._runs = name, elector._state, runs

@@ -155,7 +155,7 @@ def test_a_disabled_lock_says_who_disabled_it_why_and_until_when() -> None:
 def test_a_job_that_has_completed_for_good_is_completed_although_its_lock_is_disabled() -> None:
     done = lock(master(), job(RunPhase.COMPLETED), disabled("once"))
     assert (done.state, lock(None, job(RunPhase.COMPLETED), disabled("once")).state) == ("Completed", "Completed")
-    assert "run again only after the lock was enabled" in done.why
+    assert "runs again only after the lock is enabled" in done.why
     assert explain_how_to_enable(done) == "masterjob enable JOB"
     assert lock(None, job(RunPhase.COMPLETED), disabled("api")).state == "Disabled"
 
