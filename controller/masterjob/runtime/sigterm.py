@@ -29,7 +29,7 @@ class SigtermHandler:
         self._previous_handler: signal._HANDLER = None
         self._pipe: tuple[int, int] | None = None
         self._restore_default: Callable[[], object] = _restored_by_handler
-        self._has_shut_down = False
+        self._has_shut_down = self._handler_has_run = False
 
     def install(self) -> None:
         """Install the handler. Works in the main thread only; an ignored signal stays ignored."""
@@ -47,6 +47,7 @@ class SigtermHandler:
 
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         # This may interrupt any code, so it only sets a handler and writes without waiting.
+        self._handler_has_run = True
         if callable(self._previous_handler):
             self._notify()
             self._previous_handler(number, frame)
@@ -70,17 +71,19 @@ class SigtermHandler:
             # Otherwise it is another signal, or a handler that was set later decides.
 
     def _shut_down(self) -> None:
-        """Shut down, then end the process if the signal would have.
+        """Shut down, then end the process if the signal would have, or see to it that the previous handler runs.
 
         A second signal changes nothing: until all has stopped, SIGTERM keeps our handler.
         """
         try:
             self._shutdown("SIGTERM")
         finally:
-            self._has_shut_down = True
+            is_first, self._has_shut_down = not self._has_shut_down, True
             if not callable(self._previous_handler):
                 self._restore_default()
                 os.kill(os.getpid(), signal.SIGTERM)
+            elif is_first and not self._handler_has_run:
+                _wake_main_thread()
 
     def after_fork_in_child(self) -> None:
         """Restore the previous handler in a forked child, which has its parent's pipe and not our thread."""
@@ -95,6 +98,13 @@ class SigtermHandler:
                 signal.set_wakeup_fd(previous_fd)
         for fd in pipe:
             os.close(fd)
+
+
+def _wake_main_thread() -> None:
+    """Make the main thread run the handler, if it waits in C code and another thread took the signal."""
+    main_thread = threading.main_thread()
+    if main_thread.ident is not None and main_thread.is_alive():
+        signal.pthread_kill(main_thread.ident, signal.SIGTERM)
 
 
 def _install_wakeup_fd(reader: int, writer: int) -> None:
