@@ -75,7 +75,7 @@ class Failover:
         for instance in self._world.instances:
             for run in instance.jobs.runs.values():
                 if excuse := self.excuse_for(run.term):
-                    run.set_excuse(excuse)
+                    run.add_excuse(excuse)
 
     def excuse_for(self, term: Term) -> str:
         """Return what the current primary lacks of a term; an empty text if nothing."""

@@ -59,8 +59,9 @@ class InvariantChecker:
         for name, run in self._world.instances_by_name[row.instance].jobs.runs.items():
             lock = tables.locks.get(name)
             is_confirmed = lock is not None and (lock.holder, lock.term) == (session_id, run.term.number)
-            if is_confirmed and run.excuse in (LOST_TERM, LOST_HEARTBEATS):
-                run.set_excuse("")
+            if is_confirmed:
+                run.excuses.pop(LOST_TERM, None)
+                run.excuses.pop(LOST_HEARTBEATS, None)
 
     def on_eviction(self, session_id: str, row: "StoredSession", terms: Sequence[Term]) -> None:
         """Check that a session is evicted only when its lease has passed since its last heartbeat.
@@ -85,7 +86,7 @@ class InvariantChecker:
         for term in terms:
             self.excused_terms[term] = excuse
             if (run := instance.jobs.runs.get(term.lock_name)) is not None and run.term == term:
-                run.set_excuse(excuse)
+                run.add_excuse(excuse)
 
     def on_claim(self, term: Term, tables: "Tables", highest_terms: dict[str, int], *, enabled: bool) -> None:
         """Check I2 and I4 when a server grants a claim."""
@@ -120,8 +121,8 @@ class InvariantChecker:
         """Check I1 when a job starts."""
         name, now = run.term.lock_name, self._world.scheduler.now
         if excuse := self._world.failover.excuse_for(run.term):
-            run.set_excuse(excuse)
-        if run.excuse in (LOST_TERM, REPEATED):
+            run.add_excuse(excuse)
+        if not run.excuses.keys().isdisjoint((LOST_TERM, REPEATED)):
             return
         for other in self._world.live_instances():
             other_run = other.jobs.runs.get(name)
@@ -150,9 +151,10 @@ class InvariantChecker:
 
     def on_overrun(self, instance: "SimulatedInstance", term: Term) -> None:
         """Check I1 when the elector says that a job has outlived its lease."""
-        run = instance.jobs.runs.get(term.lock_name)
+        run, now = instance.jobs.runs.get(term.lock_name), self._world.scheduler.now
         self._world.story.tell("{}: overrun of {}", instance.name, term)
-        if run is not None and run.is_running and not run.is_excused(self._world.scheduler.now):
+        # A stop that returns at this very moment has taken the whole stop timeout, and no more.
+        if run is not None and run.is_running and not run.is_excused(now) and run.stops_at > now:
             raise Violation(f"I1: {readable(term)} of {instance.name} outlived its lease")
 
     def on_switch(self, lock_name: str, *, enabled: bool) -> None:

@@ -1,6 +1,6 @@
 """The jobs of one simulated instance: Python jobs in its process, commands under a shim."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from masterjob.concurrency.backoff import Backoff
@@ -29,9 +29,10 @@ class JobRun:
     is_running: bool = False
     """Whether it is between the call of start and the return of stop."""
     stopping_since: float | None = None
-    excuse: str = ""
-    """Why it may run beside another one: the promise that does not hold."""
-    excused_until: float = NEVER
+    stops_at: float = NEVER
+    """When its stop returns, once it was called."""
+    excuses: dict[str, float] = field(default_factory=dict)
+    """Why it may run beside another one, and until when: the promises that do not hold."""
     overruns: bool = False
     """Whether its stop takes longer than its stop timeout."""
     transaction: object = None
@@ -39,16 +40,16 @@ class JobRun:
 
     def is_excused(self, now: float) -> bool:
         """Return whether it may run beside another one."""
-        return self.overruns or (bool(self.excuse) and now <= self.excused_until)
+        return self.overruns or any(now <= until for until in self.excuses.values())
 
     def must_exit(self, now: float) -> bool:
         """Return whether ``lostPolicy: exit`` has to end its process when the lease ends."""
-        is_otherwise_excused = self.excuse not in ("", CANNOT_RUN) and now <= self.excused_until
-        return self.is_excused(now) and not is_otherwise_excused
+        others = (until for excuse, until in self.excuses.items() if excuse != CANNOT_RUN)
+        return self.is_excused(now) and not any(now <= until for until in others)
 
-    def set_excuse(self, excuse: str, until: float = NEVER) -> None:
+    def add_excuse(self, excuse: str, until: float = NEVER) -> None:
         """Excuse it from now on until then."""
-        self.excuse, self.excused_until = excuse, until
+        self.excuses[excuse] = max(until, self.excuses.get(excuse, until))
 
 
 class Jobs:
@@ -138,6 +139,7 @@ class Jobs:
         run.stopping_since = world.scheduler.now
         world.story.tell("{} stops {}", self._instance.name, term)
         duration = self._draw_stop_duration(run) if run.is_running else 0.0
+        run.stops_at = run.stopping_since + duration
         world.scheduler.after(duration, self.on_stopped, run)
 
     def _draw_stop_duration(self, run: JobRun) -> float:

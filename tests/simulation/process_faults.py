@@ -78,14 +78,8 @@ class ProcessFaults(FaultSource):
         """Excuse its jobs until it has woken and stopped them, but no command: its shim stops it in time."""
         for name, run in instance.jobs.runs.items():
             stopped_at = until + LATEST_WAKING + instance.jobs.stop_timeouts[name] * (1 + CLOCK_DIFFERENCE)
-            if name in self._world.conditions.commands:
-                continue
-            if not run.excuse or run.excused_until < self._now:
-                run.set_excuse(excuse, stopped_at)
-            elif run.excused_until < stopped_at:
-                run.set_excuse(FROZEN if FROZEN in (excuse, run.excuse) else excuse, stopped_at)
-            elif excuse == FROZEN:
-                run.excuse = FROZEN
+            if name not in self._world.conditions.commands:
+                run.add_excuse(excuse, stopped_at)
 
     def pause_elector(self, rng: Random) -> None:
         """Pause the elector's thread alone."""
