@@ -258,6 +258,16 @@ def test_a_lock_that_was_disabled_all_the_time_has_no_availability() -> None:
     assert report(entries, enabled=False).availability is None
 
 
+def test_a_run_that_completes_at_once_has_run_since_its_election() -> None:
+    result = report([(0, "elected", 1), (2, "completed", 1)])
+    assert (result.availability, result.running, gaps_of(result)) == (1.0, timedelta(seconds=2), [])
+
+
+def test_a_run_that_completes_at_once_after_a_failure_has_run_since_the_failure() -> None:
+    entries: list[Entry] = [(0, "elected", 1), (4, "start failed", 1), (6, "completed", 1)]
+    assert gaps_of(report(entries)) == [(0, 4, "start_failed")]
+
+
 def test_a_disable_whose_event_was_pruned_counts_too() -> None:
     assert gaps_of(report([(0, "stopped", 1), (0, "stepped down", 1)], enabled=False)) == []
 

@@ -55,7 +55,7 @@ class MeasuredTime:
 
 
 def measure(events: Sequence[HistoryEvent], facts: LockFacts) -> MeasuredTime | None:
-    """Return what the events, in the order in which they were written, say; None if there are none."""
+    """Return what the events, in causal order, say; None if there are none."""
     events = sorted((replace(each, at=min(each.at, facts.now)) for each in events), key=lambda each: each.at)
     if not events:
         return None
@@ -81,7 +81,7 @@ def _cause_of(
     gap: Interval, events: Sequence[HistoryEvent], timeline: Timeline, disabled: Sequence[Interval]
 ) -> GapCause:
     within = [event for event in events if gap[0] <= event.at < gap[1]]
-    if any(event.kind == Kind.START_FAILED for event in within):
+    if any(event.kind == Kind.START_FAILED and gap[0] <= event.at <= gap[1] for event in events):
         return GapCause.START_FAILED
     cause = _cause_of_start(gap[0], events, timeline, disabled)
     if cause in _TAKEN_OVER_CAUSES and _longest_wait(gap, within) > NO_INSTANCE_AFTER:
@@ -113,7 +113,7 @@ def _longest_wait(gap: Interval, within: Sequence[HistoryEvent]) -> timedelta:
 
 
 def with_vacancies(events: Sequence[HistoryEvent], facts: LockFacts) -> list[HistoryEvent]:
-    """Return the events, in the order in which they were written, each gap with the event that ended it."""
+    """Return the events, which are in causal order, each gap with the event that ended it."""
     if (measured := measure(events, facts)) is None:
         return []
     gap_by_end = {

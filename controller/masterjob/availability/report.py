@@ -71,7 +71,7 @@ def parse_period(text: str) -> timedelta:
 def build_report(
     lock_name: str, events: Sequence[HistoryEvent], facts: LockFacts, asked_since: datetime
 ) -> AvailabilityReport:
-    """Return the report of these events, in the order in which they were written."""
+    """Return the report of these events, which are in causal order."""
     measured = measure(events, facts)
     if measured is None:
         return AvailabilityReport(lock_name, None, facts.now, timedelta(), timedelta(), ())

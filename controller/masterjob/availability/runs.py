@@ -106,18 +106,7 @@ class _TermReader:
 
     def read_into(self, timeline: Timeline) -> None:
         """Add the runs of this term."""
-        running_since = self._initial_start()
-        completed_since: datetime | None = None
-        for event in self._events:
-            if event.kind == Kind.RUNNING:
-                running_since = running_since or event.at
-                completed_since = None
-            elif event.kind in _ENDS_OF_RUN:
-                if running_since is not None or event.kind == Kind.COMPLETED:
-                    timeline.running.append((running_since or event.at, event.at))
-                    timeline.run_ends.append(RunEnd(event.at, self._cause_of(event)))
-                running_since = None
-                completed_since = event.at if event.kind == Kind.COMPLETED else completed_since
+        running_since, completed_since = self._read_runs(timeline)
         end = self._end()
         if running_since is not None:
             timeline.running.append((running_since, end.at))
@@ -126,6 +115,26 @@ class _TermReader:
         if completed_since is not None:
             timeline.completed.append((completed_since, end.at))
             timeline.run_ends.append(end)
+
+    def _read_runs(self, timeline: Timeline) -> tuple[datetime | None, datetime | None]:
+        """Add the runs that have ended; return since when the last one runs, and since when it has completed."""
+        running_since = self._initial_start()
+        started_at = self._first(self._events, Kind.ELECTED)
+        completed_since: datetime | None = None
+        for event in self._events:
+            if event.kind == Kind.RUNNING:
+                running_since = running_since or event.at
+                completed_since = None
+            elif event.kind in _ENDS_OF_RUN:
+                if event.kind == Kind.COMPLETED:  # perhaps before it had lived long enough to count as running
+                    running_since = running_since or started_at
+                if running_since is not None:
+                    timeline.running.append((running_since, event.at))
+                    timeline.run_ends.append(RunEnd(event.at, self._cause_of(event)))
+                running_since = None
+                started_at = event.at
+                completed_since = event.at if event.kind == Kind.COMPLETED else completed_since
+        return running_since, completed_since
 
     def _initial_start(self) -> datetime | None:
         """Return since when the job ran before the first event of this term that would say so."""

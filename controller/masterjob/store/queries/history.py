@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from masterjob.availability.gaps import LockFacts, with_vacancies
+from masterjob.availability.ordering import in_causal_order
 from masterjob.availability.report import AvailabilityReport, build_report
 from masterjob.concurrency.clock import clock
 from masterjob.election.values import HistoryEntry
@@ -115,13 +116,15 @@ def _to_facts(row: Row[Any]) -> LockFacts:
 
 
 def _read(db: BoundedConnection, lock_name: str, limit: int) -> list[HistoryEvent]:
-    """Return the newest rows of a lock, in the order in which they were written."""
-    return [
-        HistoryEvent(
-            as_utc_datetime(row.at), row.lock_name, row.term, row.kind, row.instance, row.actor, row.reason
-        )
-        for row in reversed(db.fetch_all(_READ, lock_name=lock_name, limit=limit))
-    ]
+    """Return the newest rows of a lock, the oldest first."""
+    return in_causal_order(
+        [
+            HistoryEvent(
+                as_utc_datetime(row.at), row.lock_name, row.term, row.kind, row.instance, row.actor, row.reason
+            )
+            for row in reversed(db.fetch_all(_READ, lock_name=lock_name, limit=limit))
+        ]
+    )
 
 
 def sanitize_text(text: str, limit: int = _MAX_TEXT_LENGTH) -> str:
