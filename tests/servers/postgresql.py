@@ -24,6 +24,7 @@ class PostgreSQL(Server):
 
     def command(self) -> Sequence[str | Path]:
         settings = {
+            "max_prepared_transactions": "5",
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
             "fsync": "off",

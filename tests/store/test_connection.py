@@ -3,7 +3,6 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, make_url, text
@@ -195,21 +194,14 @@ def test_renewals_do_not_grow_the_table(postgresql_backend: SqlBackend) -> None:
     assert row.n_tup_hot_upd >= 0.9 * row.n_tup_upd
 
 
-@pytest.mark.parametrize("then", ["deleted", "replaced"])
-def test_a_file_that_was_deleted_or_replaced_is_unavailable(
-    then: str, sqlite_backend: SqlBackend, tmp_path: Path
-) -> None:
-    """With the old file an instance would be alone, and the others would elect a second master."""
-    file = Path(str(make_url(sqlite_backend.url).database))
-    store = sqlite_backend.connect()
-    session_id = open_session(store)
-    assert store.renew(session_id, "one") is not None
-    if then == "replaced":
-        (tmp_path / "another").write_bytes(b"")
-        (tmp_path / "another").replace(file)
-    else:
-        file.unlink()
-    with pytest.raises(StoreUnavailable, match="deleted or replaced"):
-        store.renew(session_id, "one")
-    with pytest.raises(StoreUnavailable, match="no such table"):
-        store.renew(session_id, "one")
+def test_a_claim_that_was_confirmed_survives_a_crash_of_the_server(postgresql_backend: SqlBackend) -> None:
+    name = make_url(postgresql_backend.url).database
+    for default, expected in (("off", "on"), ("local", "local")):
+        postgresql_backend.execute(f"ALTER DATABASE {name} SET synchronous_commit = '{default}'")
+        try:
+            (row,) = postgresql_backend.connect()._db.fetch_all(
+                "SELECT current_setting('synchronous_commit') AS s"
+            )
+        finally:
+            postgresql_backend.execute(f"ALTER DATABASE {name} RESET synchronous_commit")
+        assert row.s == expected

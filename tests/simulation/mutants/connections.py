@@ -9,6 +9,12 @@ from tests.simulation.mutants import rules
 from tests.simulation.mutants.planting import Edit
 from tests.simulation.mutants.sql import mutant_of_store
 
+
+def _in_all_guards(old: str, new: str) -> tuple[Edit, ...]:
+    names = ("_POSTGRESQL_LOCK", "_MYSQL_WRITE", "_SQLITE_WRITE")
+    return tuple(Edit(fencing, name, old, new) for name in names)
+
+
 MUTANTS = (
     mutant_of_store(
         "a call that takes too long is not aborted",
@@ -60,26 +66,39 @@ MUTANTS = (
     mutant_of_store(
         "the guard passes for a term before the one that is held",
         rules.GUARD,
-        Edit(fencing, "_SELECT_HELD_TERM", "term = {0}", "term >= {0}"),
+        *_in_all_guards(" term = ", " term >= "),
         tests="fencing",
     ),
     mutant_of_store(
         "the guard passes for a lock that was freed",
         rules.GUARD,
-        Edit(fencing, "_SELECT_HELD_TERM", " AND holder IS NOT NULL", ""),
+        *_in_all_guards(" AND holder IS NOT NULL", ""),
         tests="fencing",
     ),
     mutant_of_store(
         "the guard does not lock the row on PostgreSQL",
         rules.GUARD,
-        Edit(fencing, "_lock_term_row", ' + " FOR SHARE"', ""),
+        Edit(fencing, "_POSTGRESQL_LOCK", " FOR SHARE", ""),
         tests="fencing",
     ),
     mutant_of_store(
-        "the guard does not lock the row on MariaDB and MySQL",
+        "the guard locks the row only for sharing on MariaDB and MySQL",
         rules.GUARD,
-        Edit(fencing, "_lock_term_row", ' + " LOCK IN SHARE MODE"', ""),
-        tests="fencing",
+        Edit(fencing, "_MYSQL_WRITE", "UPDATE master_lock SET guarded = guarded + 1", "SELECT 1 FROM master_lock"),
+        Edit(fencing, "_MYSQL_WRITE", "IS NOT NULL", "IS NOT NULL LOCK IN SHARE MODE"),
+        tests="guard_matrix",
+    ),
+    mutant_of_store(
+        "the guard only reads on SQLite",
+        rules.GUARD,
+        Edit(fencing, "_SQLITE_WRITE", "UPDATE master_lock SET term = term", "SELECT 1 FROM master_lock"),
+        tests="guard_matrix",
+    ),
+    mutant_of_store(
+        "a guard in a savepoint counts on PostgreSQL",
+        rules.GUARD,
+        Edit(fencing, "_POSTGRESQL_IN_SAVEPOINT", "WHERE lock_name", "WHERE FALSE AND lock_name"),
+        tests="guard_matrix",
     ),
     mutant_of_store(
         "the guard passes outside a transaction",

@@ -85,7 +85,7 @@ FAIR_SHARE = Rule("3.5", "A candidate first claims its fair share, less what it 
 OPEN_CLAIM = Rule("3.5", "After 250 ms every instance may claim the rest.")
 CHOOSE_AGAIN = Rule("3.5", "An instance that won a part of its share chooses again within 20 ms.")
 
-GUARD = Rule("3.6", "The guard reads the row of exactly this term and locks it until the commit.")
+GUARD = Rule("3.6", "The guard reads the row of exactly this term and keeps it until the commit.")
 RAISE_IF_LOST = Rule("3.6", "A job sees the end of its term on the clock, not by a flag.")
 
 COST = Rule(

@@ -3,6 +3,7 @@
     dialects.py    what differs between the databases
     connection.py  a connection that opens when needed and is dropped after any error
     physical.py    one open driver connection
+    sqlite_file.py the files of an SQLite database, and whether they are still those that were opened
     dialling.py    opens one of them at any of several addresses, within one timeout
     addresses.py   looks up the addresses of a host
     target.py      what a URL names, and how it may change while the process runs

@@ -133,7 +133,7 @@ class BoundedConnection:
 
     def _ensure_connected(self) -> Connection:
         if self._physical is not None and self._physical.connection is not None:
-            self._physical.check_file_unchanged()
+            self._physical.check_files_unchanged()
             return self._physical.connection
         self._target = self._source.read()
         if not self.dialect.is_remote:

@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 
 from sqlalchemy import URL, Connection, TextClause, bindparam, text
 
+from masterjob.store.connection.sqlite_file import enable_wal
+
 IDLE_TRANSACTION_TIMEOUT = 3
 """Seconds until the server ends a transaction whose client is silent: the longest that it can block others."""
 
@@ -22,6 +24,11 @@ SERVER_TIMEOUT_FRACTION = 0.8
 """The server's timeout as a fraction of the client's: a call that the client gave up must not be done later."""
 
 APPLICATION_NAME = "masterjob"
+
+# A claim that was confirmed must survive a crash of the server. Other values wait for its disk at least.
+_SET_SYNCHRONOUS_COMMIT = """set_config('synchronous_commit',
+    CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
+    ELSE current_setting('synchronous_commit') END, false)"""
 
 
 class Dialect:
@@ -113,6 +120,7 @@ class PostgreSQLDialect(Dialect):
             "default_transaction_isolation": "read committed",
         }
         calls = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in settings.items())
+        calls += f", {_SET_SYNCHRONOUS_COMMIT}"
         connection.execute(text(f"SELECT {calls}"))
 
 
@@ -204,8 +212,7 @@ class SQLiteDialect(Dialect):
         ``synchronous = NORMAL`` is enough: a process crash loses nothing. A power cut may undo the last commits,
         but it ends all instances too, as they run on this machine; and terms grow with the clock.
         """
-        if connection.execute(text("PRAGMA journal_mode")).scalar() != "wal":
-            connection.execute(text("PRAGMA journal_mode = WAL"))
+        enable_wal(connection, timeout)
         connection.execute(text("PRAGMA synchronous = NORMAL"))
         connection.execute(text("PRAGMA foreign_keys = ON"))
         if connection.execute(text("PRAGMA foreign_keys")).scalar() != 1:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from masterjob.store.connection.addresses import Address
 from masterjob.store.connection.dialects import MYSQL, POSTGRESQL
+from masterjob.store.connection.sqlite_file import OpenedFiles
 from masterjob.store.connection.target import DatabaseTarget
 
 # RuntimeError: no thread can be started; UnicodeError: text that no database can store.
@@ -40,7 +41,7 @@ class PhysicalConnection:
         self._raw: Any = None
         self._address = address
         self._file_path = dialect.file_path(target.url)
-        self._opened_file_id: tuple[int, int] | None = None
+        self._opened_files: OpenedFiles | None = None
         self._socket: socket.socket | None = None
         self.is_aborted = False
         self.connection: Connection | None = None
@@ -52,17 +53,19 @@ class PhysicalConnection:
         if self._dialect is MYSQL:
             _require_writable(self.connection)
         self._dialect.configure_session(self.connection, self._timeout)
-        self._opened_file_id = _file_id(self._file_path)
+        if self._file_path is not None:
+            self._opened_files = OpenedFiles.at(self._file_path)
+            self._opened_files.check_index()
         return self.connection
 
-    def check_file_unchanged(self) -> None:
-        """Check that the open file is still the one at its path: others see no writes to any other file.
+    def check_files_unchanged(self) -> None:
+        """Check that the open files are still those at their paths: others see no writes to any other file.
 
         Raises:
-            OSError: it was deleted or replaced.
+            OSError: one was deleted or replaced.
         """
-        if _file_id(self._file_path) != self._opened_file_id:
-            raise OSError("the database's file was deleted or replaced while it was open")
+        if self._opened_files is not None:
+            self._opened_files.check()
 
     def _connect_driver(self, dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
         # SQLAlchemy's hook, because its own first statement on the new connection may hang already.
@@ -122,16 +125,6 @@ class PhysicalConnection:
             if self._socket is not None:
                 self._socket.close()
             self._socket = self._raw = self.connection = None
-
-
-def _file_id(path: str | None) -> tuple[int, int] | None:
-    if path is None:
-        return None
-    try:
-        file_stat = os.stat(path)  # noqa: PTH116 - runs before every call, and pathlib is slower
-    except OSError:
-        return None
-    return file_stat.st_dev, file_stat.st_ino
 
 
 def _connect_arguments(target: DatabaseTarget, timeout: float, address: Address | None) -> dict[str, Any]:

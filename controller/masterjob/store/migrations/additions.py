@@ -1,11 +1,11 @@
-"""Tables that came later and that older releases need not know: created if they are missing.
+"""Tables and columns that came later and that older releases need not know: created if they are missing.
 
 They do not raise the version of the tables, because an older release refuses a version that it does not know. So
 instances of both releases can work side by side while an application is upgraded.
 """
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 
 _metadata = sa.MetaData()
 _INTEGER = sa.BigInteger()
@@ -39,12 +39,23 @@ _JOB = sa.Table(
     mysql_collate="utf8mb4_bin",
 )
 
+# Only MariaDB and MySQL need it: there `term.guard` must write the lock's row (store/fencing.py).
+_ADD_GUARDED = "ALTER TABLE master_lock ADD COLUMN guarded BIGINT NOT NULL DEFAULT 0"
+
 
 def are_complete(connection: Connection) -> bool:
-    """Return whether all these tables exist."""
-    return inspect(connection).has_table(_JOB.name)
+    """Return whether all of them exist."""
+    return inspect(connection).has_table(_JOB.name) and not _lacks_guarded(connection)
 
 
 def create_missing(connection: Connection) -> None:
     """Create those that are missing. The caller holds the lock of the migration."""
     _JOB.create(connection, checkfirst=True)
+    if _lacks_guarded(connection):
+        connection.execute(text(_ADD_GUARDED))
+
+
+def _lacks_guarded(connection: Connection) -> bool:
+    if connection.dialect.name not in ("mysql", "mariadb"):
+        return False
+    return all(column["name"] != "guarded" for column in inspect(connection).get_columns("master_lock"))
