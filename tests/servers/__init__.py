@@ -1,8 +1,23 @@
-"""Real database servers for the tests, from the installed programs. Each starts at most once in a test run, on a
-free loopback port and with a temporary data directory, apart from the services of the machine."""
+"""Real database servers for the tests: the installed ones, and those of newer releases of Debian.
 
-from tests.servers.mariadb import MariaDB
-from tests.servers.postgresql import PostgreSQL
+Each starts at most once in a test run, on a free loopback port and with a temporary data directory, apart from the
+services of the machine.
+"""
+
+from tests.servers.mariadb import MariaDB, MariaDB118
+from tests.servers.mysql import MySQL
+from tests.servers.postgresql import PostgreSQL, PostgreSQL17, PostgreSQL18
 from tests.servers.process import Server, Unavailable
+from tests.servers.unpacked import NotUnpacked
 
-__all__ = ["MariaDB", "PostgreSQL", "Server", "Unavailable"]
+SERVERS: dict[str, type[Server]] = {
+    "postgresql": PostgreSQL,
+    "postgresql-17": PostgreSQL17,
+    "postgresql-18": PostgreSQL18,
+    "mariadb": MariaDB,
+    "mariadb-11.8": MariaDB118,
+    "mysql": MySQL,
+}
+"""By the name that the parameters of tests have."""
+
+__all__ = ["SERVERS", "MariaDB", "MySQL", "NotUnpacked", "PostgreSQL", "Server", "Unavailable"]

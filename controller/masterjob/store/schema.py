@@ -79,7 +79,8 @@ def _exclusive_migration(connection: Connection, dialect: Dialect, timeout: floa
     """Exclude all other migrations. On an error the connection is dropped, which rolls back and unlocks."""
     if dialect is MYSQL:
         # DDL commits implicitly there, so a session lock is needed; its name is global to the server.
-        mysql_lock_name = "CONCAT('masterjob ', LEFT(MD5(DATABASE()), 32))"
+        # SHA2, because newer releases of MySQL have no MD5.
+        mysql_lock_name = "CONCAT('masterjob ', LEFT(SHA2(DATABASE(), 256), 32))"
         if connection.execute(text(f"SELECT GET_LOCK({mysql_lock_name}, {int(timeout)})")).scalar() != 1:
             raise StoreUnavailable("another instance has been changing the tables for too long")
         yield
