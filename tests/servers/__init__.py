@@ -6,6 +6,7 @@ services of the machine.
 
 from tests.servers.mariadb import MariaDB, MariaDB118
 from tests.servers.mysql import MySQL
+from tests.servers.pgbouncer import PgBouncer, SessionPgBouncer
 from tests.servers.postgresql import PostgreSQL, PostgreSQL17, PostgreSQL18
 from tests.servers.process import Server, Unavailable
 from tests.servers.unpacked import NotUnpacked
@@ -17,7 +18,9 @@ SERVERS: dict[str, type[Server]] = {
     "mariadb": MariaDB,
     "mariadb-11.8": MariaDB118,
     "mysql": MySQL,
+    "pgbouncer": PgBouncer,
+    "pgbouncer-session": SessionPgBouncer,
 }
 """By the name that the parameters of tests have."""
 
-__all__ = ["SERVERS", "MariaDB", "MySQL", "NotUnpacked", "PostgreSQL", "Server", "Unavailable"]
+__all__ = ["SERVERS", "MariaDB", "MySQL", "NotUnpacked", "PgBouncer", "PostgreSQL", "Server", "Unavailable"]

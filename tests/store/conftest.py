@@ -17,8 +17,8 @@ from masterjob.store.database import Database, SqlStore
 from tests.conftest import Servers
 
 _SQL_BACKENDS = ("sqlite", "postgresql", "mariadb", "mysql")
-_CONTRACT_BACKENDS = (*_SQL_BACKENDS, "postgresql-17", "postgresql-18", "mariadb-11.8")
-"""Other releases keep the contract of a store too; they share everything else with the others."""
+_CONTRACT_BACKENDS = (*_SQL_BACKENDS, "postgresql-17", "postgresql-18", "mariadb-11.8", "pgbouncer")
+"""Other releases, and a transaction pooler, keep the contract of a store too."""
 
 SERVERS = pytest.mark.parametrize("sql_backend", ["postgresql", "mariadb", "mysql"], indirect=True)
 """For tests that only apply to a database server."""

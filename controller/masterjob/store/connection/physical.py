@@ -43,6 +43,8 @@ class PhysicalConnection:
         self._opened_file_id: tuple[int, int] | None = None
         self._socket: socket.socket | None = None
         self.is_aborted = False
+        self.is_shared = False
+        """Whether a pooler lends the session to others too: a setting must then end with the transaction."""
         self.connection: Connection | None = None
         event.listen(self._engine, "do_connect", self._connect_driver)
 
@@ -51,7 +53,7 @@ class PhysicalConnection:
         self.connection = self._engine.connect()
         if self._dialect is MYSQL:
             _require_writable(self.connection)
-        self._dialect.configure_session(self.connection, self._timeout)
+        self.is_shared = not self._dialect.configure_session(self.connection, self._timeout)
         self._opened_file_id = _file_id(self._file_path)
         return self.connection
 
