@@ -46,7 +46,9 @@ def _start_server(server_class: type[Server]) -> Server | Unavailable:
     except Unavailable as error:
         _outcome[name] = f"{name}: skipped, because {error}"
         return error
-    _outcome[name] = f"{name.partition(' ')[0]} {server.version}: tested"
+    # so that a release is named once, as in "PostgreSQL 17.12" for "PostgreSQL 17"
+    kind, _, detail = name.partition(" ")
+    _outcome[name] = f"{kind if server.version.startswith(detail) else name} {server.version}: tested"
     return server
 
 

@@ -15,6 +15,7 @@ import pytest
 from masterjob.concurrency.clock import clock
 from masterjob.store import database
 from tests.conftest import Servers
+from tests.servers import OTHER_RELEASES
 from tests.timeouts import WAIT_TIMEOUT
 
 
@@ -136,7 +137,7 @@ def harness(url: str) -> Iterator[LibraryHarness]:
     yield from running_harness(url)
 
 
-@pytest.fixture(params=["postgresql-17", "postgresql-18", "mariadb-11.8"])
+@pytest.fixture(params=OTHER_RELEASES)
 def other_release_harness(request: pytest.FixtureRequest, servers: Servers) -> Iterator[LibraryHarness]:
     """Instances on a release of a server on which not every test runs."""
     yield from running_harness(servers.require(request.param).create_database())

@@ -4,6 +4,8 @@ Each starts at most once in a test run, on a free loopback port and with a tempo
 services of the machine.
 """
 
+from tests.servers.external import URL as EXTERNAL_URL
+from tests.servers.external import ExternalServer
 from tests.servers.mariadb import MariaDB, MariaDB118
 from tests.servers.mysql import MySQL
 from tests.servers.pgbouncer import PgBouncer, SessionPgBouncer
@@ -20,7 +22,21 @@ SERVERS: dict[str, type[Server]] = {
     "mysql": MySQL,
     "pgbouncer": PgBouncer,
     "pgbouncer-session": SessionPgBouncer,
+    "external": ExternalServer,
 }
 """By the name that the parameters of tests have."""
 
-__all__ = ["SERVERS", "MariaDB", "MySQL", "NotUnpacked", "PgBouncer", "PostgreSQL", "Server", "Unavailable"]
+OTHER_RELEASES = ("postgresql-17", "postgresql-18", "mariadb-11.8", *(["external"] if EXTERNAL_URL else []))
+"""The servers on which only the store's contract and a hand-over are tested."""
+
+__all__ = [
+    "OTHER_RELEASES",
+    "SERVERS",
+    "MariaDB",
+    "MySQL",
+    "NotUnpacked",
+    "PgBouncer",
+    "PostgreSQL",
+    "Server",
+    "Unavailable",
+]

@@ -15,9 +15,10 @@ from masterjob.store.connection.dialects import MYSQL, SQLITE
 from masterjob.store.connection.target import parse_target
 from masterjob.store.database import Database, SqlStore
 from tests.conftest import Servers
+from tests.servers import OTHER_RELEASES
 
 _SQL_BACKENDS = ("sqlite", "postgresql", "mariadb", "mysql")
-_CONTRACT_BACKENDS = (*_SQL_BACKENDS, "postgresql-17", "postgresql-18", "mariadb-11.8", "pgbouncer")
+_CONTRACT_BACKENDS = (*_SQL_BACKENDS, *OTHER_RELEASES, "pgbouncer")
 """Other releases, and a transaction pooler, keep the contract of a store too."""
 
 SERVERS = pytest.mark.parametrize("sql_backend", ["postgresql", "mariadb", "mysql"], indirect=True)
@@ -47,7 +48,9 @@ class SqlBackend:
         self._closers: list[Callable[[], None]] = []
         self.dialect = parse_target(url).dialect
         # Without TLS: loading the machine's certificates takes PyMySQL longer than everything else in these tests.
-        connect_arguments = {"ssl_disabled": True} if self.dialect is MYSQL else {}
+        # MySQL needs it for a password.
+        without_tls = self.dialect is MYSQL and not make_url(url).password
+        connect_arguments = {"ssl_disabled": True} if without_tls else {}
         self.engine = create_engine(
             make_url(url).set(drivername=self.dialect.driver), poolclass=NullPool, connect_args=connect_arguments
         )
