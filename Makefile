@@ -40,7 +40,7 @@ status: install ## Show the master of `make run`, or why there is none
 run-kube: install envtest ## Three operators and a real Kubernetes API server on this machine
 	@$(BIN)/python -m tests.envtest.run --for "$(FOR)"
 
-test: install databases ## All tests; starts PostgreSQL and MariaDB, and Kubernetes if `make envtest` has installed it
+test: install databases ## All tests; starts the databases, and Kubernetes if `make envtest` has installed it
 	$(PYTEST) -n 3 --dist loadfile
 
 test-all: install databases envtest ## All tests; fails if one is skipped because a server is missing
@@ -67,6 +67,7 @@ kind-delete: install ## Delete the kind cluster
 
 databases: # On Debian as root, install what the tests need; elsewhere the tests report what they skip
 	@sh tests/servers/install
+	@sh tests/servers/unpack
 	@sh tests/web/install
 
 check: lint ## What every commit has to pass: lint, types, imports, and the tests that need no server

@@ -14,6 +14,8 @@ import pytest
 
 from masterjob.concurrency.clock import clock
 from masterjob.store import database
+from tests.conftest import Servers
+from tests.servers import OTHER_RELEASES
 from tests.timeouts import WAIT_TIMEOUT
 
 
@@ -123,16 +125,22 @@ class LibraryHarness:
         self.messages.append(Message(process, "killed", clock(), {}))
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb", "mysql"])
+def url(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'masterjob.sqlite3'}"
-    return str(request.getfixturevalue(request.param).create_database())
+    return servers.require(request.param).create_database()
 
 
 @pytest.fixture
 def harness(url: str) -> Iterator[LibraryHarness]:
     yield from running_harness(url)
+
+
+@pytest.fixture(params=OTHER_RELEASES)
+def other_release_harness(request: pytest.FixtureRequest, servers: Servers) -> Iterator[LibraryHarness]:
+    """Instances on a release of a server on which not every test runs."""
+    yield from running_harness(servers.require(request.param).create_database())
 
 
 @pytest.fixture

@@ -44,6 +44,16 @@ def history_kinds(harness: LibraryHarness) -> list[str]:
 
 
 def test_sigterm_stops_the_job_and_hands_the_lock_over(harness: LibraryHarness) -> None:
+    check_that_sigterm_hands_over(harness)
+
+
+def test_other_releases_of_the_servers_elect_a_master_and_hand_the_lock_over(
+    other_release_harness: LibraryHarness,
+) -> None:
+    check_that_sigterm_hands_over(other_release_harness)
+
+
+def check_that_sigterm_hands_over(harness: LibraryHarness) -> None:
     for _ in range(3):
         harness.start_instance()
     first = harness.wait_for("start")

@@ -5,19 +5,20 @@ import itertools
 import pytest
 
 from masterjob.store.database import Database
+from tests.conftest import Servers
 
 _urls: dict[str, str] = {}
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb", "mysql"])
+def url(request: pytest.FixtureRequest, servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the URL of a database with tables. Creating them takes longer than most tests."""
     name = request.param
-    server = None if name == "sqlite" else request.getfixturevalue(name)
+    server = None if name == "sqlite" else servers.require(name)
     if name not in _urls:
         file = tmp_path_factory.mktemp("life") / "masterjob.sqlite3"
-        _urls[name] = f"sqlite:///{file}" if server is None else str(server.create_database())
+        _urls[name] = f"sqlite:///{file}" if server is None else server.create_database()
         Database(_urls[name]).prepare()
     return _urls[name]
 

@@ -8,6 +8,9 @@ from typing import Any
 import pymysql
 
 from tests.servers.process import Server, Unavailable, find_program
+from tests.servers.unpacked import unpacked
+
+_PROGRAM_DIRECTORIES = (Path("/usr/sbin"), Path("/usr/libexec"), Path("/usr/bin"))
 
 
 class MariaDB(Server):
@@ -18,8 +21,7 @@ class MariaDB(Server):
     def create_data_directory(self) -> None:
         self.run(
             [
-                find_program("mariadb-install-db", *_PROGRAM_DIRECTORIES),
-                "--no-defaults",
+                *self._installer(),
                 f"--datadir={self._data}",
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
@@ -28,8 +30,7 @@ class MariaDB(Server):
 
     def command(self) -> Sequence[str | Path]:
         return [
-            _server_program(),
-            "--no-defaults",
+            *self._server_program(),
             f"--datadir={self._data}",
             f"--socket={self.directory / 'socket'}",
             f"--pid-file={self.directory / 'pid'}",
@@ -66,12 +67,26 @@ class MariaDB(Server):
     def _data(self) -> Path:
         return self.directory / "data"
 
+    def _installer(self) -> Sequence[str | Path]:
+        return [find_program("mariadb-install-db", *_PROGRAM_DIRECTORIES), "--no-defaults"]
 
-_PROGRAM_DIRECTORIES = (Path("/usr/sbin"), Path("/usr/libexec"), Path("/usr/bin"))
+    def _server_program(self) -> Sequence[str | Path]:
+        try:
+            program = find_program("mariadbd", *_PROGRAM_DIRECTORIES)
+        except Unavailable:
+            program = find_program("mysqld", *_PROGRAM_DIRECTORIES)
+        return [program, "--no-defaults"]
 
 
-def _server_program() -> Path:
-    try:
-        return find_program("mariadbd", *_PROGRAM_DIRECTORIES)
-    except Unavailable:
-        return find_program("mysqld", *_PROGRAM_DIRECTORIES)
+class MariaDB118(MariaDB):
+    """The release of Debian 13."""
+
+    name = "MariaDB 11.8"
+
+    def _installer(self) -> Sequence[str | Path]:
+        base = unpacked("mariadb-11.8") / "usr"
+        return [base / "bin/mariadb-install-db", "--no-defaults", f"--basedir={base}"]
+
+    def _server_program(self) -> Sequence[str | Path]:
+        base = unpacked("mariadb-11.8") / "usr"
+        return [base / "sbin/mariadbd", "--no-defaults", f"--basedir={base}"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 
 from tests.servers.process import Server, find_program
+from tests.servers.unpacked import unpacked
 
 PASSWORD_GROUP = "with_password"
 """A role; its members, which a test creates, need their passwords."""
@@ -56,9 +57,24 @@ class PostgreSQL(Server):
     def _data(self) -> Path:
         return self.directory / "data"
 
-    @staticmethod
-    def _program(name: str) -> Path:
+    def _program(self, name: str) -> Path:
         installed_directories = sorted(
             Path("/usr/lib/postgresql").glob("*/bin"), key=lambda directory: float(directory.parent.name)
         )
         return find_program(name, *reversed(installed_directories))
+
+
+class PostgreSQL17(PostgreSQL):
+    """The release of Debian 13."""
+
+    name = "PostgreSQL 17"
+
+    def _program(self, name: str) -> Path:
+        return unpacked("postgresql-17") / "usr/lib/postgresql/17/bin" / name
+
+
+class PostgreSQL18(PostgreSQL):
+    name = "PostgreSQL 18"
+
+    def _program(self, name: str) -> Path:
+        return unpacked("postgresql-18") / "usr/lib/postgresql/18/bin" / name

@@ -80,7 +80,10 @@ class Server:
             self.create_data_directory()
             self._process = self._spawn(self.command())
             self._wait_until_ready()
-        except (OSError, subprocess.SubprocessError, Unavailable) as error:
+        except Unavailable:
+            self.stop()
+            raise
+        except (OSError, subprocess.SubprocessError) as error:
             self.stop()
             raise Unavailable(str(error)) from error
 

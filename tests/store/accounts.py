@@ -6,7 +6,7 @@ import psycopg
 import pymysql
 from sqlalchemy import make_url
 
-from tests.servers import MariaDB, PostgreSQL, Server
+from tests.servers import MariaDB, MySQL, PostgreSQL, Server
 from tests.servers.postgresql import PASSWORD_GROUP
 
 _numbers = itertools.count(1)
@@ -37,7 +37,7 @@ class Account:
     @property
     def url(self) -> str:
         url = self._url.set(username=self.name, password=self.password)
-        if not self.is_postgresql:
+        if not self.is_postgresql and not isinstance(self._server, MySQL):  # which needs TLS for a password
             url = url.update_query_dict({"ssl-mode": "DISABLED"})  # to load certificates takes long
         return url.render_as_string(hide_password=False)
 
@@ -50,9 +50,11 @@ class Account:
                 f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = '{self.name}'",
             )
         else:
-            self._execute(
-                f"ALTER USER {self.name}@'127.0.0.1' IDENTIFIED BY '{password}'", f"KILL USER {self.name}"
+            self._execute(f"ALTER USER {self.name}@'127.0.0.1' IDENTIFIED BY '{password}'")
+            connections = self._server.execute(
+                f"SELECT GROUP_CONCAT(id) FROM information_schema.processlist WHERE user = '{self.name}'"
             )
+            self._execute(*(f"KILL {number}" for number in str(connections).split(",")))
 
     def run(self, *statements: str) -> None:
         """Run statements in this database as its owner; they call this account ``app``."""

@@ -11,10 +11,17 @@ from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 from masterjob.election.ports import Store
 from masterjob.election.values import Identity, NewSession, Term
 from masterjob.store.admin import LockAdmin
+from masterjob.store.connection.dialects import MYSQL, SQLITE
+from masterjob.store.connection.target import parse_target
 from masterjob.store.database import Database, SqlStore
+from tests.conftest import Servers
+from tests.servers import OTHER_RELEASES
 
-_SQL_BACKENDS = ("sqlite", "postgresql", "mariadb")
-SERVERS = pytest.mark.parametrize("sql_backend", ["postgresql", "mariadb"], indirect=True)
+_SQL_BACKENDS = ("sqlite", "postgresql", "mariadb", "mysql")
+_CONTRACT_BACKENDS = (*_SQL_BACKENDS, *OTHER_RELEASES, "pgbouncer")
+"""Other releases, and a transaction pooler, keep the contract of a store too."""
+
+SERVERS = pytest.mark.parametrize("sql_backend", ["postgresql", "mariadb", "mysql"], indirect=True)
 """For tests that only apply to a database server."""
 
 _ids = itertools.count(1)
@@ -39,11 +46,13 @@ class SqlBackend:
         self.database = Database(url)
         self.admin: LockAdmin = self.database.lock_admin()
         self._closers: list[Callable[[], None]] = []
-        driver = {"postgresql": "postgresql+psycopg", "mariadb": "mysql+pymysql", "sqlite": "sqlite"}[name]
+        self.dialect = parse_target(url).dialect
         # Without TLS: loading the machine's certificates takes PyMySQL longer than everything else in these tests.
-        connect_arguments = {"ssl_disabled": True} if name == "mariadb" else {}
+        # MySQL needs it for a password.
+        without_tls = self.dialect is MYSQL and not make_url(url).password
+        connect_arguments = {"ssl_disabled": True} if without_tls else {}
         self.engine = create_engine(
-            make_url(url).set(drivername=driver), poolclass=NullPool, connect_args=connect_arguments
+            make_url(url).set(drivername=self.dialect.driver), poolclass=NullPool, connect_args=connect_arguments
         )
 
     def connect(self, timeout: float = 10.0) -> SqlStore:
@@ -71,7 +80,7 @@ class SqlBackend:
     def begin_disable(self, lock_name: str) -> Connection:
         """Begin a switch on another connection, and do not commit it."""
         connection = self.engine.connect()
-        if self.name == "sqlite":
+        if self.dialect is SQLITE:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         connection.execute(text("UPDATE master_lock SET enabled = FALSE WHERE lock_name = :n"), {"n": lock_name})
         return connection
@@ -104,25 +113,24 @@ def claim_lock(store: Store, session_id: str, name: str = "job") -> Term:
     return term
 
 
-def _new_database_url(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def _new_database_url(name: str, servers: Servers, tmp_path: Path) -> str:
     if name == "sqlite":
         return f"sqlite:///{tmp_path / 'masterjob.db'}"
-    return str(request.getfixturevalue(name).create_database())
+    return servers.require(name).create_database()
 
 
 _prepared_urls: dict[str, str] = {}
 _TABLES = ("master_job", "master_event", "master_control", "master_lock", "master_session")
 
 
-def _backend_with_tables(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
+def backend_with_tables(name: str, servers: Servers, tmp_path: Path) -> Iterator[SqlBackend]:
     """A database with empty tables. On a server it is always the same one: creating tables takes longer than most
     tests."""
-    server = None if name == "sqlite" else request.getfixturevalue(name)
-    if server is None or name not in _prepared_urls:
-        url = _prepared_urls[name] = _new_database_url(name, request, tmp_path)
+    if name == "sqlite" or name not in _prepared_urls:
+        url = _prepared_urls[name] = _new_database_url(name, servers, tmp_path)
         Database(url).prepare()
     backend = SqlBackend(name, _prepared_urls[name])
-    if server is not None:
+    if name != "sqlite":
         with backend.engine.begin() as connection:
             for table in _TABLES:
                 connection.execute(text(f"DELETE FROM {table}"))
@@ -131,43 +139,43 @@ def _backend_with_tables(name: str, request: pytest.FixtureRequest, tmp_path: Pa
 
 
 @pytest.fixture(params=_SQL_BACKENDS)
-def empty_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
+def empty_backend(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Iterator[SqlBackend]:
     """Each of the databases, without tables yet."""
-    backend = SqlBackend(request.param, _new_database_url(request.param, request, tmp_path))
+    backend = SqlBackend(request.param, _new_database_url(request.param, servers, tmp_path))
     yield backend
     backend.close()
 
 
 @pytest.fixture(params=_SQL_BACKENDS)
-def sql_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
+def sql_backend(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Iterator[SqlBackend]:
     """Each of the databases, with tables."""
-    yield from _backend_with_tables(request.param, request, tmp_path)
+    yield from backend_with_tables(request.param, servers, tmp_path)
 
 
 @pytest.fixture
-def postgresql_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
-    yield from _backend_with_tables("postgresql", request, tmp_path)
+def postgresql_backend(servers: Servers, tmp_path: Path) -> Iterator[SqlBackend]:
+    yield from backend_with_tables("postgresql", servers, tmp_path)
 
 
 @pytest.fixture
-def sqlite_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
-    yield from _backend_with_tables("sqlite", request, tmp_path)
+def sqlite_backend(servers: Servers, tmp_path: Path) -> Iterator[SqlBackend]:
+    yield from backend_with_tables("sqlite", servers, tmp_path)
 
 
 @pytest.fixture
-def mariadb_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlBackend]:
-    yield from _backend_with_tables("mariadb", request, tmp_path)
+def mariadb_backend(servers: Servers, tmp_path: Path) -> Iterator[SqlBackend]:
+    yield from backend_with_tables("mariadb", servers, tmp_path)
 
 
-@pytest.fixture(params=("memory", *_SQL_BACKENDS))
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+@pytest.fixture(params=("memory", *_CONTRACT_BACKENDS))
+def backend(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Iterator[Backend]:
     """Every store that the election runs on, the simulator's included."""
     if request.param == "memory":
         memory = pytest.importorskip("tests.simulation.memory")
         ticks = itertools.count(1_800_000_000_000)
         yield memory.MemoryDatabase(lambda: next(ticks))
     else:
-        yield from _backend_with_tables(request.param, request, tmp_path)
+        yield from backend_with_tables(request.param, servers, tmp_path)
 
 
 @pytest.fixture

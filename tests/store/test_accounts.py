@@ -13,7 +13,7 @@ from masterjob.errors import StoreUnavailable
 from masterjob.job_status import RunRecord
 from masterjob.store.database import Database, SqlStore
 from masterjob.store.queries.declared_switches import SwitchSpec
-from tests.servers import Server
+from tests.conftest import Servers
 from tests.store.accounts import Account
 from tests.store.parallel import retry
 from tests.store.test_job_status import running
@@ -24,10 +24,10 @@ _numbers = itertools.count(1)
 DOCUMENT = Path(__file__).parents[2] / "docs" / "production.md"
 
 
-@pytest.fixture(params=["postgresql", "mariadb"])
-def account(request: pytest.FixtureRequest) -> Account:
+@pytest.fixture(params=["postgresql", "mariadb", "mysql"])
+def account(request: pytest.FixtureRequest, servers: Servers) -> Account:
     """An account without any rights, on a database with tables."""
-    server: Server = request.getfixturevalue(request.param)
+    server = servers.require(request.param)
     url = server.create_database()
     Database(url).prepare()
     return Account(server, url)

@@ -3,27 +3,32 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, make_url, text
 
 from masterjob.errors import StoreUnavailable
 from masterjob.store.database import Database
+from tests.conftest import Servers
 from tests.servers import Server
 from tests.servers.process import free_port, frozen
-from tests.store.conftest import SqlBackend, open_session
+from tests.store.conftest import SqlBackend, backend_with_tables, open_session
 from tests.store.parallel import retry
 
 FOREVER = 3600.0
 """Seconds: longer than the time limit of a test."""
 
-_HANGING_STATEMENTS = {"postgresql": f"SELECT pg_sleep({FOREVER})", "mariadb": f"SELECT SLEEP({FOREVER})"}
+_HANGING_STATEMENTS = {
+    "postgresql": f"SELECT pg_sleep({FOREVER})",
+    "mariadb": f"SELECT SLEEP({FOREVER})",
+    "mysql": f"SELECT 1 FROM master_session RIGHT JOIN (SELECT 1) AS one ON TRUE WHERE SLEEP({FOREVER})",
+}
 
 
 @pytest.fixture(params=list(_HANGING_STATEMENTS))
-def server_backend(request: pytest.FixtureRequest) -> SqlBackend:
-    backend: SqlBackend = request.getfixturevalue(f"{request.param}_backend")
-    return backend
+def server_backend(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Iterator[SqlBackend]:
+    yield from backend_with_tables(request.param, servers, tmp_path)
 
 
 @pytest.fixture

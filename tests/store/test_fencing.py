@@ -26,7 +26,7 @@ def _driver_connection(sql_backend: SqlBackend, *, autocommit: bool = False) -> 
     url = make_url(sql_backend.url)
     if sql_backend.name == "postgresql":
         return psycopg.connect(sql_backend.url, autocommit=autocommit)
-    if sql_backend.name == "mariadb":
+    if sql_backend.name in ("mariadb", "mysql"):
         return pymysql.connect(
             host="127.0.0.1", port=url.port or 0, user="root", database=url.database, autocommit=autocommit
         )

@@ -10,9 +10,10 @@ from masterjob.errors import Refusal, StoreRefused, StoreUnavailable
 from masterjob.store.connection.connection import StatementFailed
 from masterjob.store.connection.outages import OutageLog
 from masterjob.store.database import Database
-from tests.servers import MariaDB, PostgreSQL
+from tests.conftest import Servers
+from tests.servers import MariaDB, MySQL, PostgreSQL
 from tests.servers.process import free_port
-from tests.store.conftest import SqlBackend, open_session
+from tests.store.conftest import SERVERS, SqlBackend, open_session
 
 
 class RecordingOutageLog(OutageLog):
@@ -61,6 +62,16 @@ def mariadb_user(mariadb: MariaDB) -> str:
     name = f"user_of_{mariadb.create_database().rpartition('/')[2]}"
     mariadb.execute(f"CREATE USER {name} IDENTIFIED BY 'right'")
     return name
+
+
+def test_a_password_of_mysql_needs_tls(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pymysql._auth._have_cryptography", False)  # as it is if nobody has installed the package
+    server = servers.require("mysql")
+    assert isinstance(server, MySQL)
+    server.execute("CREATE USER IF NOT EXISTS keeper IDENTIFIED BY 'right'")
+    url = url_with(server, "keeper", "right", "nowhere")
+    assert refusal_of(url + "?ssl-mode=DISABLED") is Refusal.OPTION
+    assert refusal_of(url) is Refusal.RIGHTS  # so the password was right
 
 
 def test_postgresql_has_no_such_user_or_database(postgresql: PostgreSQL) -> None:
@@ -153,22 +164,13 @@ def test_a_statement_that_is_wrong_or_waits_too_long_is_no_outage(sql_backend: S
         store._db.execute("INSERT INTO master_lock (lock_name) VALUES (NULL)")
 
 
-@pytest.mark.parametrize(
-    ("name", "hold"),
-    [
-        ("postgresql", "SELECT 1 FROM master_session FOR UPDATE"),
-        ("mariadb", "SELECT 1 FROM master_session FOR UPDATE"),
-    ],
-)
-def test_a_row_that_another_transaction_locks_is_no_outage(
-    name: str, hold: str, request: pytest.FixtureRequest
-) -> None:
-    backend: SqlBackend = request.getfixturevalue(f"{name}_backend")
-    session_id = open_session(backend.connect())
-    store = backend.connect(timeout=3.0)
+@SERVERS
+def test_a_row_that_another_transaction_locks_is_no_outage(sql_backend: SqlBackend) -> None:
+    session_id = open_session(sql_backend.connect())
+    store = sql_backend.connect(timeout=3.0)
     store.list_sessions()
-    with backend.engine.connect() as connection:
-        connection.exec_driver_sql(hold)
+    with sql_backend.engine.connect() as connection:
+        connection.exec_driver_sql("SELECT 1 FROM master_session FOR UPDATE")
         with pytest.raises(StatementFailed):
             store.renew(session_id, "one")
 

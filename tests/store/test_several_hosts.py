@@ -9,6 +9,7 @@ import pytest
 
 from masterjob.errors import StoreUnavailable
 from masterjob.store.database import Database
+from tests.conftest import Servers
 from tests.servers import MariaDB, PostgreSQL, Server
 from tests.servers.process import free_port
 from tests.store.conftest import SqlBackend
@@ -18,15 +19,14 @@ BUDGET = 16.0
 """Seconds for one call: the second of two addresses gets its turn after half of it."""
 
 
-@pytest.fixture(params=["postgresql", "mariadb"])
-def server(request: pytest.FixtureRequest) -> Server:
-    server: Server = request.getfixturevalue(request.param)
-    return server
+@pytest.fixture(params=["postgresql", "mariadb", "mysql"])
+def server(request: pytest.FixtureRequest, servers: Servers) -> Server:
+    return servers.require(request.param)
 
 
 def new_url(server: Server) -> str:
     """Return the URL of a new database, without TLS: to load certificates takes long on a busy machine."""
-    return server.create_database() + ("?ssl-mode=DISABLED" if server.name == "MariaDB" else "")
+    return server.create_database() + ("?ssl-mode=DISABLED" if isinstance(server, MariaDB) else "")
 
 
 @contextmanager
@@ -110,15 +110,17 @@ def test_a_name_server_that_does_not_answer_does_not_use_up_the_time_of_the_next
     released.set()
 
 
-def test_a_replica_that_takes_no_writes_is_not_used(mariadb: Server) -> None:
-    assert isinstance(mariadb, MariaDB)
-    url = mariadb.create_database()
-    mariadb.execute("SET GLOBAL read_only = 1")
+@pytest.mark.parametrize("name", ["mariadb", "mysql"])
+def test_a_replica_that_takes_no_writes_is_not_used(name: str, servers: Servers) -> None:
+    server = servers.require(name)
+    assert isinstance(server, MariaDB)
+    url = server.create_database()
+    server.execute("SET GLOBAL read_only = 1")
     try:
         with pytest.raises(StoreUnavailable, match="this server is read-only"):
             call(url, WAIT_TIMEOUT)
     finally:
-        mariadb.execute("SET GLOBAL read_only = 0")
+        server.execute("SET GLOBAL read_only = 0")
     call(url, WAIT_TIMEOUT)
 
 

@@ -3,8 +3,8 @@
 Notifications are hints: the election has its timers and a slow poll, so a lost one costs only time. Therefore
 nothing here raises, and no operation fails because of it.
 
-PostgreSQL has NOTIFY. A transaction pooler in between drops it silently, which a probe detects; then, and on
-MariaDB and MySQL, the history is polled. SQLite has a cheap counter of changes, which is polled.
+PostgreSQL has NOTIFY. Behind a pooler a LISTEN would stay on a session that others use too. There, on MariaDB and
+MySQL, and if a probe does not arrive, the history is polled. SQLite has a counter of changes, which is polled.
 """
 
 import contextlib
@@ -116,7 +116,7 @@ class Notifier:
         if self._db.dialect is SQLITE:
             self._on_connected()
             self._poll_data_version()
-        elif not (self._db.dialect.supports_notify and self._listen()):
+        elif not (self._db.dialect.supports_notify and not self._db.is_shared and self._listen()):
             self._on_connected()
             self._poll_history()
 
@@ -147,7 +147,7 @@ class Notifier:
         """Listen until closed; return False if NOTIFY does not work here."""
         self._db.run(lambda connection: connection.execute(text(_LISTEN)).close())
         if not self._probe_arrives(self._probe_db):
-            logger.info("NOTIFY does not arrive (is there a transaction pooler?): polling instead")
+            logger.info("NOTIFY does not arrive: polling instead")
             return False
         self._probe_db.close()
         self._on_connected()

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, inspect, text
 
 from masterjob.errors import StoreUnavailable
 from masterjob.store.connection.connection import BoundedConnection
-from masterjob.store.connection.dialects import MYSQL, POSTGRESQL, Dialect
+from masterjob.store.connection.dialect import Dialect
+from masterjob.store.connection.dialects import MYSQL, POSTGRESQL
 from masterjob.store.migrations import additions
 
 VERSION_TABLE = "masterjob_version"
@@ -33,12 +34,15 @@ def upgrade(db: BoundedConnection) -> None:
     Raises:
         StoreUnavailable: the database does not answer, or its schema is newer than this package.
     """
-    db.run(lambda connection: _upgrade(connection, db.dialect, db.timeout))
+    if db.run(_is_current):
+        return
+    if db.dialect is MYSQL:  # DDL commits implicitly there, so a transaction is of no use
+        db.run(lambda connection: _upgrade(connection, db.dialect, db.timeout))
+    else:
+        db.transact(lambda connection: _upgrade(connection, db.dialect, db.timeout))
 
 
 def _upgrade(connection: Connection, dialect: Dialect, timeout: float) -> None:
-    if _is_current(connection):
-        return
     with _exclusive_migration(connection, dialect, timeout):
         if not _has_newest_version(connection):  # another instance may have been first
             _migrate(connection)
@@ -78,15 +82,14 @@ def _has_newest_version(connection: Connection) -> bool:
 def _exclusive_migration(connection: Connection, dialect: Dialect, timeout: float) -> Iterator[None]:
     """Exclude all other migrations. On an error the connection is dropped, which rolls back and unlocks."""
     if dialect is MYSQL:
-        # DDL commits implicitly there, so a session lock is needed; its name is global to the server.
-        mysql_lock_name = "CONCAT('masterjob ', LEFT(MD5(DATABASE()), 32))"
+        # A lock of the session, since there is no transaction; its name is global to the server.
+        # SHA2, because newer releases of MySQL have no MD5.
+        mysql_lock_name = "CONCAT('masterjob ', LEFT(SHA2(DATABASE(), 256), 32))"
         if connection.execute(text(f"SELECT GET_LOCK({mysql_lock_name}, {int(timeout)})")).scalar() != 1:
             raise StoreUnavailable("another instance has been changing the tables for too long")
         yield
         connection.execute(text(f"SELECT RELEASE_LOCK({mysql_lock_name})"))
         return
-    connection.execute(text("BEGIN" if dialect is POSTGRESQL else "BEGIN IMMEDIATE"))
     if dialect is POSTGRESQL:
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK_ID})"))
     yield
-    connection.execute(text("COMMIT"))

@@ -5,6 +5,7 @@ The same checks run on the real databases and on the simulation's store (tests/s
 """
 
 from masterjob.store import schema
+from masterjob.store.connection.connection import BoundedConnection
 from masterjob.store.connection.dialects import PostgreSQLDialect, SQLiteDialect
 from masterjob.store.queries import inventory, locks, sessions, switches
 from masterjob.store.queries.locks import LockQueries
@@ -192,14 +193,14 @@ MUTANTS = (
         "no server ends a switch whose client is silent",
         rules.SWITCH_TIMEOUT,
         Edit(
-            switches,
-            "_change_in_transaction",
-            "for statement in dialect.begin_statements:",
-            "for statement in [each for each in dialect.begin_statements if 'timeout' not in each]:",
+            BoundedConnection,
+            "_run_in_transaction",
+            "for statement in self.dialect.begin(self.timeout, is_shared=self.is_shared):",
+            "for statement in [each for each in self.dialect.begin_statements if 'timeout' not in each]:",
         ),
         Edit(
             PostgreSQLDialect,
-            "configure_session",
+            "_limits",
             '"idle_in_transaction_session_timeout": f"{IDLE_TRANSACTION_TIMEOUT}s"',
             '"idle_in_transaction_session_timeout": "0"',
         ),

@@ -1,6 +1,7 @@
 """Bounded connections: no call to a database blocks longer than its timeout.
 
-    dialects.py    what differs between the databases
+    dialect.py     what differs between the databases: the base class
+    dialects.py    the dialect of each database
     connection.py  a connection that opens when needed and is dropped after any error
     physical.py    one open driver connection
     sqlite_file.py the files of an SQLite database, and whether they are still those that were opened

@@ -16,7 +16,7 @@ from masterjob.config.redact import STRUCK_OUT, redact_secrets
 from masterjob.errors import Refusal, StoreRefused, StoreUnavailable
 from masterjob.store.connection.addresses import Address
 from masterjob.store.connection.deadlines import deadline_monitor
-from masterjob.store.connection.dialects import Dialect
+from masterjob.store.connection.dialect import Dialect
 from masterjob.store.connection.dialling import Dialling
 from masterjob.store.connection.outages import OutageLog
 from masterjob.store.connection.physical import DRIVER_ERRORS, PhysicalConnection
@@ -73,11 +73,40 @@ class BoundedConnection:
         )
 
     def run(self, work: Callable[[Connection], T]) -> T:
-        """Call ``work`` with the open connection.
+        """Call ``work`` with the open connection. Each statement commits by itself.
+
+        Behind a pooler all of ``work`` is one transaction, because a limit must not outlast a transaction there.
 
         Raises:
             StoreUnavailable: it failed or took too long; the next call opens a new connection.
         """
+        return self._run_reported(lambda connection: self._run_limited(connection, work))
+
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Call ``work`` in a transaction. If it raises, the connection is dropped, and so the server rolls back.
+
+        Raises:
+            StoreUnavailable: it failed or took too long; the next call opens a new connection.
+        """
+        return self._run_reported(lambda connection: self._run_in_transaction(connection, work))
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the session that the last call used belongs to a pooler, which lends it to others too."""
+        return self._physical is not None and self._physical.is_shared
+
+    def _run_limited(self, connection: Connection, work: Callable[[Connection], T]) -> T:
+        return self._run_in_transaction(connection, work) if self.is_shared else work(connection)
+
+    def _run_in_transaction(self, connection: Connection, work: Callable[[Connection], T]) -> T:
+        for statement in self.dialect.begin(self.timeout, is_shared=self.is_shared):
+            connection.execute(text(statement))
+        result = work(connection)
+        for statement in self.dialect.commit_statements:
+            connection.execute(text(statement))
+        return result
+
+    def _run_reported(self, work: Callable[[Connection], T]) -> T:
         try:
             result = self._run(work)
         except StoreUnavailable as error:

@@ -1,70 +1,26 @@
-"""What differs between the databases, so that every operation can be written as one SQL statement.
-
-A statement is written once, with placeholders such as ``{now_ms}`` for what differs; `Dialect.sql` replaces
-them. All arithmetic uses ``{now_ms}``, the epoch in milliseconds by the database's clock at the statement.
-``{now}`` is the same moment as a timestamp, for people who read the tables; ``{ago}`` is that many microseconds
-earlier as the parameter ``:age_us`` says.
-"""
+"""The dialects of the databases that are supported."""
 
 import math
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, ClassVar
 
-from sqlalchemy import URL, Connection, TextClause, bindparam, text
+import psycopg
+from sqlalchemy import URL, Connection, text
 
+from masterjob.store.connection.dialect import (
+    APPLICATION_NAME,
+    IDLE_TRANSACTION_TIMEOUT,
+    SERVER_TIMEOUT_FRACTION,
+    Dialect,
+)
 from masterjob.store.connection.sqlite_file import enable_wal
 
-IDLE_TRANSACTION_TIMEOUT = 3
-"""Seconds until the server ends a transaction whose client is silent: the longest that it can block others."""
-
-SERVER_TIMEOUT_FRACTION = 0.8
-"""The server's timeout as a fraction of the client's: a call that the client gave up must not be done later."""
-
-APPLICATION_NAME = "masterjob"
-
 # A claim that was confirmed must survive a crash of the server. Other values wait for its disk at least.
-_SET_SYNCHRONOUS_COMMIT = """set_config('synchronous_commit',
+_SYNCHRONOUS_COMMIT = """set_config('synchronous_commit',
     CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
-    ELSE current_setting('synchronous_commit') END, false)"""
-
-
-class Dialect:
-    """What all databases have in common. A subclass adds what is special to one."""
-
-    name: str
-    driver: str
-    is_remote = True
-    """Whether there is a network in between: a call can then hang, and can be aborted through its socket."""
-    supports_notify = False
-    supports_writable_cte = False
-    begin_statements: tuple[str, ...]
-    commit_statements: tuple[str, ...] = ("COMMIT",)
-    fragments: ClassVar[Mapping[str, str]]
-
-    @lru_cache(maxsize=256)  # noqa: B019 - the dialects live as long as the process
-    def sql(self, statement: str, list_parameters: frozenset[str] = frozenset()) -> TextClause:
-        """Return ``statement`` in this dialect; each of ``list_parameters`` expands into many values."""
-        clause = text(statement.format_map(self.fragments))
-        return clause.bindparams(*(bindparam(name, expanding=True) for name in sorted(list_parameters)))
-
-    def connect_arguments(self, url: URL, timeout: float) -> dict[str, Any]:
-        """Return the arguments for the driver's connect."""
-        raise NotImplementedError
-
-    def file_path(self, url: URL) -> str | None:
-        """Return the path of the database's file, or None if it has no file."""
-        return None
-
-    def configure_session(self, connection: Connection, timeout: float) -> None:
-        """Set the timeouts and modes of a new connection."""
-        raise NotImplementedError
-
-    def socket_fd(self, raw: Any) -> int | None:
-        """Return the file descriptor of the driver's socket, or None if it is unknown."""
-        return int(raw.fileno())
+    ELSE current_setting('synchronous_commit') END, {is_local})"""
 
 
 class PostgreSQLDialect(Dialect):
@@ -110,18 +66,36 @@ class PostgreSQLDialect(Dialect):
             "prepare_threshold": None,  # a transaction pooler would lose prepared statements
         }
 
-    def configure_session(self, connection: Connection, timeout: float) -> None:
-        """Set the limits by a statement: poolers reject startup options that they do not know."""
+    def configure_session(self, connection: Connection, timeout: float) -> bool:
+        """Set the limits by a statement: poolers reject startup options that they do not know.
+
+        A server tells a new client the number of its process, for the cancellation of calls; a pooler tells
+        another number. So nothing is set if they differ.
+        """
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, psycopg.Connection)  # noqa: S101 - for the type checker
+        settings = self._limits(timeout) | {"default_transaction_isolation": "read committed"}
+        calls = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in settings.items())
+        calls += ", " + _SYNCHRONOUS_COMMIT.format(is_local="false")
+        statement = text(f"SELECT {calls} WHERE pg_backend_pid() = :pid")
+        return connection.execute(statement, {"pid": raw.info.backend_pid}).first() is not None
+
+    def begin(self, timeout: float, *, is_shared: bool) -> tuple[str, ...]:
+        """Return statements that limit only this transaction if the session is shared, in one round trip."""
+        if not is_shared:
+            return self.begin_statements
+        limits = (f"SET LOCAL {name} = '{value}'" for name, value in self._limits(timeout).items())
+        synchronous_commit = "SELECT " + _SYNCHRONOUS_COMMIT.format(is_local="true")
+        return ("; ".join(("BEGIN ISOLATION LEVEL READ COMMITTED", *limits, synchronous_commit)),)
+
+    @staticmethod
+    def _limits(timeout: float) -> dict[str, str]:
         milliseconds = str(max(1, math.ceil(SERVER_TIMEOUT_FRACTION * timeout * 1000)))
-        settings = {
+        return {
             "statement_timeout": milliseconds,
             "lock_timeout": milliseconds,
             "idle_in_transaction_session_timeout": f"{IDLE_TRANSACTION_TIMEOUT}s",
-            "default_transaction_isolation": "read committed",
         }
-        calls = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in settings.items())
-        calls += f", {_SET_SYNCHRONOUS_COMMIT}"
-        connection.execute(text(f"SELECT {calls}"))
 
 
 class MySQLDialect(Dialect):
@@ -157,7 +131,7 @@ class MySQLDialect(Dialect):
             "charset": url.query.get("charset", "utf8mb4"),
         }
 
-    def configure_session(self, connection: Connection, timeout: float) -> None:
+    def configure_session(self, connection: Connection, timeout: float) -> bool:
         """Set the limits that this server knows; MariaDB and MySQL have different ones."""
         connection.execute(text("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"))
         whole_seconds = max(1, int(SERVER_TIMEOUT_FRACTION * timeout))
@@ -167,6 +141,7 @@ class MySQLDialect(Dialect):
         else:
             limits += [f"max_execution_time = {math.ceil(SERVER_TIMEOUT_FRACTION * timeout * 1000)}"]
         connection.execute(text("SET SESSION " + ", ".join(limits)))
+        return True
 
     def socket_fd(self, raw: Any) -> int | None:
         """Return the file descriptor. PyMySQL has no public name for it; without it, its read timeout applies."""
@@ -205,7 +180,7 @@ class SQLiteDialect(Dialect):
         """Return arguments to wait for other writers, and to allow use by different threads, one at a time."""
         return {"timeout": timeout, "check_same_thread": False}
 
-    def configure_session(self, connection: Connection, timeout: float) -> None:
+    def configure_session(self, connection: Connection, timeout: float) -> bool:
         """Set WAL, so that readers and the writer do not block each other, and foreign keys, so that evictions
         free the locks.
 
@@ -218,6 +193,7 @@ class SQLiteDialect(Dialect):
         if connection.execute(text("PRAGMA foreign_keys")).scalar() != 1:
             # Without them the locks of a dead session would stay held for ever.
             raise OSError("this SQLite library has no foreign keys")
+        return True
 
     def socket_fd(self, raw: Any) -> int | None:
         """Return None: SQLite has no socket."""

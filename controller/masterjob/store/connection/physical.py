@@ -44,6 +44,8 @@ class PhysicalConnection:
         self._opened_files: OpenedFiles | None = None
         self._socket: socket.socket | None = None
         self.is_aborted = False
+        self.is_shared = False
+        """Whether a pooler lends the session to others too: a setting must then end with the transaction."""
         self.connection: Connection | None = None
         event.listen(self._engine, "do_connect", self._connect_driver)
 
@@ -52,7 +54,7 @@ class PhysicalConnection:
         self.connection = self._engine.connect()
         if self._dialect is MYSQL:
             _require_writable(self.connection)
-        self._dialect.configure_session(self.connection, self._timeout)
+        self.is_shared = not self._dialect.configure_session(self.connection, self._timeout)
         if self._file_path is not None:
             self._opened_files = OpenedFiles.at(self._file_path)
             self._opened_files.check_index()

@@ -83,6 +83,9 @@ _MYSQL_NUMBERS: dict[int, Verdict] = {
 }
 """By error number; of the others, those of the server (1000 to 1999, from 3000) are failed statements."""
 
+_NEEDS_TLS = "'cryptography' package is required"
+"""PyMySQL's words if MySQL asks for a password without TLS, and it could not encrypt it."""
+
 _SQLITE_CODES: dict[int, Verdict] = {
     sqlite3.SQLITE_CANTOPEN: Refusal.NO_DATABASE,
     sqlite3.SQLITE_NOTADB: Refusal.NO_DATABASE,
@@ -109,6 +112,8 @@ def classify(error: Exception) -> Verdict:
             return None if code is None else _SQLITE_CODES.get(code & 0xFF)
         case UnicodeError():
             return FAILED_STATEMENT
+        case RuntimeError() if _NEEDS_TLS in str(cause):
+            return Refusal.OPTION
     # mysqlclient is optional, so its classes are not imported; it has the numbers of PyMySQL
     return _classify_mysql(cause) if type(cause).__module__.startswith("MySQLdb") else None
 

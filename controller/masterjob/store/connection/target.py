@@ -11,7 +11,8 @@ from sqlalchemy.exc import ArgumentError
 
 from masterjob.config.redact import redact_name, redact_url
 from masterjob.errors import SettingError, StoreUnavailable
-from masterjob.store.connection.dialects import MYSQL, POSTGRESQL, SQLITE, Dialect
+from masterjob.store.connection.dialect import Dialect
+from masterjob.store.connection.dialects import MYSQL, POSTGRESQL, SQLITE
 from masterjob.store.connection.options import (
     DriverOptions,
     check_sqlite_options,

@@ -18,7 +18,8 @@ from masterjob.concurrency.clock import clock
 from masterjob.election.values import HistoryEntry
 from masterjob.lock_status import HistoryEvent
 from masterjob.store.connection.connection import BoundedConnection, execute_statement
-from masterjob.store.connection.dialects import MYSQL, Dialect, as_utc_datetime
+from masterjob.store.connection.dialect import Dialect
+from masterjob.store.connection.dialects import MYSQL, as_utc_datetime
 
 MAX_ROWS_PER_LOCK = 1_000
 """The rows that are kept of each lock; `read_events` never returns more."""

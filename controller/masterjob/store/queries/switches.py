@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from masterjob.election.values import HistoryEntry, TransitionKind
 from masterjob.errors import StoreUnavailable
 from masterjob.job_status import ONCE_SOURCE
 from masterjob.store.connection.connection import BoundedConnection, execute_statement
-from masterjob.store.connection.dialects import Dialect
+from masterjob.store.connection.dialect import Dialect
 from masterjob.store.notifier import notify
 from masterjob.store.queries import history
 
@@ -151,7 +151,7 @@ def _deletion(dialect: Dialect, statement: str, lock_name: str, source: str) -> 
 def change_switch(db: BoundedConnection, entry: HistoryEntry, change: Callable[[Connection], bool]) -> bool:
     """Run ``change`` in the transaction of a switch. If it returns True, write ``entry`` and notify the others."""
     ensure_locks(db, [entry.lock_name])
-    changed = db.run(lambda connection: _change_in_transaction(connection, db.dialect, entry, change))
+    changed = db.transact(lambda connection: _change_in_transaction(connection, db.dialect, entry, change))
     if changed:
         notify(db, [entry.lock_name])
     return changed
@@ -160,18 +160,13 @@ def change_switch(db: BoundedConnection, entry: HistoryEntry, change: Callable[[
 def _change_in_transaction(
     connection: Connection, dialect: Dialect, entry: HistoryEntry, change: Callable[[Connection], bool]
 ) -> bool:
-    # If a statement fails, `BoundedConnection` drops the connection, and so the server rolls back.
     key = {"lock_name": entry.lock_name}
-    for statement in dialect.begin_statements:
-        connection.execute(text(statement))
     execute_statement(connection, dialect, _SELECT_LOCK_FOR_UPDATE, key)
     changed = change(connection)
     if changed:
         execute_statement(connection, dialect, _SET_ENABLED, key)
         is_enabled = execute_statement(connection, dialect, _IS_ENABLED, key).scalar()
         history.write(connection, dialect, [entry if is_enabled else _of_disabled_lock(entry)])
-    for statement in dialect.commit_statements:
-        connection.execute(text(statement))
     return changed
 
 

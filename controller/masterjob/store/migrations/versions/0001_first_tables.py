@@ -80,7 +80,7 @@ def _create_locks() -> None:
         sa.Column("step_down_term", _INTEGER),
         **_TABLE,
     )
-    op.create_index("master_lock_by_holder", "master_lock", ["holder"], if_not_exists=True)
+    _create_index("master_lock_by_holder", "master_lock", ["holder"])
 
 
 def _create_controls() -> None:
@@ -114,4 +114,10 @@ def _create_events() -> None:
         sa.Column("at", _TIMESTAMP, nullable=False),
         **_TABLE,
     )
-    op.create_index("master_event_by_lock", "master_event", ["lock_name", "id"], if_not_exists=True)
+    _create_index("master_event_by_lock", "master_event", ["lock_name", "id"])
+
+
+def _create_index(name: str, table: str, columns: list[str]) -> None:
+    # MySQL has no CREATE INDEX IF NOT EXISTS.
+    if name not in {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}:
+        op.create_index(name, table, columns)
