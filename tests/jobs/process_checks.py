@@ -34,6 +34,13 @@ class ProcessPipe:
             pass
         return clock()
 
+    def is_gone(self) -> bool:
+        """Return whether no process of the command runs at this moment."""
+        while select.select([self._fd], [], [], 0)[0]:
+            if not self._read_more():
+                return True
+        return False
+
     def _read_more(self) -> bool:
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)

@@ -3,16 +3,12 @@
 import os
 import signal
 import subprocess
-import sys
-import textwrap
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-import masterjob
 from masterjob.concurrency.clock import clock
 from masterjob.concurrency.thread_pool import ThreadPool
 from masterjob.election.ports import Job
@@ -23,6 +19,7 @@ from masterjob.jobs.exec.shim import LaunchRequest
 from masterjob.jobs.exec.shim_client import ShimClient
 from masterjob.jobs.exec.spec import ExecSpec
 from tests.jobs.commands import ON_FAILURE, PATIENT
+from tests.jobs.controllers import run_controller
 from tests.jobs.fixtures import RecordingReport
 from tests.jobs.process_checks import LogCapture, ProcessPipe
 from tests.timeouts import WAIT_TIMEOUT
@@ -32,28 +29,6 @@ LOOP_FOREVER = "while :; do sleep 0.1; done"  # short: a shell runs its traps on
 STUBBORN = f"trap '' TERM; sleep 600 & echo up >&9; {LOOP_FOREVER}"
 LEFT_THE_GROUP = f"setsid sh -c 'echo up >&9; {LOOP_FOREVER}' & {LOOP_FOREVER}"
 
-CONTROLLER = """
-    import sys, threading
-    from masterjob.concurrency.clock import clock
-    from masterjob.election.term import LiveTerm
-    from masterjob.election.values import Term
-    from masterjob.jobs.exec.command import ExecCommand
-    from masterjob.concurrency.thread_pool import ThreadPool
-    from masterjob.jobs.exec.spec import ExecSpec
-
-    class Report:
-        def started(self): pass
-        def start_failed(self, error): print("failed", error, flush=True)
-        def progress(self, run): pass
-        def stopped(self): pass
-
-    trust, stop_timeout, *argv = sys.argv[1:]
-    job = ExecSpec(ExecCommand(tuple(argv))).create_job(ThreadPool(), float(stop_timeout))
-    job.start(LiveTerm(Term("the lock", 7), lambda: float(trust), None), Report())
-    {then}
-    threading.Event().wait()
-"""
-
 FORK = """
 import os
 reader = open({go!r})
@@ -62,24 +37,6 @@ if not os.fork():
     reader.read()
     os._exit(0)
 """
-
-
-@contextmanager
-def run_controller(
-    argv: tuple[str, ...], trust: float = 60.0, stop_timeout: float = 1.0, then: str = ""
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a controller that always has ``trust`` seconds of trust left, as long as it runs itself."""
-    program = textwrap.dedent(CONTROLLER).replace("{then}", then)
-    source_root = str(Path(str(masterjob.__file__)).parents[1])
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, str(trust), str(stop_timeout), *argv],
-        env={**os.environ, "PYTHONPATH": source_root},
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 class AdjustableTrust:

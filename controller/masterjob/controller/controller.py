@@ -19,6 +19,7 @@ from masterjob.controller.managed_locks import ManagedLocks, SettingsResolver, U
 from masterjob.controller.ownership import LockOwnership
 from masterjob.controller.switches import SwitchWriter
 from masterjob.errors import SettingError, StoreUnavailable
+from masterjob.jobs.exec.leftovers import start_ending_orphans
 from masterjob.jobs.registry import JobSpec
 from masterjob.log_fields import log_fields
 from masterjob.resource.masterjob import Resource
@@ -68,6 +69,7 @@ class Controller:
 
     def start(self) -> None:
         """Start the threads."""
+        start_ending_orphans()  # each start of a command waits for it
         self._queue.start(self._reconcile, _WORKER_COUNT)
         self._queue.add(_DATABASE_KEY)
 

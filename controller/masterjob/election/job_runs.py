@@ -77,6 +77,11 @@ class JobRuns:
         """Forget a term whose job has stopped."""
         self._terms.pop(term, None)
 
+    def after_fork_in_child(self) -> None:
+        """End every term in a forked child: only the parent is master."""
+        for live_term in list(self._terms.values()):
+            live_term.after_fork_in_child()
+
     def stop_all(self) -> None:
         """Stop every job that runs, even if others cannot be stopped."""
         for term in list(self._terms):

@@ -137,6 +137,7 @@ class ElectionRunner:
         self._step_done = threading.Condition()  # the old ones may be locked by a thread that is not here
         self._closed = threading.Event()
         self._closed.set()
+        self._job_runs.after_fork_in_child()
 
     # --- the elector's thread ---
 

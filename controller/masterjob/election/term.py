@@ -78,5 +78,10 @@ class LiveTerm:
         """Mark the term as over. For internal use; a job need not call it."""
         self._ending.set()
 
+    def after_fork_in_child(self) -> None:
+        """Mark the term as over in a forked child, in which nothing would learn of its end. For internal use."""
+        self._ending = threading.Event()  # the old one may be locked by a thread that is not here
+        self._ending.set()
+
     def __repr__(self) -> str:
         return f"<term {self.number} of {self.lock_name}>"

@@ -6,6 +6,10 @@
     execution.py    one execution: from the start of its shim to the end of the command's last process
     shim.py         a separate process that starts the command and ends it with the trust; imports none of our code
     shim_client.py  the controller's end of a shim
+    leftovers.py    finds and kills what runs on when a shim, or a controller, is killed
+    execution_id.py the variable by which the processes of an execution are found
+    cgroup.py       the cgroup of an execution, if we may create one
+    processes.py    the processes of this host
     trust_feed.py   the thread that sends the end of the trust to every shim
     output.py       the command's output, line by line in our log
 

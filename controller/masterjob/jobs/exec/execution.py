@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import closing
 
 from masterjob.concurrency.clock import clock
 from masterjob.concurrency.thread_pool import ThreadPool
@@ -12,8 +13,9 @@ from masterjob.election.term import LiveTerm
 from masterjob.errors import MasterJobError
 from masterjob.jobs.exec import trust_feed
 from masterjob.jobs.exec.command import ExecCommand
+from masterjob.jobs.exec.leftovers import CommandScope, end_orphans
 from masterjob.jobs.exec.output import CommandOutput
-from masterjob.jobs.exec.shim_client import ShimClient, kill_group
+from masterjob.jobs.exec.shim_client import ShimClient
 from masterjob.jobs.lifecycle import Errored, Exited, RunEvent, StartTimePassed
 from masterjob.jobs.policy import Restart, RunPolicy
 from masterjob.log_fields import log_fields
@@ -83,7 +85,8 @@ class Execution:
         )
         self._pool.submit(output.run)
         try:
-            self._run_command(shim_client, output)
+            with closing(CommandScope()) as scope:
+                self._run_command(shim_client, output, scope)
         except Exception as error:
             fields = exec_fields(self._term, "command failed", reason=str(error))
             logger.exception("%s: the command cannot be supervised", self._term.lock_name, extra=fields)
@@ -93,7 +96,7 @@ class Execution:
         if self._pending_exit is not None:
             self._on_event(self._pending_exit)
 
-    def _run_command(self, shim_client: ShimClient, output: CommandOutput) -> None:
+    def _run_command(self, shim_client: ShimClient, output: CommandOutput, scope: CommandScope) -> None:
         """Send the launch request to the shim, and read its status until it ends."""
         shared_feed = trust_feed.shared_feed
 
@@ -101,7 +104,8 @@ class Execution:
             return shim_client.extend_trust(lambda: self._term.trust_left)
 
         try:
-            self._start_command(shim_client)
+            end_orphans()  # while the shim starts
+            self._start_command(shim_client, scope)
             shared_feed.add(send_trust)
             all_gone = self._watch_status(shim_client, output)
         finally:
@@ -110,16 +114,16 @@ class Execution:
                 self._shim_client = None
             shim_client.reap()
         if not all_gone:
-            if shim_client.process_group is not None:
-                kill_group(shim_client.process_group)
+            scope.kill(shim_client.process_group)
             self._fail("the shim of the command was killed", output)
 
-    def _start_command(self, shim_client: ShimClient) -> None:
+    def _start_command(self, shim_client: ShimClient, scope: CommandScope) -> None:
         now = clock()  # before the trust is read, as in `ShimClient.extend_trust`
         trust_left = self._term.trust_left
         if self._stopping:
             shim_client.disconnect()
-        shim_client.start_command(self._command.launch_request(self._term, now, trust_left, self._grace_period))
+        request = self._command.launch_request(self._term, now, trust_left, self._grace_period)
+        shim_client.start_command(scope.apply(request))
         with self._lock:
             self._shim_client = shim_client
             shim_client.set_grace_period(self._grace_period)  # it may have changed meanwhile

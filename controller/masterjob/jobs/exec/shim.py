@@ -23,10 +23,13 @@ On a stop, or at the end of the trust, the command's process group gets SIGTERM,
 process is gone), the group gets SIGKILL at once, because its lease may be evicted at once too.
 
 On Linux, the shim adopts the command's orphans, so it also ends processes that have left the group; and the
-command's process gets SIGKILL if the shim itself is killed. On other systems only the group is ended. The shim
-cannot end a process that changed to a user whom it may not signal (it then never reports gone), a process outside
-the group that forks faster than the shim can kill, or any process while the shim itself is frozen, as with its
-machine.
+command's process gets SIGKILL if the shim itself is killed (`leftovers.py` kills the others). If the controller
+has created a cgroup for the command, the shim ends all that runs in it. On other systems only the group is ended.
+Without a cgroup, the shim cannot end a process that changed to a user whom it may not signal (it then never
+reports gone), or a process outside the group that forks faster than the shim can kill. It can end nothing while it
+is frozen itself, as with its machine.
+
+It changes its own command line to ``job-shim LOCK``, so that a search for ``masterjob`` finds controllers only.
 """
 
 import marshal
@@ -43,7 +46,9 @@ MAX_POLL_TIMEOUT = 0.5
 STOPPING_POLL_TIMEOUT = 0.02
 """Seconds between two checks while the command is being stopped."""
 
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36
+ARG_START = 45
+"""The position of the command line's address in ``/proc/self/stat``, counted from the state."""
 CLOCK_ID = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 NEVER, LONG_AGO = float("inf"), float("-inf")
 
@@ -63,6 +68,8 @@ class LaunchRequest(NamedTuple):
     """Seconds between SIGTERM and SIGKILL."""
     trust_ends_at: float
     parent_pid: int
+    cgroup: bytes | None = None
+    """The directory of the command's own cgroup, if it has one."""
 
 
 class Shim:
@@ -94,6 +101,7 @@ class Shim:
             self.spawn()
             while not self.all_processes_gone():
                 self.poll_once()
+        self.remove_cgroup()
         self.write_status("gone")
 
     def write_status(self, status: str) -> None:
@@ -229,6 +237,7 @@ class Shim:
     def signal_remaining(self) -> None:
         """Send the signals that are due. Our children include processes of the command that left its group."""
         if clock() >= self.kill_at:
+            self.kill_cgroup()
             self.signal_group(signal.SIGKILL)
             for pid in list_children():
                 send_signal(pid, signal.SIGKILL)
@@ -252,7 +261,32 @@ class Shim:
         """Return whether no process of the command is known to run any more."""
         if self.command_exited:
             self.signal_group(0)
-        return self.command_exited and self.group_gone and not list_children()
+        return self.command_exited and self.group_gone and not list_children() and not self.cgroup_is_populated()
+
+    # --- the command's cgroup
+
+    def kill_cgroup(self) -> None:
+        """Kill all that runs in the cgroup, whichever user it belongs to."""
+        if self.request.cgroup is not None:
+            write_file(self.request.cgroup + b"/cgroup.kill", b"1")
+
+    def cgroup_is_populated(self) -> bool:
+        """Return whether a process runs in the cgroup."""
+        if self.request.cgroup is None:
+            return False
+        try:
+            with open(self.request.cgroup + b"/cgroup.events", "rb") as file:  # noqa: PTH123 - as in list_children
+                return b"populated 1" in file.read()
+        except OSError:
+            return False
+
+    def remove_cgroup(self) -> None:
+        """Remove the cgroup; a living controller would do it too."""
+        if self.request.cgroup is not None:
+            try:
+                os.rmdir(self.request.cgroup)  # noqa: PTH106 - as in list_children
+            except OSError:
+                return
 
 
 def exec_command(shim: Shim, parent_pid: int, error_fd: int) -> NoReturn:
@@ -264,6 +298,8 @@ def exec_command(shim: Shim, parent_pid: int, error_fd: int) -> NoReturn:
     request, failed_part = shim.request, "command"
     try:
         os.setsid()
+        if request.cgroup is not None:
+            write_file(request.cgroup + b"/cgroup.procs", b"0")
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent_pid:
             os._exit(1)
@@ -290,6 +326,34 @@ def prctl(option: int, value: int) -> None:
 
         ctypes.CDLL(None).prctl(option, *(ctypes.c_ulong(each) for each in (value, 0, 0, 0)))
     except (ImportError, AttributeError, OSError):
+        return
+
+
+def set_command_line(text: str) -> None:
+    """Overwrite our command line, as far as it is long enough, and the name of our process. Only on Linux."""
+    try:
+        import ctypes  # noqa: PLC0415 - as in prctl
+
+        with open("/proc/self/stat", "rb") as file:  # noqa: PTH123 - as in list_children
+            fields = file.read().rpartition(b")")[2].split()
+        start, end = int(fields[ARG_START]), int(fields[ARG_START + 1])
+        length = max(0, end - start - 1)  # the last byte stays 0: else the kernel reads on into the environment
+        if start:
+            ctypes.memmove(start, text.encode()[:length].ljust(length, b"\0"), length)
+        ctypes.CDLL(None).prctl(PR_SET_NAME, b"job-shim")
+    except (ImportError, AttributeError, OSError):
+        return
+
+
+def write_file(path: bytes, data: bytes) -> None:
+    """Write to a file of the kernel, if it is there and we may."""
+    try:
+        fd = os.open(path, os.O_WRONLY)
+        try:
+            os.write(fd, data)
+        finally:
+            os.close(fd)
+    except OSError:
         return
 
 
@@ -323,6 +387,7 @@ def main() -> None:
     """Read the launch request and run it. Without a request, the controller has cancelled the launch."""
     status_fd = int(sys.argv[1])
     os.set_inheritable(status_fd, False)
+    set_command_line(f"job-shim {sys.argv[2]}")
     length = int.from_bytes(read_exactly(8), "little")
     data = read_exactly(length)
     if length and len(data) == length:

@@ -4,12 +4,10 @@ import contextlib
 import marshal
 import os
 import select
-import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import IO, cast
 
 from masterjob.concurrency.clock import clock
@@ -127,31 +125,3 @@ def wait_readable(fd: int, timeout: float | None) -> bool:
     poll = select.poll()  # select() does not accept file descriptors from 1,024 on
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(None if timeout is None else timeout * 1000))
-
-
-def kill_group(group: int) -> None:
-    """Kill the process group of a shim that was killed. Return when none of its processes runs."""
-    pause = threading.Event()
-    while _group_is_running(group):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)
-        pause.wait(0.02)
-
-
-def _group_is_running(group: int) -> bool:
-    """Return whether the group has a process that is not a zombie: in a container, zombies may stay for good."""
-    if not Path("/proc/self/stat").exists():
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, 0)
-            return True
-        return False
-    return any(_read_proc_stat(path)[2:3] == [str(group)] for path in Path("/proc").glob("[0-9]*/stat"))
-
-
-def _read_proc_stat(path: Path) -> list[str]:
-    """Return a process's fields after its name (state, parent, group, …); none if it is dead."""
-    try:
-        fields = path.read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return []
-    return fields if fields[0] not in "ZX" else []
