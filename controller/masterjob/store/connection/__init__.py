@@ -1,6 +1,7 @@
 """Bounded connections: no call to a database blocks longer than its timeout.
 
     dialects.py    what differs between the databases
+    incarnation.py how each kind of server names its history of commits
     connection.py  a connection that opens when needed and is dropped after any error
     physical.py    one open driver connection
     dialling.py    opens one of them at any of several addresses, within one timeout

@@ -14,10 +14,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from masterjob.store.connection.addresses import Address
 from masterjob.store.connection.dialects import MYSQL, POSTGRESQL
+from masterjob.store.connection.incarnation import incarnation_sql
 from masterjob.store.connection.target import DatabaseTarget
 
 # RuntimeError: no thread can be started; UnicodeError: text that no database can store.
 DRIVER_ERRORS = (SQLAlchemyError, psycopg.Error, pymysql.Error, sqlite3.Error, OSError, RuntimeError, UnicodeError)
+
+INCARNATION = "masterjob_incarnation"
+"""The key of the SQL for the server's incarnation, in the ``info`` of a connection."""
 
 
 class PhysicalConnection:
@@ -35,6 +39,7 @@ class PhysicalConnection:
             **extra_arguments,
         )
         self._dialect = dialect
+        self._database = target.redacted_url
         self._timeout = timeout
         self._lock = threading.Lock()
         self._raw: Any = None
@@ -52,6 +57,7 @@ class PhysicalConnection:
         if self._dialect is MYSQL:
             _require_writable(self.connection)
         self._dialect.configure_session(self.connection, self._timeout)
+        self.connection.info[INCARNATION] = incarnation_sql(self.connection, self._database)
         self._opened_file_id = _file_id(self._file_path)
         return self.connection
 
