@@ -91,6 +91,8 @@ class LockStatus:
     """When the newest session of a live instance was opened."""
     read_at: datetime | None = field(default=None, compare=False)
     """When this was read, by the database's clock."""
+    quarantine: str = ""
+    """Why no lock is claimed since the database was promoted; empty if locks may be claimed."""
 
     @property
     def since(self) -> datetime | None:
@@ -139,7 +141,7 @@ class LockStatus:
         if self.master is None:
             return self._why_without_master()
         if self.master.is_overdue:
-            return _why_overdue(self.master)
+            return _why_overdue(self.master, self.quarantine)
         return self._why_with_master()
 
     @property
@@ -156,6 +158,8 @@ class LockStatus:
 
     def _why_without_master(self) -> str:
         failure = describe_failure(self.current_job) if self.current_job and self._has_failed else ""
+        if self.live_instances and self.quarantine:
+            return self.quarantine
         if self.live_instances == 0:
             return f"no instance is alive; the job {failure}" if failure else "no instance is alive"
         free = failure or "the lock is free: no instance that knows its job has claimed it yet"
@@ -197,8 +201,10 @@ def _describe_absence(live_instances: int) -> str:
     return f"none of the {live_instances} live instances takes part in it, or none knows its job"
 
 
-def _why_overdue(master: MasterStatus) -> str:
+def _why_overdue(master: MasterStatus, quarantine: str) -> str:
     silence = f"{master.instance} has been silent for {master.heartbeat_age:.0f} s"
+    if quarantine:
+        return f"{silence}; {quarantine}"
     if not master.alive:
         return f"{silence}; its lease is over, and an instance that knows the job takes over"
     return f"{silence}; if it is dead, its lease ends in {master.lease - master.heartbeat_age:.0f} s"

@@ -21,12 +21,14 @@ from masterjob.election.core.commands import (
     StoreCommand,
 )
 from masterjob.election.core.liveness import WatchedSession
+from masterjob.election.core.quarantine import EndQuarantine
 from masterjob.election.core.session import HeartbeatConnection
 from masterjob.election.history_writer import AppendHistory, AppendMissingHistory
 from masterjob.election.ports import Store
 from masterjob.election.values import (
     HistoryEntry,
     Identity,
+    Incarnation,
     Inventory,
     NewSession,
     SessionRow,
@@ -38,6 +40,7 @@ HEARTBEATS = HeartbeatConnection("s", 1.5)
 TERM = Term("a", 7)
 WATCHED = WatchedSession(SessionRow("rival/1", "rival", 3, 0, 1000), 0.0, 0.0, 0.0)
 ENTRY = HistoryEntry("a", 7, TransitionKind.ELECTED, "me became master of a")
+DATABASE = Incarnation("7/2", 1_700_000_000_000)
 NEW_SESSION = NewSession("s", Identity("me"), 1000)
 
 
@@ -60,8 +63,14 @@ class RecordingStore:
         (ReadInventory(0.0, "me", Inventory(0, 0)), "read_inventory", ("me",), {}),
         (ReadHeldTerms(0.0, "me"), "list_held_terms", ("me",), {}),
         (ListSessions(0.0), "list_sessions", (), {}),
-        (Evict(0.0, WATCHED, if_stale=True), "evict", ("rival/1", 3), {"if_stale": True}),
-        (Evict(0.0, WATCHED, if_stale=False), "evict", ("rival/1", 3), {"if_stale": False}),
+        (Evict(0.0, WATCHED, if_stale=True), "evict", ("rival/1", 3), {"if_stale": True, "incarnation": None}),
+        (
+            Evict(0.0, WATCHED, False, DATABASE),
+            "evict",
+            ("rival/1", 3),
+            {"if_stale": False, "incarnation": DATABASE},
+        ),
+        (EndQuarantine(0.0, DATABASE), "end_quarantine", (DATABASE,), {}),
         (EnsureLocks(0.0, ("a", "b")), "ensure_locks", (("a", "b"),), {}),
         (ListVacancies(0.0, ignore_fair_share=True), "list_vacancies", (), {}),
         (Claim(0.0, "s", ("a",)), "claim", ("s", ("a",)), {}),

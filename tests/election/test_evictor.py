@@ -2,7 +2,7 @@
 
 import pytest
 
-from masterjob.election.core.actions import StartJob
+from masterjob.election.core.actions import Notice, StartJob
 from masterjob.election.core.commands import (
     Evict,
     ListSessions,
@@ -173,3 +173,20 @@ def test_while_the_list_of_sessions_has_not_come_no_other_is_asked_for() -> None
     harness = harness_whose_sessions_are_not_listed_yet()
     harness.advance(4.0, except_for=ListSessions)
     assert len(harness.actions_of(ListSessions)) == 1
+
+
+def test_the_log_says_once_that_two_clocks_are_at_work_and_the_living_are_not_evicted() -> None:
+    harness = ElectorHarness()
+    harness.add_rival()
+    harness.store.ensure_locks(["a"])
+    harness.store.claim("rival/1", ["a"])
+    harness.declare("a")
+    harness.answer_all()
+    for _ in range(8):
+        harness.advance(0.95)
+        harness.store.renew("rival/1", "rival")
+        harness.database.backdate("rival/1", 10_000)  # the node of its heartbeats has a clock that is behind
+        harness.advance(0.05)
+    assert "rival/1" in harness.database.tables.sessions
+    (notice,) = harness.actions_of(Notice)
+    assert notice.text.startswith("two clocks are at work: a heartbeat of rival ")

@@ -207,3 +207,49 @@ def test_a_session_that_is_almost_stale_is_not_suspected_yet() -> None:
     harness.observe(13.9, beat=2, beat_written_at=4.0, clock_error_at_beat=0.0)
     assert harness.if_stale_at(14.49) is None
     assert harness.if_stale_at(14.51) is True
+
+
+# --- two clocks
+
+
+def observe_by_two_clocks(harness: DetectorHarness, looks: int, difference: float = 30.0) -> None:
+    """Observe a session that beats every 5 s, each beat written by a clock that is behind by that much."""
+    for look in range(looks):
+        now = look * 5.0
+        harness.observe(now, beat=look, beat_written_at=now - 1, clock_error_at_beat=-difference)
+
+
+def test_a_beat_that_moved_between_two_observations_is_not_older_than_the_time_between_them() -> None:
+    harness = DetectorHarness()
+    observe_by_two_clocks(harness, looks=2)
+    assert harness.if_stale_at(14.99) is None
+    assert harness.if_stale_at(15.01) is True
+
+
+def test_after_an_age_that_cannot_be_right_no_age_of_this_session_counts() -> None:
+    harness = DetectorHarness()
+    observe_by_two_clocks(harness, looks=2)
+    harness.observe(10.0, beat=2, beat_written_at=9.0, clock_error_at_beat=-3.0)
+    assert harness.if_stale_at(19.99) is None
+    assert harness.if_stale_at(20.01) is True
+
+
+def test_two_ages_that_cannot_be_right_show_that_there_are_two_clocks() -> None:
+    harness = DetectorHarness()
+    observe_by_two_clocks(harness, looks=2)
+    before = harness.detector.contradiction
+    harness.observe(10.0, beat=2, beat_written_at=9.0, clock_error_at_beat=-30.0)
+    assert before == "", "a heartbeat that has waited for a lock has such an age, too"
+    assert harness.detector.contradiction == (
+        "two clocks are at work: a heartbeat of rival that came within the last 5s is 31s old by the database's "
+        "clock; the ages of its heartbeats do not count"
+    )
+
+
+def test_an_age_of_just_the_time_between_two_observations_is_right() -> None:
+    harness = DetectorHarness()
+    harness.observe(0.0, beat=1, beat_written_at=-1.0)
+    harness.observe(5.0, beat=2, beat_written_at=0.0)
+    assert harness.if_stale_at(10.01) is True
+    harness.observe(9.0, beat=3, beat_written_at=5.0)
+    assert not harness.detector.contradiction

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 
 from masterjob.election.core.actions import Overrun, StartJob, StopJob
+from masterjob.election.core.batches import halves
 from masterjob.election.core.commands import (
     RETRY_DELAY,
     Release,
@@ -17,7 +18,6 @@ from masterjob.election.core.events import (
     StepDown,
     Withdraw,
 )
-from masterjob.election.core.state import halves
 from masterjob.election.timing import Timing
 from masterjob.election.values import LostPolicy, Term, TransitionKind
 from tests.election.harness import TIMING, ElectorHarness, single

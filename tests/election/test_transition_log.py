@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from masterjob.election.core.actions import RecordTransition, StopJob
+from masterjob.election.core.actions import Notice, RecordTransition, StopJob
 from masterjob.election.core.commands import ListSessions, ListVacancies
 from masterjob.election.core.events import Failure, JobRunChanged, JobStartFailed, Reply, Tick
 from masterjob.election.transition_log import TransitionLog
@@ -80,3 +80,9 @@ def test_an_outage_is_left_to_the_store(log: TransitionLog, caplog: pytest.LogCa
     for create in commands:
         log.log(Failure(create(), "connection refused", is_outage=True), [])
     assert caplog.messages == []
+
+
+def test_a_notice_is_a_warning(log: TransitionLog, caplog: pytest.LogCaptureFixture) -> None:
+    log.log(Tick(), [Notice("two clocks are at work")])
+    (record,) = caplog.records
+    assert (record.levelno, record.getMessage()) == (logging.WARNING, "two clocks are at work")

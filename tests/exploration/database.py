@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from masterjob.election.values import Inventory, NewSession, Term
+from masterjob.election.values import Incarnation, Inventory, NewSession, Term
 from tests.exploration.clocks import DATABASE_CLOCK_START, LOCAL_CLOCK_START
-from tests.simulation.memory import MemoryDatabase, MemoryStore, Tables
+from tests.simulation.memory import MemoryDatabase, MemoryStore
+from tests.simulation.tables import Tables
 
 
 class Violation(AssertionError):
@@ -65,10 +66,12 @@ class CheckedStore(MemoryStore):
         self._state.beat_at.pop(session_id, None)
         return super()._delete(session_id)
 
-    def evict(self, session_id: str, beat: int, *, if_stale: bool) -> tuple[Term, ...] | None:
+    def evict(
+        self, session_id: str, beat: int, *, if_stale: bool, incarnation: Incarnation | None = None
+    ) -> tuple[Term, ...] | None:
         """Check I1: a session is evicted only when its lease has passed since its last heartbeat."""
         row, beat_at = self._sessions.get(session_id), self._state.beat_at.get(session_id, 0.0)
-        terms = super().evict(session_id, beat, if_stale=if_stale)
+        terms = super().evict(session_id, beat, if_stale=if_stale, incarnation=incarnation)
         if row is not None and terms is not None and self._now - beat_at < row.lease_ms / 1000:
             raise Violation(
                 f"I1: a session was evicted {self._now - beat_at:.3f} s after its last heartbeat, but its lease "

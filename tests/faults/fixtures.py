@@ -19,6 +19,7 @@ from tests.faults.events import Effect, EventLog, ObservedEvent
 from tests.faults.proxy import NetworkMode, Proxy
 from tests.faults.server import FaultyPostgreSQL
 from tests.faults.worker import now
+from tests.servers import PostgreSQLStandby
 from tests.timeouts import WAIT_TIMEOUT
 
 RANDOM_RUN_GUARANTEES = Guarantees(heartbeat=0.5, lease=2.0, stop_timeout=0.3)
@@ -213,6 +214,13 @@ class FaultHarness:
         self.record("down")
         yield self.server
         self.record("back")
+
+    def fail_over(self, standby: PostgreSQLStandby) -> None:
+        """Replace the server, which is gone, by a standby that is promoted."""
+        standby.promote()
+        for worker in self.workers:
+            assert worker.proxy is not None
+            worker.proxy.redirect(standby.port)
 
     def disable(self, reason: str = "disabled by the test") -> None:
         """Disable the lock; if the outcome is unknown, the checker expects neither state."""

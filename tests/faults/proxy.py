@@ -61,6 +61,10 @@ class Proxy:
         """Set the mode for every connection whose number is a multiple of ``every_nth``."""
         self._run_on_loop(self._set_mode(mode, every_nth, delay))
 
+    def redirect(self, target_port: int) -> None:
+        """Connect to another server from now on."""
+        self._target_port = target_port
+
     def close(self) -> None:
         self._run_on_loop(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -10,6 +10,7 @@ from tests.faults.fixtures import SCENARIO_GUARANTEES as GUARANTEES
 from tests.faults.fixtures import FaultHarness, WorkerProcess
 from tests.faults.proxy import NetworkMode
 from tests.faults.worker import now
+from tests.servers import PostgreSQLStandby
 
 BEYOND_THE_LEASE = GUARANTEES.lease + 0.6
 
@@ -234,6 +235,30 @@ def test_a_frozen_database_is_survived(harness: FaultHarness, include_postmaster
             server.thaw(frozen)
     harness.wait_for_message("wrote", harness.wait_for_master(), now())
     harness.assert_no_violations()
+
+
+def test_a_promoted_standby_that_lacks_the_claim_starts_no_second_job_beside_the_first(
+    harness: FaultHarness,
+) -> None:
+    """The first one reaches no database any more, and trusts its last heartbeat."""
+    assert harness.server is not None
+    standby = PostgreSQLStandby(harness.server)
+    try:
+        first = harness.start_worker("--write-every", "0")
+        harness.wait_for(lambda: harness.master() is first, "a master")
+        second = harness.start_worker("--write-every", "0")
+        harness.wait_for_message("up", second, 0.0)
+        with harness.outage() as server:
+            server.crash()
+            harness.disturb_network(first, NetworkMode.SWALLOW)
+            standby.start()
+            harness.fail_over(standby)
+            harness.wait_for(lambda: harness.master() is second, "another master")
+            server.restart()
+    finally:
+        standby.stop()
+    (change,) = harness.assert_no_violations()
+    assert change.before == first.name
 
 
 # --- the network

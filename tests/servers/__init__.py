@@ -6,10 +6,10 @@ services of the machine.
 
 from tests.servers.external import URL as EXTERNAL_URL
 from tests.servers.external import ExternalServer
-from tests.servers.mariadb import MariaDB, MariaDB118
+from tests.servers.mariadb import MariaDB, MariaDB118, MariaDBPrimary, MariaDBReplica
 from tests.servers.mysql import MySQL
 from tests.servers.pgbouncer import PgBouncer, SessionPgBouncer
-from tests.servers.postgresql import PostgreSQL, PostgreSQL17, PostgreSQL18
+from tests.servers.postgresql import PostgreSQL, PostgreSQL17, PostgreSQL18, PostgreSQLStandby
 from tests.servers.process import Server, Unavailable
 from tests.servers.unpacked import NotUnpacked
 
@@ -33,10 +33,13 @@ __all__ = [
     "OTHER_RELEASES",
     "SERVERS",
     "MariaDB",
+    "MariaDBPrimary",
+    "MariaDBReplica",
     "MySQL",
     "NotUnpacked",
     "PgBouncer",
     "PostgreSQL",
+    "PostgreSQLStandby",
     "Server",
     "Unavailable",
 ]

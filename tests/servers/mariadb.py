@@ -9,6 +9,7 @@ import pymysql
 
 from tests.servers.process import Server, Unavailable, find_program
 from tests.servers.unpacked import unpacked
+from tests.timeouts import WAIT_TIMEOUT
 
 _PROGRAM_DIRECTORIES = (Path("/usr/sbin"), Path("/usr/libexec"), Path("/usr/bin"))
 
@@ -76,6 +77,37 @@ class MariaDB(Server):
         except Unavailable:
             program = find_program("mysqld", *_PROGRAM_DIRECTORIES)
         return [program, "--no-defaults"]
+
+
+class MariaDBPrimary(MariaDB):
+    """A MariaDB that other servers can replicate."""
+
+    def command(self) -> Sequence[str | Path]:
+        return [*super().command(), "--server-id=1", "--log-bin=binlog"]
+
+
+class MariaDBReplica(MariaDB):
+    """An asynchronous replica, which takes writes only from its primary until it is promoted."""
+
+    def command(self) -> Sequence[str | Path]:
+        return [*super().command(), "--server-id=2", "--log-bin=binlog", "--read-only=ON"]
+
+    def follow(self, primary: MariaDB) -> None:
+        self.execute(
+            f"CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={primary.port}, MASTER_USER='root', "
+            "MASTER_USE_GTID=slave_pos"
+        )
+        self.execute("START SLAVE")
+        # Returns when all that the primary has written so far is here.
+        position = primary.execute("SELECT @@gtid_binlog_pos")
+        assert self.execute(f"SELECT MASTER_GTID_WAIT('{position}', {WAIT_TIMEOUT})") == 0
+
+    def lag(self) -> None:
+        """Receive nothing more."""
+        self.execute("STOP SLAVE")
+
+    def promote(self) -> None:
+        self.execute("SET GLOBAL read_only = OFF")
 
 
 class MariaDB118(MariaDB):

@@ -78,3 +78,23 @@ class PostgreSQL18(PostgreSQL):
 
     def _program(self, name: str) -> Path:
         return unpacked("postgresql-18") / "usr/lib/postgresql/18/bin" / name
+
+
+class PostgreSQLStandby(PostgreSQL):
+    """An asynchronous standby of another server, from a base backup that is taken at once.
+
+    Until it is started it receives nothing: what is written meanwhile is lost if the primary is gone by then.
+    """
+
+    def __init__(self, primary: PostgreSQL) -> None:
+        super().__init__()
+        source = f"host=127.0.0.1 port={primary.port} user=test"
+        self.run(
+            [self._program("pg_basebackup"), "-D", self._data, "-d", source, "-X", "stream", "-R", "-c", "fast"]
+        )
+
+    def create_data_directory(self) -> None:
+        """Do nothing: the backup is the data."""
+
+    def promote(self) -> None:
+        self.execute("SELECT pg_promote(true, 60)")

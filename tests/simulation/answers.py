@@ -82,8 +82,12 @@ class Answers:
 
     def _expect_end_unless_moved(self, move: Move, holder: object) -> Check:
         """3.2: the rows that a statement changed are its answer, so a move that changed none ends the term."""
-        is_held = holder in (move.from_session_id, move.to_session_id)
+        is_held = holder in (move.from_session_id, move.to_session_id) or self._is_of_another_database(move)
         return self._expect_end([move.term] if move.term in self.running_terms() and not is_held else [])
+
+    def _is_of_another_database(self, command: Claim | Move) -> bool:
+        """3.8: what was sent before a promotion was seen may have been executed by the old primary."""
+        return command.sent < self._state.database.changed_at
 
     def _expect_end(self, terms: list[Term]) -> Check:
         def check(actions: list[Action]) -> None:
@@ -102,7 +106,7 @@ class Answers:
         """3.2: a claim in flight is no orphan. What it is granted in time is served."""
         assert isinstance(terms, tuple)
         session = self.session(claim.session_id)
-        if session is None or session.trusted_until <= local + ROUNDING:
+        if session is None or session.trusted_until <= local + ROUNDING or self._is_of_another_database(claim):
             return None
         locks = [lock for name in claim.lock_names if (lock := self._state.locks.get(name)) is not None]
         wanted = {lock.name for lock in locks if lock.wanted and isinstance(lock.phase, Claiming)}

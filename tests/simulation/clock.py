@@ -66,11 +66,13 @@ class DatabaseClock:
     def __init__(self, scheduler: Scheduler, offset: float = 0.0) -> None:
         self._scheduler = scheduler
         self.offset = offset
+        self.skew = 0.0
+        """By how much the node that executes the current call is ahead."""
         self.stepped_at = float("-inf")
 
     def __call__(self) -> int:
         """Return the clock's time."""
-        return EPOCH_MS + int((self._scheduler.now + self.offset) * 1000)
+        return EPOCH_MS + int((self._scheduler.now + self.offset + self.skew) * 1000)
 
     def step(self, seconds: float) -> None:
         """Step by that much, in either direction."""

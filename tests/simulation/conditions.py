@@ -46,6 +46,8 @@ class Conditions:
     """How often the thread of a job begins late, or its start takes long."""
     failed_start_rate: float
     """How often the start of a job fails."""
+    node_skew: float
+    """By how many seconds the clock of a second node of the database differs; 0 if there is one node."""
     absence_rate: float
     """How often an instance takes part in one lock only, until the faults end."""
     fault_duration: float
@@ -84,10 +86,16 @@ def draw(rng: Random, weather: Weather) -> Conditions:
         overrun_rate=rng.choice((0.0, 0.0, 0.1)),
         late_start_rate=rng.choice((0.0, 0.1)),
         failed_start_rate=rng.choice((0.0, 0.02, 0.2)),
+        node_skew=_draw_skew(rng) if weather is Weather.CALM else 0.0,
         absence_rate=rng.choice((0.0, 0.0, 0.5)),
         fault_duration=20.0 if fleet <= 8 else 8.0,
         fault_rate=rng.choice((0.4, 0.8, 1.5)),
     )
+
+
+def _draw_skew(rng: Random) -> float:
+    """Return more seconds than any lease has: less than a heartbeat interval may go undetected."""
+    return rng.choice((-1, 1)) * rng.uniform(8, 30) if rng.random() < 0.25 else 0.0
 
 
 def _draw_fleet(rng: Random) -> int:

@@ -85,7 +85,8 @@ class Worker:
         scheduler.after(delay, self._arrive, command, disturbance)
 
     def _arrive(self, command: StoreCommand[object], disturbance: Disturbance) -> None:
-        if not self._instance.server.receive(command, partial(self._respond, command, disturbance)):
+        instance = self._instance
+        if not instance.server.receive(command, partial(self._respond, command, disturbance), instance.node_skew):
             self._mark_late(command)
 
     def _respond(self, command: StoreCommand[object], disturbance: Disturbance, outcome: Reply | Failure) -> None:

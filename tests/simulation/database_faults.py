@@ -98,6 +98,16 @@ class DatabaseFaults(FaultSource):
         self._world.story.tell_fault("a lagging replica is promoted")
         self.promote_quietly(rng)
 
+    def promote_and_cut_a_master(self, rng: Random) -> None:
+        """Promote a replica that lacks claims, while a master can send its heartbeats and nothing else."""
+        masters = [each for each in self._world.live_instances() if each.jobs.runs]
+        if not masters:
+            return
+        instance, until = rng.choice(masters), self._now + 3 * self._longest_lease
+        self._world.story.tell_fault("a lagging replica is promoted; only heartbeats of {} arrive", instance.name)
+        self.promote_quietly(rng)
+        self._network.cut_now(instance.name, Cut.BOTH, until, Connections.CONTROL)
+
     def promote_quietly(self, rng: Random) -> None:
         """Do the same as a part of another fault."""
         self._world.story.tell("the replica is the primary now")

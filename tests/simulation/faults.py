@@ -48,7 +48,12 @@ class Faults:
             (requests.switch, 2), (requests.step_down, 2), (requests.retime, 3), (requests.rejoin, 2),
         ]  # fmt: skip
         if world.weather is Weather.WILD:
-            choices += [(database.promote, 2), (database.split, 2), (self.promote_while_retiming, 1)]
+            choices += [
+                (database.promote, 3),
+                (database.promote_and_cut_a_master, 1),
+                (database.split, 2),
+                (self.promote_while_retiming, 1),
+            ]
         self._choices = [choice for choice, weight in choices for _ in range(weight)]
 
     def schedule(self, until: float, numbers: Collection[int] | None) -> None:

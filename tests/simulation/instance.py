@@ -38,6 +38,8 @@ class SimulatedInstance:
         self.server = server
         self.scheduler = world.scheduler
         self.clock = LocalClock(self.rng.choice((1 - spread, 1 + spread, 1.0)), self.rng.uniform(0, 1e6))
+        self.node_skew = world.conditions.node_skew if self.rng.random() < 0.5 else 0.0
+        """The clock of the node of the database that it uses."""
         self.link = Link(world.scheduler, world.stream(f"{name} network"), world.network)
         self.elector = make_elector(Identity(name), world.stream(f"{name} elector"), self._new_id)
         self.jobs = Jobs(self)

@@ -5,7 +5,6 @@ An overlap that a limit in docs/protocol.md names is excused: the job that shoul
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from masterjob.election.values import LostPolicy, Term
@@ -14,16 +13,14 @@ from tests.simulation.story import Violation, readable
 
 if TYPE_CHECKING:
     from tests.simulation.instance import SimulatedInstance
-    from tests.simulation.memory import StoredSession, Tables
+    from tests.simulation.tables import StoredSession, Tables
     from tests.simulation.world import World
 
 CLOCK_DIFFERENCE = 0.011
 """By how much two clocks may run apart, as a share, and a little for rounding."""
 
-REPEATED = "a promoted replica had an older heartbeat counter, and that counter is reached again"
 FROZEN = "its process was frozen for longer than its margin"
-LOST_TERM = "a promoted replica lacks the claim of its term"
-LOST_HEARTBEATS = "a promoted replica lacks heartbeats that the old primary had confirmed"
+TWO_PRIMARIES = "after a promotion the old primary still had clients"
 
 
 class InvariantChecker:
@@ -43,8 +40,6 @@ class InvariantChecker:
         """When each session was last opened or renewed, on any server."""
         self.granting_tables: dict[Term, Tables] = {}
         """The tables of the server that granted each term."""
-        self.excused_terms: dict[Term, str] = {}
-        """Terms that were ended by an eviction which a promoted replica is to blame for."""
 
     def on_heartbeat(self, session_id: str) -> float:
         """Note and return when a session was opened or renewed."""
@@ -52,41 +47,38 @@ class InvariantChecker:
         return now
 
     def on_renewal(self, tables: "Tables", session_id: str, row: "StoredSession") -> None:
-        """Excuse nothing any more that a promoted replica lacked: the current primary confirms the session."""
+        """Excuse nothing of two primaries any more: the current one confirms the session and its term."""
         if tables is not self._world.server.memory.tables:
             return
-        self._world.failover.stale_sessions.discard(session_id)
         for name, run in self._world.instances_by_name[row.instance].jobs.runs.items():
             lock = tables.locks.get(name)
             is_confirmed = lock is not None and (lock.holder, lock.term) == (session_id, run.term.number)
             if is_confirmed:
-                run.excuses.pop(LOST_TERM, None)
-                run.excuses.pop(LOST_HEARTBEATS, None)
+                run.excuses.pop(TWO_PRIMARIES, None)
 
-    def on_eviction(self, session_id: str, row: "StoredSession", terms: Sequence[Term]) -> None:
+    def on_eviction(self, session_id: str, row: "StoredSession") -> None:
         """Check that a session is evicted only when its lease has passed since its last heartbeat.
 
         That is the last one that this database knows of.
         """
         silence, lease = self._world.scheduler.now - row.renewed_at, row.lease_ms / 1000
         self._world.story.tell("session {} is evicted, {:.3f} s after its last heartbeat", session_id, silence)
-        excuse = LOST_HEARTBEATS if session_id in self._world.failover.stale_sessions else ""
         tolerance = CLOCK_DIFFERENCE if self._world.conditions.clock_spread else 1e-6
         if silence < lease * (1 - tolerance):
-            excuse = REPEATED
-            if row.beat > self._world.failover.former_beats.get(session_id, 0):
-                raise Violation(
-                    f"I1: {session_id} was evicted {silence:.3f} s after a heartbeat; its lease is {lease} s"
-                )
-            self.counts["repeated beat"] += 1
-        if excuse:
-            self._excuse_terms(self._world.instances_by_name[row.instance], terms, excuse)
+            raise Violation(
+                f"I1: {session_id} was evicted {silence:.3f} s after a heartbeat; its lease is {lease} s"
+            )
 
-    def _excuse_terms(self, instance: "SimulatedInstance", terms: Sequence[Term], excuse: str) -> None:
-        for term in terms:
-            self.excused_terms[term] = excuse
-            if (run := instance.jobs.runs.get(term.lock_name)) is not None and run.term == term:
-                run.add_excuse(excuse)
+    def on_claim_of(self, server: str, tables: "Tables", noted_at: float) -> None:
+        """Check the quarantine when a server grants a claim (3.8)."""
+        lease = tables.incarnation.lease_ms / 1000
+        passed = self._world.scheduler.now - noted_at
+        if tables.incarnation.name != server:
+            raise Violation(f"3.8: {server} granted a claim before its promotion was noted")
+        if passed < lease * (1 - CLOCK_DIFFERENCE):
+            raise Violation(
+                f"3.8: {server} granted a claim {passed:.3f} s after its promotion; the longest lease is {lease} s"
+            )
 
     def on_claim(self, term: Term, tables: "Tables", highest_terms: dict[str, int], *, enabled: bool) -> None:
         """Check I2 and I4 when a server grants a claim."""
@@ -120,9 +112,9 @@ class InvariantChecker:
     def on_start(self, instance: "SimulatedInstance", run: JobRun) -> None:
         """Check I1 when a job starts."""
         name, now = run.term.lock_name, self._world.scheduler.now
-        if excuse := self._world.failover.excuse_for(run.term):
-            run.add_excuse(excuse)
-        if not run.excuses.keys().isdisjoint((LOST_TERM, REPEATED)):
+        if until := self._world.failover.excused_until(instance, run.term):
+            run.add_excuse(TWO_PRIMARIES, until)
+        if run.excuses.get(TWO_PRIMARIES, 0.0) >= now:
             return
         for other in self._world.live_instances():
             other_run = other.jobs.runs.get(name)

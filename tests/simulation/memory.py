@@ -3,13 +3,13 @@
 It passes the same contract tests as PostgreSQL, MariaDB and SQLite, so they cannot diverge.
 """
 
-import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 from masterjob.election.values import (
     HeldTerm,
     HistoryEntry,
+    Incarnation,
     Inventory,
     NewSession,
     SessionList,
@@ -18,45 +18,16 @@ from masterjob.election.values import (
     Term,
     Vacancies,
 )
-
-
-@dataclass
-class StoredSession:
-    instance: str
-    lease_ms: int
-    heartbeat_ms: int
-    beat: int = 1
-    renewed_at: float = 0.0
-    """When the last heartbeat really was, in seconds of the simulated world."""
-
-
-@dataclass
-class StoredLock:
-    holder: str | None = None
-    term: int = 0
-    enabled: bool = True
-    enable_at_ms: int | None = None
-    """When a timed disable ends."""
-    step_down_term: int | None = None
-
-
-@dataclass
-class Tables:
-    """What is replicated."""
-
-    sessions: dict[str, StoredSession] = field(default_factory=dict)
-    locks: dict[str, StoredLock] = field(default_factory=dict)
-    history: list[HistoryEntry] = field(default_factory=list)
-    guarded_writes: dict[str, int] = field(default_factory=dict)
-    """The term of the last guarded write of each lock's job, whose data is in the same database."""
+from tests.simulation.tables import StoredLock, StoredSession, Tables
 
 
 class MemoryDatabase:
-    """Tables, a clock in epoch milliseconds, and listeners for changes."""
+    """Tables, a clock in epoch milliseconds, and listeners for changes. ``name``: that of its incarnation."""
 
-    def __init__(self, clock_ms: Callable[[], int]) -> None:
+    def __init__(self, clock_ms: Callable[[], int], name: str = "") -> None:
         self.clock_ms = clock_ms
-        self.tables = Tables()
+        self.name = name
+        self.tables = Tables(Incarnation(name))
         self.listeners: list[Callable[[frozenset[str]], None]] = []
 
     def connect(self) -> "MemoryStore":
@@ -64,16 +35,27 @@ class MemoryDatabase:
 
     def snapshot(self) -> Tables:
         """Return what an up-to-date replica has."""
-        tables = self.tables
-        return Tables(
-            {id_: copy.copy(row) for id_, row in tables.sessions.items()},
-            {name: copy.copy(row) for name, row in tables.locks.items()},
-            list(tables.history),
-            dict(tables.guarded_writes),
-        )
+        return self.tables.copy()
 
     def backdate(self, session_id: str, ms: int) -> None:
         self.tables.sessions[session_id].heartbeat_ms -= ms
+
+    def note_promotion(self) -> Incarnation:
+        """Note that the tables come from another server, and return the incarnation."""
+        if self.tables.incarnation.name != self.name:
+            longest_lease = max((row.lease_ms for row in self.tables.sessions.values()), default=0)
+            self.tables.incarnation = Incarnation(self.name, self.clock_ms(), longest_lease, is_quarantined=True)
+        return self.tables.incarnation
+
+    def quarantine(self) -> None:
+        """Begin a quarantine, without a promotion."""
+        self.tables.incarnation = replace(self.tables.incarnation, is_quarantined=True)
+
+    @property
+    def may_claim(self) -> bool:
+        """Whether locks may be claimed and sessions evicted."""
+        incarnation = self.tables.incarnation
+        return incarnation.name == self.name and not incarnation.is_quarantined
 
     def history_kinds(self, lock_name: str) -> list[str]:
         return [entry.kind.value for entry in self.tables.history if entry.lock_name == lock_name]
@@ -131,11 +113,17 @@ class MemoryStore:
                 SessionRow(id_, row.instance, row.beat, now - row.heartbeat_ms, row.lease_ms)
                 for id_, row in self._sessions.items()
             ),
+            self._database.note_promotion(),
         )
 
-    def evict(self, session_id: str, beat: int, *, if_stale: bool) -> tuple[Term, ...] | None:
+    def evict(
+        self, session_id: str, beat: int, *, if_stale: bool, incarnation: Incarnation | None = None
+    ) -> tuple[Term, ...] | None:
         row = self._sessions.get(session_id)
         if row is None or row.beat != beat:
+            return None
+        is_current = incarnation is None or incarnation.is_same(self._database.tables.incarnation)
+        if not (is_current and self._database.may_claim):
             return None
         if if_stale and row.heartbeat_ms + row.lease_ms > self._database.clock_ms():
             return None
@@ -177,7 +165,7 @@ class MemoryStore:
     def claim(self, session_id: str, lock_names: Sequence[str]) -> tuple[Term, ...]:
         if session_id not in self._sessions:
             return ()
-        for name in sorted(lock_names):
+        for name in sorted(lock_names) if self._database.may_claim else ():
             row = self._locks.get(name)
             if row is not None and row.enabled and row.holder is None:
                 row.holder, row.term, row.step_down_term = session_id, self.next_term(row.term), None
@@ -186,6 +174,13 @@ class MemoryStore:
             for name in sorted(lock_names)
             if name in self._locks and self._locks[name].holder == session_id
         )
+
+    def end_quarantine(self, incarnation: Incarnation) -> bool:
+        tables = self._database.tables
+        if self._database.name != incarnation.name or not incarnation.is_same(tables.incarnation):
+            return False
+        tables.incarnation = replace(tables.incarnation, is_quarantined=False)
+        return True
 
     def next_term(self, last: int) -> int:
         return max(last + 1, self._database.clock_ms())
@@ -214,7 +209,8 @@ class MemoryStore:
             for name, row in held
             if not row.enabled or row.step_down_term == row.term
         ]
-        return Inventory(len(held), sum(row.term for _, row in held), tuple(stop_requests))
+        incarnation = self._database.note_promotion()
+        return Inventory(len(held), sum(row.term for _, row in held), tuple(stop_requests), incarnation)
 
     def list_held_terms(self, instance: str) -> tuple[HeldTerm, ...]:
         return tuple(HeldTerm(Term(name, row.term), row.holder or "") for name, row in self._held_rows(instance))

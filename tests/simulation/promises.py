@@ -15,7 +15,7 @@ from tests.simulation.story import Violation, readable
 
 if TYPE_CHECKING:
     from tests.simulation.instance import SimulatedInstance
-    from tests.simulation.memory import StoredLock
+    from tests.simulation.tables import StoredLock
     from tests.simulation.world import World
 
 CHECK_INTERVAL = 0.25
@@ -35,14 +35,19 @@ class Promises:
         """Since when a lock that was held without being run should have had a master, in spite of its holder."""
         self._disowned_since: dict[Term, float] = {}
         """Since when the database does not confirm a term whose job runs."""
+        self._quarantined_at = 0.0
+        """When nothing could be claimed, at the last check."""
 
     def check(self) -> None:
         """Check I3, I4 and I5 now."""
         world = self._world
+        if not world.server.memory.may_claim:
+            self._quarantined_at = world.scheduler.now + CHECK_INTERVAL
         if world.steady_since > world.scheduler.now:
             return
         tables = world.server.memory.tables
         instances = [each for each in world.live_instances() if each.unhindered_since <= world.scheduler.now]
+        self._check_quarantine(instances)
         for name in world.conditions.lock_names:
             row = tables.locks.get(name)
             for instance in world.live_instances():
@@ -54,6 +59,16 @@ class Promises:
                 self._check_holder(name, row, instances)
                 if name not in self._known.disabled_since:
                     self._check_vacancy(name, row, instances)
+
+    def _check_quarantine(self, instances: list["SimulatedInstance"]) -> None:
+        """Check I3 after a promotion: an unhindered instance ends the quarantine after the longest lease."""
+        world = self._world
+        watched_since = min((each.unhindered_since for each in instances if not each.shutting_down), default=NEVER)
+        since = max(world.steady_since, watched_since)
+        bound = world.conditions.longest_lease + world.conditions.longest_heartbeat
+        passed = world.scheduler.now - since
+        if not world.server.memory.may_claim and passed > bound * (1 + CLOCK_DIFFERENCE) + 1:
+            raise Violation(f"I3: the quarantine of {world.server.memory.name} lasts for {passed:.3f} s")
 
     def _check_stop(self, instance: "SimulatedInstance", run: JobRun) -> None:
         """Check I4: a disabled lock has no master after a heartbeat and a stop."""
@@ -127,6 +142,7 @@ class Promises:
         since = max(
             world.steady_since,
             candidate_since,
+            self._quarantined_at,
             self._known.vacant_since.get(name, 0.0),
             self._known.enabled_since.get(name, 0.0),
             world.server.rows_free_since.get(name, 0.0),
@@ -145,8 +161,9 @@ class Promises:
                         return
             self._due_since[name] = max(since, self._due_since.get(name, 0.0))
         bound = lease + world.conditions.longest_heartbeat
-        if world.server.clock.stepped_at >= min(since, self._known.beat_at.get(row.holder or "", since)) - lease:
-            bound += lease / 4
+        beat_at = self._known.beat_at.get(row.holder or "", since)
+        if world.conditions.node_skew or world.server.clock.stepped_at >= min(since, beat_at) - lease:
+            bound += lease / 4  # the age of the last heartbeat is not known
         if world.scheduler.now - since > bound * (1 + CLOCK_DIFFERENCE) + 1:
             raise Violation(
                 f"I3: {name} has had no master for {world.scheduler.now - since:.3f} s; the database names "

@@ -32,6 +32,8 @@ PLANTED = (
     "a disable is not shown to the master",
     "an eviction goes by the database's clock alone",
     "there is no margin",
+    "there is no quarantine",
+    "an age is believed though it contradicts that the beat has moved",
 )
 """The sentences of the planted bugs in the table."""
 

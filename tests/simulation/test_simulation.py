@@ -73,6 +73,7 @@ def test_every_kind_of_fault_occurs_in_a_few_seeds() -> None:
         "pause_watchdog", "pause_worker", "kill", "shut_down", "boot_another", "end_command", "outage", "lock_row",
         "disturb_release", "disturb_reading", "disturb_opening", "disturb_heartbeat", "disturb_eviction",
         "disturb_late_claim", "step_and_lose_a_master", "pause_candidate_over_steps",
-        "clock_step", "replicate", "promote", "split", "switch", "step_down", "retime", "rejoin",
+        "clock_step", "replicate", "promote", "promote_and_cut_a_master", "split", "switch",
+        "step_down", "retime", "rejoin",
     ):  # fmt: skip
         assert counts[event] > 0, f"in none of 40 worlds: {event}"

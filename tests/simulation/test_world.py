@@ -19,7 +19,7 @@ from tests.simulation.world import Weather, World, replay, simulate
 
 DIGEST_SEEDS = range(6)
 
-DIGEST = "8308d316134d4c82"
+DIGEST = "b6370933f9392871"
 """What `digest` is in this version of the world."""
 
 

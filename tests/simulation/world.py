@@ -8,7 +8,8 @@ what led to it.
     conditions.py   what is drawn for a seed: fleet, locks, timings, rates
     scenario.py     a seed, perhaps with less than it contains
     network.py      delays, losses, instances that are cut off
-    memory.py       the statements of the real stores, in memory
+    memory.py       the statements of the real stores, in memory, on the tables of tables.py
+    checked_store.py reports heartbeats, claims and evictions to the checker
     database.py     a server: outages, locked rows, calls that are executed late, twice or half-way
     instance.py     one process: the elector's thread, the watchdog
     actions.py      carries out what the elector orders
@@ -33,10 +34,11 @@ from random import Random
 from masterjob.election.core.elector import Elector
 from masterjob.election.values import HistoryEntry
 from tests.simulation import conditions as conditions_module
+from tests.simulation.checked_store import CheckedStore
 from tests.simulation.clock import DatabaseClock, Scheduler
 from tests.simulation.conditions import Weather
 from tests.simulation.connections import RECOVERY
-from tests.simulation.database import CheckedStore, Server
+from tests.simulation.database import Server
 from tests.simulation.failover import Failover
 from tests.simulation.faults import Faults
 from tests.simulation.instance import SimulatedInstance
@@ -143,8 +145,9 @@ class World:
     def make_server(self, clock_offset: float) -> Server:
         clock = DatabaseClock(self.scheduler, clock_offset)
         self.checker.counts["server"] += 1
-        rng = self.stream(f"server {self.checker.counts['server']}")
-        server = Server(self.scheduler, rng, self.conditions, self.checker, self._store, clock)
+        name = f"server {self.checker.counts['server']}"
+        rng = self.stream(name)
+        server = Server(self.scheduler, rng, self.conditions, self.checker, self._store, clock, name=name)
         server.memory.listeners.append(lambda names: self._on_change(server, names))
         return server
 

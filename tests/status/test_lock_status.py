@@ -176,3 +176,22 @@ def test_json_has_state_why_and_the_last_run() -> None:
         "lastError": "exit code 7",
         "output": [],
     }
+
+
+QUARANTINE = (
+    "the database was promoted at 2026-05-01T00:59:50Z: no instance claims a lock before 2026-05-01T01:00:14Z"
+)
+
+
+def test_a_lock_that_is_free_after_a_promotion_says_so() -> None:
+    assert replace(lock(free_for=timedelta(hours=1)), quarantine=QUARANTINE).why == QUARANTINE
+    assert replace(lock(live_instances=0), quarantine=QUARANTINE).why == "no instance is alive"
+
+
+def test_a_lock_whose_master_is_silent_after_a_promotion_says_both() -> None:
+    silent = replace(lock(master(heartbeat_age=25.0)), quarantine=QUARANTINE)
+    assert silent.why == f"web-1-x has been silent for 25 s; {QUARANTINE}"
+
+
+def test_a_job_that_runs_through_a_promotion_needs_no_explanation() -> None:
+    assert replace(lock(master(), job(RunPhase.RUNNING)), quarantine=QUARANTINE).why == ""

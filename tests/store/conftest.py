@@ -34,6 +34,7 @@ class Backend(Protocol):
     def backdate(self, session_id: str, ms: int) -> None: ...
     def disable(self, lock_name: str) -> None: ...
     def enable(self, lock_name: str) -> None: ...
+    def quarantine(self) -> None: ...
     def history_kinds(self, lock_name: str) -> list[str]: ...
 
 
@@ -76,6 +77,10 @@ class SqlBackend:
         self.execute(
             "UPDATE master_session SET heartbeat_ms = heartbeat_ms - :ms WHERE id = :id", ms=ms, id=session_id
         )
+
+    def quarantine(self) -> None:
+        """Begin a quarantine, without a promotion."""
+        self.execute("UPDATE master_incarnation SET may_claim = FALSE")
 
     def begin_disable(self, lock_name: str) -> Connection:
         """Begin a switch on another connection, and do not commit it."""
@@ -134,6 +139,7 @@ def backend_with_tables(name: str, servers: Servers, tmp_path: Path) -> Iterator
         with backend.engine.begin() as connection:
             for table in _TABLES:
                 connection.execute(text(f"DELETE FROM {table}"))
+            connection.execute(text("UPDATE master_incarnation SET may_claim = TRUE"))
     yield backend
     backend.close()
 

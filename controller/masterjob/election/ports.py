@@ -10,7 +10,16 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from masterjob.election.term import LiveTerm
-from masterjob.election.values import HeldTerm, HistoryEntry, Inventory, NewSession, SessionList, Term, Vacancies
+from masterjob.election.values import (
+    HeldTerm,
+    HistoryEntry,
+    Incarnation,
+    Inventory,
+    NewSession,
+    SessionList,
+    Term,
+    Vacancies,
+)
 from masterjob.job_status import RunStatus
 
 
@@ -26,10 +35,13 @@ class SessionStore(Protocol):
     def list_sessions(self) -> SessionList:
         """Return all sessions and the database's clock."""
 
-    def evict(self, session_id: str, beat: int, *, if_stale: bool) -> tuple[Term, ...] | None:
+    def evict(
+        self, session_id: str, beat: int, *, if_stale: bool, incarnation: Incarnation | None = None
+    ) -> tuple[Term, ...] | None:
         """Delete the session if its beat is still ``beat`` and, with ``if_stale``, its lease is over.
 
-        That test uses the database's clock. Return the terms that this ended, or None if nothing was deleted.
+        That test uses the database's clock. Nothing is deleted in a quarantine, or if the database is not that
+        ``incarnation`` any more. Return the terms that this ended, or None if nothing was deleted.
         """
 
     def close_session(self, session_id: str) -> None:
@@ -49,8 +61,11 @@ class LockStore(Protocol):
         """Claim those of the locks that are enabled and free; return all of them that the session holds now.
 
         A new term's number is the last one plus one, or the database's clock in epoch milliseconds if that is
-        larger. An evicted session gets no term.
+        larger. An evicted session gets no term, and in a quarantine none gets one.
         """
+
+    def end_quarantine(self, incarnation: Incarnation) -> bool:
+        """Allow claims again, if the database is still this incarnation; return whether it is."""
 
     def move(self, term: Term, from_session_id: str, to_session_id: str) -> str | None:
         """Move a held term between two sessions; return the session that holds it now, if any."""

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from masterjob.election.core.actions import Action, RecordTransition, StopJob
+from masterjob.election.core.actions import Action, Notice, RecordTransition, StopJob
 from masterjob.election.core.commands import StoreCommand
 from masterjob.election.core.events import CoreEvent, Failure, JobStartFailed, Reply
 from masterjob.election.values import HistoryEntry, Term, TransitionKind
@@ -45,6 +45,8 @@ class TransitionLog:
                     self._log_transition(entry)
                 case StopJob(term, reason) if not isinstance(event, JobStartFailed):  # its failure was logged
                     self._log_stop(term, reason)
+                case Notice(text):
+                    logger.warning("%s", text, extra=log_fields(instance=self._instance, event="notice"))
 
     def _log_transition(self, entry: HistoryEntry) -> None:
         fields = log_fields(

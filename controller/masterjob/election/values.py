@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from masterjob.errors import SettingError
@@ -87,6 +88,40 @@ class NewSession:
 
 
 @dataclass(frozen=True, slots=True)
+class Incarnation:
+    """The history of commits that the database is in. A promoted replica begins another one.
+
+    ``name`` is the server's own, and ``since_ms`` the time at which it was first written, in epoch milliseconds by
+    the database's clock: both together are never used again.
+    """
+
+    name: str = ""
+    since_ms: int = 0
+    lease_ms: int = 0
+    """The longest lease of the sessions that the database had then."""
+    is_quarantined: bool = False
+    """Whether nothing may be claimed yet, because a master whose claim was lost may still run."""
+
+    @property
+    def reason(self) -> str:
+        """Why nothing is claimed in the quarantine, and about until when: the clocks of the instances count."""
+        since, until = (
+            datetime.fromtimestamp(ms // 1000, UTC).isoformat().replace("+00:00", "Z")
+            for ms in (self.since_ms, self.since_ms + self.lease_ms + 999)
+        )
+        return f"the database was promoted at {since}: no instance claims a lock before {until}"
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells it from all others."""
+        return self.name, self.since_ms
+
+    def is_same(self, other: "Incarnation | None") -> bool:
+        """Return whether both are the same history."""
+        return other is not None and self.key == other.key
+
+
+@dataclass(frozen=True, slots=True)
 class SessionRow:
     """A session as read from the database; ``age_ms`` is the age of its last heartbeat by the database's clock."""
 
@@ -103,6 +138,7 @@ class SessionList:
 
     clock_ms: int
     sessions: tuple[SessionRow, ...]
+    incarnation: Incarnation = Incarnation()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -130,6 +166,8 @@ class Inventory:
     count: int
     term_sum: int
     stop_requests: tuple[StopRequest, ...] = ()
+    incarnation: Incarnation = field(default=Incarnation(), compare=False)
+    """The database that has it."""
 
     @classmethod
     def of(cls, terms: Iterable[Term]) -> "Inventory":

@@ -46,7 +46,7 @@ def _upgrade(connection: Connection, dialect: Dialect, timeout: float) -> None:
     with _exclusive_migration(connection, dialect, timeout):
         if not _has_newest_version(connection):  # another instance may have been first
             _migrate(connection)
-        additions.create_missing(connection)
+        additions.create_missing(connection, dialect)
 
 
 def _migrate(connection: Connection) -> None:

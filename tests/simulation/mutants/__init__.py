@@ -3,8 +3,8 @@
     rules.py         the rules
     planting.py      replaces a piece of the real code
     catalog.py       all planted bugs, in the order of the rules; the sample that the normal tests plant
-    trust.py, retries.py, session.py, master.py, inventory.py, candidate.py, evictor.py, retiming.py
-                     bugs of the core
+    trust.py, retries.py, session.py, master.py, inventory.py, candidate.py, evictor.py, retiming.py,
+    quarantine.py    bugs of the core
     store.py, switch.py    bugs of the statements, in the simulation's imitation of the database
     sql.py           bugs of the real statements
     connections.py   bugs of connections, notifications and the guard

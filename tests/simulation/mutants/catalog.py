@@ -9,6 +9,7 @@ from tests.simulation.mutants import (
     inventory,
     master,
     process,
+    quarantine,
     retiming,
     retries,
     session,
@@ -28,6 +29,7 @@ _MODULES = (
     candidate,
     evictor,
     retiming,
+    quarantine,
     switch,
     store,
     sql,
@@ -49,6 +51,7 @@ _SAMPLE_SENTENCES = (
     "a new term is the last one plus one",
     "a disable is not shown to the master",
     "the inventory is never found to differ",
+    "the quarantine ends after half of the longest lease",
 )
 
 SAMPLE: tuple[Mutant, ...] = tuple(mutant for mutant in MUTANTS if mutant.sentence in _SAMPLE_SENTENCES)

@@ -42,9 +42,14 @@ MUTANTS = (
         Edit(
             LivenessDetector,
             "_guaranteed_age",
-            "0.0 if gain is None else max(0.0, row.age_ms / 1000 - gain)",
-            "max(0.0, row.age_ms / 1000 - (gain or 0.0))",
+            "if gain is None or ",
+            "gain = gain or 0.0\n    if ",
         ),
+    ),
+    Mutant(
+        "an age is believed though it contradicts that the beat has moved",
+        rules.MOVED_BEAT,
+        Edit(LivenessDetector, "_is_contradicted", "return row.id in self._wrong_ages", "return False"),
     ),
     Mutant(
         "a look at the sessions counts from its sending",

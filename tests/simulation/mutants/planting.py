@@ -43,7 +43,8 @@ _COUNTER_NAME = "__executions_of_planted_bugs__"
 
 
 CONTRACT_TESTS = (
-    "tests/store/test_contract_locks.py tests/store/test_contract_sessions.py tests/election "
+    "tests/store/test_contract_locks.py tests/store/test_contract_sessions.py "
+    "tests/store/test_contract_quarantine.py tests/election "
     "-k 'not sqlite and not postgresql and not mariadb and not mysql'"
 )
 """The tests that hold for the simulation's store and for the elector on it."""

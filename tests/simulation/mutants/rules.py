@@ -57,6 +57,7 @@ LEASE_PASSED = Rule(
 AGE_BELIEVED = Rule(
     "3.3", "The age of a heartbeat counts only if the database's clock ran like the candidate's own."
 )
+MOVED_BEAT = Rule("3.3", "A beat that is new since the last look is not older than the time since then.")
 NEW_CANDIDATE = Rule("3.3", "A new candidate treats every heartbeat that it sees as new.")
 STALE_TEST = Rule("3.3", "The eviction by age has the database's own test.")
 STANDSTILL = Rule(
@@ -91,5 +92,13 @@ RAISE_IF_LOST = Rule("3.6", "A job sees the end of its term on the clock, not by
 COST = Rule(
     "3.7", "Each instance renews and reads the sessions once per heartbeat interval, however many locks it has."
 )
+
+QUARANTINE = Rule("3.8", "From a promotion to the end of its quarantine the database grants no claim.")
+QUARANTINE_LASTS = Rule(
+    "3.8", "The quarantine lasts for the longest lease, on the clock of the instance that ends it."
+)
+QUARANTINE_ENDS = Rule("3.8", "An instance that has watched the new incarnation for so long ends the quarantine.")
+CONFIRMED = Rule("3.8", "After a promotion only what the new primary is found to have is trusted for longer.")
+OBSERVED_ANEW = Rule("3.8", "What was observed of sessions counts in the incarnation in which it was observed.")
 
 RULES = tuple(value for value in list(vars().values()) if isinstance(value, Rule))

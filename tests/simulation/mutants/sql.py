@@ -5,9 +5,10 @@ The same checks run on the real databases and on the simulation's store (tests/s
 """
 
 from masterjob.store import schema
+from masterjob.store.connection import incarnation
 from masterjob.store.connection.connection import BoundedConnection
 from masterjob.store.connection.dialects import PostgreSQLDialect, SQLiteDialect
-from masterjob.store.queries import inventory, locks, sessions, switches
+from masterjob.store.queries import incarnations, inventory, locks, sessions, switches
 from masterjob.store.queries.locks import LockQueries
 from masterjob.store.queries.sessions import SessionQueries
 from tests.simulation.mutants import rules
@@ -34,6 +35,10 @@ def _in_both_summaries(old: str, new: str) -> tuple[Edit, Edit]:
         Edit(inventory, "SUMMARY", old, new),
         Edit(sessions, "_RENEW_AND_READ_INVENTORY", old, new),
     )
+
+
+def _in_all_claims_and_evictions(old: str, new: str) -> tuple[Edit, Edit]:
+    return (Edit(locks, "_CLAIM", old, new), Edit(sessions, "_EVICT", old, new))
 
 
 MUTANTS = (
@@ -205,5 +210,29 @@ MUTANTS = (
             '"idle_in_transaction_session_timeout": "0"',
         ),
         tests="races",
+    ),
+    mutant_of_store(
+        "the statements of a claim and an eviction ignore the quarantine",
+        rules.QUARANTINE,
+        *_in_all_claims_and_evictions("i.may_claim AND", ""),
+        tests="contract_quarantine",
+    ),
+    mutant_of_store(
+        "the statements of a claim and an eviction ignore that the promotion was not noted yet",
+        rules.QUARANTINE,
+        *_in_all_claims_and_evictions("AND i.incarnation = {incarnation}", ""),
+        tests="incarnation",
+    ),
+    mutant_of_store(
+        "the name of a PostgreSQL server has no timeline",
+        rules.QUARANTINE,
+        Edit(incarnation, "_POSTGRESQL", "left(pg_walfile_name(pg_current_wal_lsn()), 8)", "''"),
+        tests="promotion",
+    ),
+    mutant_of_store(
+        "the end of a quarantine does not name the incarnation",
+        rules.QUARANTINE_LASTS,
+        Edit(incarnations, "_END_QUARANTINE", "AND i.incarnation = :name AND i.since_ms = :since_ms", ""),
+        tests="contract_quarantine",
     ),
 )

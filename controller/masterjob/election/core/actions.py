@@ -53,4 +53,11 @@ class RecordTransition:
     entry: HistoryEntry
 
 
-Action = StoreCommand[object] | Abandon | StartJob | SetStopTimeout | StopJob | Overrun | RecordTransition
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Write to the log what concerns no single lock; ``text`` is a sentence."""
+
+    text: str
+
+
+Action = StoreCommand[object] | Abandon | StartJob | SetStopTimeout | StopJob | Overrun | RecordTransition | Notice

@@ -9,10 +9,11 @@ import heapq
 import math
 from collections import deque
 
+from masterjob.election.core.batches import halves
 from masterjob.election.core.commands import RETRY_DELAY, Claim, EnsureLocks, ListVacancies
 from masterjob.election.core.master import MasterRole
 from masterjob.election.core.session import LONG_AGO, NEVER, Session
-from masterjob.election.core.state import Claiming, ElectorState, Lock, Releasing, Waiting, halves
+from masterjob.election.core.state import Claiming, ElectorState, Lock, Releasing, Waiting
 from masterjob.election.values import Term, Vacancies
 
 CLAIM_JITTER = 0.05
@@ -90,6 +91,7 @@ class CandidateRole:
         return (
             bool(state.candidates)
             and not state.missing_rows
+            and not state.database.quarantine
             and not state.is_in_flight(EnsureLocks, ListVacancies, Claim)
             and any(session.trust_left(state.now) > 0 for session in state.sessions.values())
         )
@@ -189,13 +191,14 @@ class CandidateRole:
         for lock in locks:
             state.set_phase(lock, Claiming())
             lock.changed_at = state.now
+        sent = state.now
         state.send(
-            Claim(state.now, session.id, tuple(lock.name for lock in locks)),
-            then=lambda terms: self._on_claimed(locks, session, terms),
+            Claim(sent, session.id, tuple(lock.name for lock in locks)),
+            then=lambda terms: self._on_claimed(locks, session, terms, sent),
             otherwise=lambda _: self._on_claim_failed(locks),
         )
 
-    def _on_claimed(self, locks: list[Lock], session: Session, terms: tuple[Term, ...]) -> None:
+    def _on_claimed(self, locks: list[Lock], session: Session, terms: tuple[Term, ...], sent: float) -> None:
         granted = {term.lock_name: term for term in terms if not self._master_role.is_orphan(term)}
         is_gone = session not in self._state.all_sessions()  # evicted meanwhile, and its grants with it
         # After a partial success choose again before the other instances claim the rest.
@@ -204,16 +207,19 @@ class CandidateRole:
             lock.changed_at = self._state.now
             if lock.name not in granted or is_gone:
                 self._return_to_waiting(lock, delay)
-            elif lock.wanted and self.is_still_trusted(session):
+            elif lock.wanted and self.is_still_trusted(session, sent):
                 self._master_role.serve(lock, granted[lock.name], session)
             else:
                 reason = "the grant came too late" if lock.wanted else "not wanted any more"
                 phase = Releasing(granted[lock.name], (session,), reason, self._state.now)
                 self._master_role.begin_release(lock, phase)
 
-    def is_still_trusted(self, session: Session) -> bool:
-        """Return whether a granted term may start: the reply may have come after the end of the trust."""
-        return session.trust_left(self._state.now) > 0
+    def is_still_trusted(self, session: Session, sent: float) -> bool:
+        """Return whether a term may start that a claim, ``sent`` then, was granted.
+
+        The reply may have come after the end of the trust, or from a database that has been replaced since.
+        """
+        return session.trust_left(self._state.now) > 0 and sent >= self._state.database.changed_at
 
     def _on_claim_failed(self, locks: list[Lock]) -> None:
         """Start nothing; if the claim was granted after all, the inventory will show it."""

@@ -10,7 +10,15 @@ from typing import Generic, TypeVar
 from masterjob.election.core.liveness import WatchedSession
 from masterjob.election.core.session import HeartbeatConnection
 from masterjob.election.ports import Store
-from masterjob.election.values import HeldTerm, Inventory, NewSession, SessionList, Term, Vacancies
+from masterjob.election.values import (
+    HeldTerm,
+    Incarnation,
+    Inventory,
+    NewSession,
+    SessionList,
+    Term,
+    Vacancies,
+)
 
 CONTROL_CONNECTION = "control"
 """The name of the connection for everything except heartbeats."""
@@ -137,6 +145,8 @@ class Evict(StoreCommand[tuple[Term, ...] | None]):
 
     watched: WatchedSession
     if_stale: bool
+    incarnation: Incarnation | None = None
+    """The database's, when the beat was seen."""
 
     failure_message = "an eviction got no answer (will be retried)"
 
@@ -147,7 +157,8 @@ class Evict(StoreCommand[tuple[Term, ...] | None]):
 
     def execute(self, store: Store) -> tuple[Term, ...] | None:
         """Return the terms that this ended, or None if the session was not evicted by this call."""
-        return store.evict(self.session_id, self.watched.row.beat, if_stale=self.if_stale)
+        beat = self.watched.row.beat
+        return store.evict(self.session_id, beat, if_stale=self.if_stale, incarnation=self.incarnation)
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,6 +26,7 @@ from masterjob.election.core.events import (
 from masterjob.election.core.evictor import Evictor
 from masterjob.election.core.heartbeat import Heartbeat
 from masterjob.election.core.master import MasterRole
+from masterjob.election.core.quarantine import Quarantine
 from masterjob.election.core.retiming import Retimer
 from masterjob.election.core.session import LONG_AGO, NEVER
 from masterjob.election.core.state import ElectorState, Lock, Serving, Waiting
@@ -44,10 +45,18 @@ class Elector:
         self._master_role = MasterRole(self._state)
         self._candidate_role = CandidateRole(self._state, self._master_role)
         retimer = Retimer(self._state, self._master_role)
-        evictor = Evictor(self._state, self._candidate_role)
-        self._heartbeat = Heartbeat(self._state, self._master_role, self._candidate_role, new_id)
+        quarantine = Quarantine(self._state, self._candidate_role)
+        evictor = Evictor(self._state, self._candidate_role, quarantine)
+        self._heartbeat = Heartbeat(self._state, self._master_role, self._candidate_role, quarantine, new_id)
         # The heartbeat comes last: a claim that lacks trust needs one at once.
-        self._components = (self._master_role, retimer, evictor, self._candidate_role, self._heartbeat)
+        self._components = (
+            self._master_role,
+            retimer,
+            quarantine,
+            evictor,
+            self._candidate_role,
+            self._heartbeat,
+        )
         self._shutting_down = False
 
     def handle(self, event: CoreEvent, now: float) -> list[Action]:
@@ -81,7 +90,9 @@ class Elector:
 
     def explain(self, lock_name: str) -> str | None:
         """Return what this instance does about the lock, in words; None if it does not take part."""
-        lock = self._state.locks.get(lock_name)
+        lock, quarantine = self._state.locks.get(lock_name), self._state.database.quarantine
+        if lock is not None and isinstance(lock.phase, Waiting) and quarantine is not None:
+            return quarantine.reason
         return lock.explanation if lock is not None else None
 
     def is_waiting(self, lock_name: str) -> bool:

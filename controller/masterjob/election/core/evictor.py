@@ -1,8 +1,10 @@
 """Watches the sessions of other instances and evicts the dead ones."""
 
+from masterjob.election.core.actions import Notice
 from masterjob.election.core.candidate import CandidateRole
 from masterjob.election.core.commands import RETRY_DELAY, Evict, ListSessions
 from masterjob.election.core.liveness import LivenessDetector, WatchedSession
+from masterjob.election.core.quarantine import Quarantine
 from masterjob.election.core.session import LONG_AGO, NEVER
 from masterjob.election.core.state import ElectorState
 from masterjob.election.timing import format_duration
@@ -12,24 +14,26 @@ from masterjob.election.values import SessionList, Term, TransitionKind
 class Evictor:
     """Lists all sessions once per heartbeat interval while this instance is a candidate."""
 
-    def __init__(self, state: ElectorState, candidate_role: CandidateRole) -> None:
+    def __init__(self, state: ElectorState, candidate_role: CandidateRole, quarantine: Quarantine) -> None:
         self._state = state
         self._candidate_role = candidate_role
+        self._quarantine = quarantine
         self._detector = LivenessDetector()
         self._list_at = LONG_AGO
         self._must_list_first = False
         """Whether the last attempt did not succeed: the sessions must be listed before the next one."""
+        self._has_told_of_clocks = False
 
     def advance(self) -> None:
         """List the sessions if that is due, or evict a dead one; one command at a time."""
         state = self._state
         if not state.candidates or state.is_in_flight(ListSessions, Evict):
             return
-        suspect = min(
-            self._detector.suspects(state.now), key=lambda each: each.watched.failed_evictions, default=None
-        )
+        suspects = () if state.database.quarantine else self._detector.suspects(state.now)
+        suspect = min(suspects, key=lambda each: each.watched.failed_evictions, default=None)
         if suspect is not None and not self._must_list_first:
-            evict, started = Evict(state.now, suspect.watched, suspect.if_stale), state.running_time
+            evict = Evict(state.now, suspect.watched, suspect.if_stale, self._detector.incarnation)
+            started = state.running_time
             state.send(
                 evict,
                 then=lambda terms: self._on_evicted(evict, terms),
@@ -48,12 +52,19 @@ class Evictor:
         """Return when to list or evict next."""
         if not self._state.candidates or self._state.is_in_flight(ListSessions, Evict):
             return NEVER
-        return self._list_at if self._must_list_first else min(self._list_at, self._detector.next_suspect_at())
+        if self._must_list_first or self._state.database.quarantine:
+            return self._list_at
+        return min(self._list_at, self._detector.next_suspect_at())
 
     def _on_listed(self, session_list: SessionList, sent: float) -> None:
         own_ids = frozenset(session.id for session in self._state.sessions.values())
         self._must_list_first = False
+        longest_lease = max((session.lease_ms for session in session_list.sessions), default=0) / 1000
+        self._quarantine.observe(session_list.incarnation, longest_lease)
         self._detector.observe(session_list, sent, self._state.now, own_ids)
+        if self._detector.contradiction and not self._has_told_of_clocks:
+            self._has_told_of_clocks = True
+            self._state.emit(Notice(self._detector.contradiction))
 
     def _on_evicted(self, evict: Evict, terms: tuple[Term, ...] | None) -> None:
         if terms is None:  # it was alive, already evicted, or not stale by the database's clock

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from masterjob.election.core.candidate import CandidateRole
 from masterjob.election.core.commands import CloseSession, OpenSession, Renew
 from masterjob.election.core.master import MasterRole
+from masterjob.election.core.quarantine import Quarantine
 from masterjob.election.core.run_history import record_end_of_trust
 from masterjob.election.core.session import NEVER, Session, SessionPhase
 from masterjob.election.core.state import ElectorState
@@ -20,11 +21,13 @@ class Heartbeat:
         state: ElectorState,
         master_role: MasterRole,
         candidate_role: CandidateRole,
+        quarantine: Quarantine,
         new_id: Callable[[], str],
     ) -> None:
         self._state = state
         self._master_role = master_role
         self._candidate_role = candidate_role
+        self._quarantine = quarantine
         self._new_id = new_id
 
     def advance(self) -> None:
@@ -78,12 +81,18 @@ class Heartbeat:
 
     def _on_renewed(self, session: Session, renew: Renew, inventory: Inventory | None) -> None:
         session.heartbeat_in_flight = False
-        if inventory is None and not session.is_retired:
-            self._on_evicted(session)
-        elif inventory is not None and not session.is_retired:
+        if session.is_retired or inventory is None:
+            if not session.is_retired:
+                self._on_evicted(session)
+            self._candidate_role.on_session_renewed()
+            return
+        self._quarantine.observe(inventory.incarnation)
+        if self._master_role.is_confirmed_by(renew.expected, inventory):
             session.record_renewal(renew.sent, self._state.now)
-            self._master_role.check_inventory(renew.expected, inventory)
-        self._candidate_role.on_session_renewed()
+            self._candidate_role.on_session_renewed()
+        else:
+            session.record_unconfirmed(renew.sent)
+        self._master_role.check_inventory(renew.expected, inventory)
 
     def _on_failed(self, session: Session, sent: float) -> None:
         session.heartbeat_in_flight = False

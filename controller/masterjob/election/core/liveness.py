@@ -11,15 +11,20 @@ b. For 1.25 leases since this beat was first observed, whatever any clock but th
 A beat whose age is unknown counts as new: at the very first observation, at one after a pause, if the session was
 our own until now, and if the database's clock stepped. A clock that jumps therefore evicts no session.
 
+A beat that is new since the last observation is not older than the time since then. If its age says otherwise, the
+heartbeat was written with another clock than the one that it is compared with: each node of a cluster has its own.
+From then on no age of this session counts. After a failover of the database everything is observed anew.
+
 An observation counts from its reply and an eviction from its sending, so both delays favour the session.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from masterjob.election.core.session import NEVER
-from masterjob.election.timing import CLOCK_DRIFT
-from masterjob.election.values import SessionList, SessionRow
+from masterjob.election.timing import CLOCK_DRIFT, format_duration
+from masterjob.election.values import Incarnation, SessionList, SessionRow
 
 STANDSTILL_LEASES = 1.25
 """Leases without a change after which only the local clock counts."""
@@ -78,10 +83,21 @@ class LivenessDetector:
         self._watched: dict[str, WatchedSession] = {}
         self._own_ids: frozenset[str] = frozenset()
         """Our own sessions at the last observation, which were not watched then."""
+        self._wrong_ages: Counter[str] = Counter()
+        """How often the age of a session's heartbeat could not be right."""
+        self.incarnation: Incarnation | None = None
+        """The database's, at the last observation."""
+        self.contradiction = ""
+        """What shows that there are two clocks, as a sentence; empty if nothing does."""
 
     def observe(self, session_list: SessionList, sent: float, received: float, own_ids: frozenset[str]) -> None:
         """Update from a list that was sent and received at these local times."""
         observation = _Observation(sent, received, session_list.clock_ms / 1000)
+        if not session_list.incarnation.is_same(self.incarnation):
+            self._last_observation, self._watched = None, {}
+        self.incarnation = session_list.incarnation
+        listed = {row.id for row in session_list.sessions}
+        self._wrong_ages = Counter({id_: count for id_, count in self._wrong_ages.items() if id_ in listed})
         self._watched = {
             row.id: self._keep_if_unchanged(row, received) or self._start_watching(row, observation)
             for row in session_list.sessions
@@ -116,7 +132,25 @@ class LivenessDetector:
         ):
             return 0.0
         gain = observation.max_clock_gain_since(self._last_observation)
-        return 0.0 if gain is None else max(0.0, row.age_ms / 1000 - gain)
+        if gain is None or self._is_contradicted(row, observation.clock - self._last_observation.clock):
+            return 0.0
+        return max(0.0, row.age_ms / 1000 - gain)
+
+    def _is_contradicted(self, row: SessionRow, since_last: float) -> bool:
+        """Return whether ages of this session are wrong; ``since_last``: seconds since the last observation.
+
+        A heartbeat that has waited for a lock is older than its row, too. So one such age proves nothing yet.
+        """
+        age = row.age_ms / 1000
+        if age > since_last + ROUNDING_ERROR:
+            self._wrong_ages[row.id] += 1
+            if self._wrong_ages[row.id] > 1:
+                self.contradiction = (
+                    f"two clocks are at work: a heartbeat of {row.instance} that came within the last "
+                    f"{format_duration(since_last)} is {format_duration(age)} old by the database's clock; "
+                    "the ages of its heartbeats do not count"
+                )
+        return row.id in self._wrong_ages
 
     def suspects(self, now: float) -> Iterator[Suspect]:
         """Yield the sessions that may be evicted now."""

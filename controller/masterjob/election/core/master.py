@@ -9,12 +9,13 @@ from collections.abc import Iterable
 
 from masterjob.concurrency.backoff import Backoff
 from masterjob.election.core.actions import Overrun, SetStopTimeout, StartJob, StopJob
+from masterjob.election.core.batches import halves
 from masterjob.election.core.commands import RETRY_DELAY, ReadHeldTerms, ReadInventory, Release
 from masterjob.election.core.events import JobRunChanged, JobStarted, JobStartFailed, JobStopped
 from masterjob.election.core.run_history import record_run, record_start_failure, record_stop
 from masterjob.election.core.session import LONG_AGO, NEVER, Session
-from masterjob.election.core.state import ElectorState, Lock, Releasing, Serving, Stopping, Waiting, halves
-from masterjob.election.values import HeldTerm, Inventory, Term, TransitionKind
+from masterjob.election.core.state import ElectorState, Lock, Releasing, Serving, Stopping, Waiting
+from masterjob.election.values import HeldTerm, Incarnation, Inventory, Term, TransitionKind
 
 MAX_START_BACKOFF = 300.0
 """The longest pause of an instance whose ``start`` keeps failing, in seconds."""
@@ -114,6 +115,17 @@ class MasterRole:
             self._inventory_outdated = False
             self._read_inventory()
 
+    def is_confirmed_by(self, expected: Inventory, actual: Inventory) -> bool:
+        """Return whether a renewal confirms what is held.
+
+        A promoted database may lack it. So at first its renewals count only if the inventory matches: else they
+        would extend the trust in terms that are lost for as long as the full read fails.
+        """
+        database = self._state.database
+        if actual.matches(expected):
+            database.confirmed = actual.incarnation
+        return actual.incarnation.is_same(database.confirmed)
+
     def check_inventory(self, expected: Inventory, actual: Inventory) -> None:
         """Apply the stop requests; if the database holds other terms for us than expected, read them in full."""
         state = self._state
@@ -122,15 +134,16 @@ class MasterRole:
                 cooldown = lock.timing.heartbeat_interval if request.is_step_down else 0.0
                 self.end_term(lock, request.reason, cooldown)
         if not actual.matches(expected) and not state.is_in_flight(ReadHeldTerms):
-            sent = state.now
+            sent, incarnation = state.now, actual.incarnation
             state.send(
                 ReadHeldTerms(sent, state.identity.instance),
-                then=lambda held_terms: self._reconcile(held_terms, sent),
+                then=lambda held_terms: self._reconcile(held_terms, sent, incarnation),
                 otherwise=lambda _: None,  # the next heartbeat compares again
             )
 
-    def _reconcile(self, held_terms: tuple[HeldTerm, ...], sent: float) -> None:
+    def _reconcile(self, held_terms: tuple[HeldTerm, ...], sent: float, incarnation: Incarnation) -> None:
         """Adopt nothing, release what is not run, stop what is not held."""
+        self._state.database.confirmed = incarnation
         rows = {row.term.lock_name: row for row in held_terms}
         for name, row in rows.items():
             lock = self._state.locks.get(name)

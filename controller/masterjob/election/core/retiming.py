@@ -48,9 +48,15 @@ class Retimer:
         state.emit(SetStopTimeout(phase.term, min(old.timing.stop_timeout, session.timing.stop_timeout)))
         state.send(
             move,
-            then=lambda holder: self._on_moved(lock, move, holder),
+            then=lambda holder: self._on_answer(lock, move, holder),
             otherwise=lambda _: self._on_move_failed(lock, move),
         )
+
+    def _on_answer(self, lock: Lock, move: Move, holder: str | None) -> None:
+        if move.sent < self._state.database.changed_at:  # a promoted replica may lack it
+            self._on_move_failed(lock, move)
+        else:
+            self._on_moved(lock, move, holder)
 
     def _on_moved(self, lock: Lock, move: Move, holder: str | None) -> None:
         if not isinstance(lock.phase, Serving) or lock.phase.move is not move:

@@ -76,6 +76,10 @@ class Session:
         self.phase = SessionPhase.TRUSTED if now < self.trusted_until else SessionPhase.UNTRUSTED
         self.renew_at = sent + self.timing.heartbeat_interval
 
+    def record_unconfirmed(self, sent: float) -> None:
+        """Schedule the next renewal after one that does not extend the trust."""
+        self.renew_at = sent + self.timing.heartbeat_interval
+
     def attempt_timeout(self, now: float) -> float:
         """Return how long an attempt that is sent now may take.
 

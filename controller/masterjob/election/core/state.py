@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 from masterjob.election.core.actions import Abandon, Action, RecordTransition
 from masterjob.election.core.commands import COMMAND_TIMEOUT, Move, StoreCommand
 from masterjob.election.core.events import Failure, Reply
+from masterjob.election.core.known_database import KnownDatabase
 from masterjob.election.core.session import LONG_AGO, NEVER, Session
 from masterjob.election.timing import Timing
 from masterjob.election.values import HistoryEntry, Identity, Inventory, LostPolicy, Term, TransitionKind
 
 AnswerT = TypeVar("AnswerT")
-ItemT = TypeVar("ItemT")
 
 LOOK_INTERVAL = 0.25
 """The longest time between two looks at the clock while a command is in flight, in seconds."""
@@ -123,6 +123,7 @@ class ElectorState:
         self.sessions: dict[Timing, Session] = {}
         self.retired: list[Session] = []
         """Retired sessions whose jobs have not all stopped."""
+        self.database = KnownDatabase()
         self.actions: list[Action] = []
         self._in_flight: dict[StoreCommand[object], _InFlight] = {}
 
@@ -240,9 +241,3 @@ class ElectorState:
         """Return the most seconds of running time that pass unobserved: of a freeze, so much is counted."""
         shortest = min((in_flight.timeout for in_flight in self._in_flight.values()), default=NEVER)
         return min(LOOK_INTERVAL, shortest / 4)
-
-
-def halves(batch: tuple[ItemT, ...]) -> list[tuple[ItemT, ...]]:
-    """Return the non-empty halves of a batch that failed, so that one bad item cannot block all others."""
-    middle = (len(batch) + 1) // 2
-    return [half for half in (batch[:middle], batch[middle:]) if half]

@@ -2,6 +2,7 @@
 
     dialect.py     what differs between the databases: the base class
     dialects.py    the dialect of each database
+    incarnation.py how each kind of server names its history of commits
     connection.py  a connection that opens when needed and is dropped after any error
     physical.py    one open driver connection
     sqlite_file.py the files of an SQLite database, and whether they are still those that were opened

@@ -18,8 +18,9 @@ from masterjob.store.connection.addresses import Address
 from masterjob.store.connection.deadlines import deadline_monitor
 from masterjob.store.connection.dialect import Dialect
 from masterjob.store.connection.dialling import Dialling
+from masterjob.store.connection.incarnation import STORED
 from masterjob.store.connection.outages import OutageLog
-from masterjob.store.connection.physical import DRIVER_ERRORS, PhysicalConnection
+from masterjob.store.connection.physical import DRIVER_ERRORS, INCARNATION, PhysicalConnection
 from masterjob.store.connection.refusals import classify
 from masterjob.store.connection.target import TargetSource
 
@@ -208,4 +209,5 @@ def execute_statement(
 ) -> CursorResult[Any]:
     """Run one statement, written for `Dialect.sql`; a list as a parameter is expanded into its values."""
     list_parameters = frozenset(name for name, value in parameters.items() if isinstance(value, list))
-    return connection.execute(dialect.sql(statement, list_parameters), parameters)
+    incarnation = connection.info.get(INCARNATION, STORED)
+    return connection.execute(dialect.sql(statement, list_parameters, incarnation), parameters)

@@ -3,7 +3,7 @@
 A statement is written once, with placeholders such as ``{now_ms}`` for what differs; `Dialect.sql` replaces
 them. All arithmetic uses ``{now_ms}``, the epoch in milliseconds by the database's clock at the statement.
 ``{now}`` is the same moment as a timestamp, for people who read the tables; ``{ago}`` is that many microseconds
-earlier as the parameter ``:age_us`` says.
+earlier as the parameter ``:age_us`` says. ``{incarnation}`` is the server's name for its history of commits.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from sqlalchemy import URL, Connection, TextClause, bindparam, text
+
+from masterjob.store.connection.incarnation import STORED
 
 IDLE_TRANSACTION_TIMEOUT = 3
 """Seconds until the server ends a transaction whose client is silent: the longest that it can block others."""
@@ -35,9 +37,14 @@ class Dialect:
     fragments: ClassVar[Mapping[str, str]]
 
     @lru_cache(maxsize=256)  # noqa: B019 - the dialects live as long as the process
-    def sql(self, statement: str, list_parameters: frozenset[str] = frozenset()) -> TextClause:
-        """Return ``statement`` in this dialect; each of ``list_parameters`` expands into many values."""
-        clause = text(statement.format_map(self.fragments))
+    def sql(
+        self, statement: str, list_parameters: frozenset[str] = frozenset(), incarnation: str = STORED
+    ) -> TextClause:
+        """Return ``statement`` in this dialect; each of ``list_parameters`` expands into many values.
+
+        ``incarnation``: the SQL with which the server names its history.
+        """
+        clause = text(statement.format_map({**self.fragments, "incarnation": incarnation}))
         return clause.bindparams(*(bindparam(name, expanding=True) for name in sorted(list_parameters)))
 
     def connect_arguments(self, url: URL, timeout: float) -> dict[str, Any]:

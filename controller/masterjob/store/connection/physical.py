@@ -14,11 +14,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from masterjob.store.connection.addresses import Address
 from masterjob.store.connection.dialects import MYSQL, POSTGRESQL
+from masterjob.store.connection.incarnation import incarnation_sql
 from masterjob.store.connection.sqlite_file import OpenedFiles
 from masterjob.store.connection.target import DatabaseTarget
 
 # RuntimeError: no thread can be started; UnicodeError: text that no database can store.
 DRIVER_ERRORS = (SQLAlchemyError, psycopg.Error, pymysql.Error, sqlite3.Error, OSError, RuntimeError, UnicodeError)
+
+INCARNATION = "masterjob_incarnation"
+"""The key of the SQL for the server's incarnation, in the ``info`` of a connection."""
 
 
 class PhysicalConnection:
@@ -36,6 +40,7 @@ class PhysicalConnection:
             **extra_arguments,
         )
         self._dialect = dialect
+        self._database = target.redacted_url
         self._timeout = timeout
         self._lock = threading.Lock()
         self._raw: Any = None
@@ -55,6 +60,7 @@ class PhysicalConnection:
         if self._dialect is MYSQL:
             _require_writable(self.connection)
         self.is_shared = not self._dialect.configure_session(self.connection, self._timeout)
+        self.connection.info[INCARNATION] = incarnation_sql(self.connection, self._database)
         if self._file_path is not None:
             self._opened_files = OpenedFiles.at(self._file_path)
             self._opened_files.check_index()

@@ -2,6 +2,7 @@
 
     sessions.py           sessions: open, renew, list, evict
     locks.py              locks: claim, move, release, request a step-down
+    incarnations.py       the history of commits that the database is in, and the quarantine after a promotion
     inventory.py          what the sessions of one instance hold: a summary with every renewal, and in full
     switches.py           enable and disable, the only transaction
     declared_switches.py  the switches that resources declare

@@ -7,12 +7,14 @@ from sqlalchemy import Row
 from masterjob.election.values import HeldTerm, Inventory, StopRequest, Term, TransitionKind
 from masterjob.lock_status import describe_actor
 from masterjob.store.connection.connection import BoundedConnection
+from masterjob.store.queries import incarnations
 
-SUMMARY = """
+_COUNTS = """
     SELECT COUNT(*) AS held, COALESCE(SUM(term), 0) AS term_sum,
            COALESCE(SUM(CASE WHEN NOT enabled OR step_down_term = term THEN 1 ELSE 0 END), 0) AS flagged
     FROM master_lock WHERE holder IN (SELECT id FROM master_session WHERE instance = :instance)
 """
+SUMMARY = f"SELECT held.*, {incarnations.COLUMNS} FROM ({_COUNTS}) AS held" + incarnations.JOIN  # noqa: S608
 _HELD_TERMS = """
     SELECT lock_name, term, holder FROM master_lock
     WHERE holder IN (SELECT id FROM master_session WHERE instance = :instance) ORDER BY lock_name
@@ -41,7 +43,7 @@ def read_summary(db: BoundedConnection, instance: str) -> Inventory:
 def from_summary_row(db: BoundedConnection, instance: str, row: Row[Any]) -> Inventory:
     """Return the inventory for a row of ``SUMMARY``."""
     stop_requests = _read_stop_requests(db, instance) if row.flagged else ()
-    return Inventory(int(row.held), int(row.term_sum), stop_requests)
+    return Inventory(int(row.held), int(row.term_sum), stop_requests, incarnations.of_row(db, row))
 
 
 def list_held_terms(db: BoundedConnection, instance: str) -> tuple[HeldTerm, ...]:

@@ -3,20 +3,28 @@
 import contextlib
 from collections.abc import Sequence
 
-from masterjob.election.values import HeldTerm, HistoryEntry, Inventory, Term, TransitionKind, Vacancies
+from masterjob.election.values import (
+    HeldTerm,
+    HistoryEntry,
+    Incarnation,
+    Inventory,
+    Term,
+    TransitionKind,
+    Vacancies,
+)
 from masterjob.errors import StoreUnavailable
 from masterjob.store.connection.connection import BoundedConnection, ConstraintViolation
 from masterjob.store.connection.dialects import MYSQL
 from masterjob.store.notifier import notify
-from masterjob.store.queries import history, inventory, switches
+from masterjob.store.queries import history, incarnations, inventory, switches
 from masterjob.store.queries.switches import chunks
 
 # The term is based on the epoch, so that it grows even if a promoted replica has lost the last claims.
-_CLAIM = """
-    UPDATE {lock_table} SET holder = :session_id, term = {greatest}(term + 1, {now_ms}), acquired_at = {now},
-        step_down_term = NULL
-    WHERE {only_free} AND enabled AND holder IS NULL {order_by_name}
-"""
+_CLAIM = f"""
+    UPDATE {{lock_table}} SET holder = :session_id, term = {{greatest}}(term + 1, {{now_ms}}),
+        acquired_at = {{now}}, step_down_term = NULL
+    WHERE {{only_free}} AND enabled AND holder IS NULL AND {incarnations.MAY_CLAIM} {{order_by_name}}
+"""  # noqa: S608 - made of constants
 # For MySQL only: there an UPDATE waits for every row that another transaction has locked, and one blocks all.
 _SELECT_SKIP_LOCKED = """
     SELECT lock_name FROM {lock_table} WHERE {only_free} AND enabled AND holder IS NULL FOR UPDATE SKIP LOCKED
@@ -68,7 +76,7 @@ class LockQueries:
     def claim(self, session_id: str, lock_names: Sequence[str]) -> tuple[Term, ...]:
         """Claim those of ``lock_names`` that are enabled and free; return all of them that the session holds now.
 
-        An evicted session gets none: the foreign key rejects its claim.
+        An evicted session gets none: the foreign key rejects its claim. In a quarantine none gets any.
         """
         held: list[Term] = []
         for chunk in chunks(sorted(set(lock_names))):
@@ -88,6 +96,10 @@ class LockQueries:
         if self._db.dialect is not MYSQL:
             return names
         return [row.lock_name for row in self._db.fetch_all(_SELECT_SKIP_LOCKED, names=names)]
+
+    def end_quarantine(self, incarnation: Incarnation) -> bool:
+        """Allow claims again, if the database is still this incarnation; return whether it is."""
+        return incarnations.end_quarantine(self._db, incarnation)
 
     def move(self, term: Term, from_session_id: str, to_session_id: str) -> str | None:
         """Move the held term from one session to another; return the session that holds it now, if any."""

@@ -2,10 +2,10 @@
 
 from dataclasses import asdict
 
-from masterjob.election.values import Inventory, NewSession, SessionList, SessionRow, Term
+from masterjob.election.values import Incarnation, Inventory, NewSession, SessionList, SessionRow, Term
 from masterjob.store.connection.connection import BoundedConnection
 from masterjob.store.notifier import notify
-from masterjob.store.queries import inventory
+from masterjob.store.queries import incarnations, inventory
 from masterjob.store.queries.history import sanitize_text
 
 _INSERT_SESSION = """
@@ -21,15 +21,16 @@ _RENEW = """
 # If a query may contain an UPDATE, the inventory comes in the same round trip.
 _RENEW_AND_READ_INVENTORY = f"""
     WITH renewed AS ({_RENEW} RETURNING id)
-    SELECT held.*, (SELECT COUNT(*) FROM renewed) AS renewed FROM ({inventory.SUMMARY}) AS held
+    SELECT summary.*, (SELECT COUNT(*) FROM renewed) AS renewed FROM ({inventory.SUMMARY}) AS summary
 """  # noqa: S608 - made of constants
 # Returns the clock even if there are no sessions.
-_LIST_SESSIONS = """
-    SELECT {now_ms} AS clock_ms, s.id, s.instance, s.beat, s.heartbeat_ms, s.lease_ms
-    FROM (SELECT 1 AS one) AS always LEFT JOIN master_session s ON 1 = 1
-"""
+_LIST_SESSIONS = f"""
+    SELECT {{now_ms}} AS clock_ms, s.id, s.instance, s.beat, s.heartbeat_ms, s.lease_ms, {incarnations.COLUMNS}
+    FROM (SELECT 1 AS one) AS always {incarnations.JOIN} LEFT JOIN master_session s ON 1 = 1
+"""  # noqa: S608
 _TERMS_HELD_BY = "SELECT lock_name, term FROM master_lock WHERE holder = :id ORDER BY lock_name"
-_EVICT = "DELETE FROM master_session WHERE id = :id AND beat = :beat"
+_EVICT = f"DELETE FROM master_session WHERE id = :id AND beat = :beat AND {incarnations.MAY_CLAIM}"  # noqa: S608
+_AND_IS_INCARNATION = " AND" + incarnations.IS_INCARNATION
 _AND_LEASE_EXPIRED = " AND heartbeat_ms + lease_ms <= {now_ms}"
 _DELETE_SESSION = "DELETE FROM master_session WHERE id = :id"
 
@@ -65,15 +66,22 @@ class SessionQueries:
                 for row in rows
                 if row.id is not None
             ),
+            incarnations.of_row(self._db, rows[0]),
         )
 
-    def evict(self, session_id: str, beat: int, *, if_stale: bool) -> tuple[Term, ...] | None:
+    def evict(
+        self, session_id: str, beat: int, *, if_stale: bool, incarnation: Incarnation | None = None
+    ) -> tuple[Term, ...] | None:
         """Delete the session if it is still at ``beat``; return the terms it held, or None if it was not deleted.
 
         The DELETE alone decides. The terms are read just before it, for the history only.
         """
         held = self._terms_held_by(session_id)
-        if self._db.execute(_EVICT + (_AND_LEASE_EXPIRED if if_stale else ""), id=session_id, beat=beat) == 0:
+        statement, values = _EVICT + (_AND_LEASE_EXPIRED if if_stale else ""), {"id": session_id, "beat": beat}
+        if incarnation is not None:
+            statement += _AND_IS_INCARNATION
+            values |= {"name": incarnation.name, "since_ms": incarnation.since_ms}
+        if self._db.execute(statement, **values) == 0:
             return None
         notify(self._db, [term.lock_name for term in held])
         return held

@@ -9,23 +9,25 @@ from masterjob.job_status import JobStatus
 from masterjob.lock_status import DisabledStatus, LockStatus, MasterStatus
 from masterjob.store.connection.connection import BoundedConnection
 from masterjob.store.connection.dialects import as_utc_datetime, from_epoch_ms
-from masterjob.store.queries import job_status
+from masterjob.store.queries import incarnations, job_status
 from masterjob.store.queries.switches import chunks
 
 _WHERE_NAMED = " WHERE l.lock_name IN :names"
-_COLUMNS = """
+_COLUMNS = f"""
     SELECT l.lock_name, l.enabled, l.term, l.acquired_at, s.id, s.instance, s.address, s.pod, s.node,
-           {now_ms} - s.heartbeat_ms AS age_ms, s.heartbeat_ms, s.lease_ms,
-           (SELECT COUNT(DISTINCT instance) FROM master_session WHERE heartbeat_ms + lease_ms > {now_ms})
+           {{now_ms}} - s.heartbeat_ms AS age_ms, s.heartbeat_ms, s.lease_ms,
+           (SELECT COUNT(DISTINCT instance) FROM master_session WHERE heartbeat_ms + lease_ms > {{now_ms}})
                AS live_instances,
-           (SELECT MAX(started_at) FROM master_session WHERE heartbeat_ms + lease_ms > {now_ms})
+           (SELECT MAX(started_at) FROM master_session WHERE heartbeat_ms + lease_ms > {{now_ms}})
                AS newest_session_at,
-           {now} AS read_at,
+           {{now}} AS read_at,
            CASE WHEN l.enabled AND l.holder IS NULL THEN (
                SELECT e.at FROM master_event e WHERE e.lock_name = l.lock_name ORDER BY e.id DESC LIMIT 1
-           ) END AS free_since,
-"""
-_FROM_LOCKS = " FROM master_lock l LEFT JOIN master_session s ON s.id = l.holder" + job_status.JOIN
+           ) END AS free_since, {incarnations.COLUMNS}, {job_status.COLUMNS}
+"""  # noqa: S608 - made of constants
+_FROM_LOCKS = (
+    " FROM master_lock l LEFT JOIN master_session s ON s.id = l.holder" + job_status.JOIN + incarnations.JOIN
+)
 _ORDER_BY_NAME = " ORDER BY l.lock_name"
 # Oldest first, so that the newest source wins in the dict.
 _SELECT_SWITCHES = """
@@ -48,7 +50,7 @@ def read_statuses(db: BoundedConnection, names: Sequence[str] | None = None) -> 
 def _read_status(db: BoundedConnection, where: str, names: Sequence[str]) -> list[LockStatus]:
     values = {"names": names} if where else {}
     with_output = len(names) == 1
-    columns = _COLUMNS + job_status.COLUMNS + (job_status.OUTPUT_COLUMN if with_output else "")
+    columns = _COLUMNS + (job_status.OUTPUT_COLUMN if with_output else "")
     locks = db.fetch_all(columns + _FROM_LOCKS + where + _ORDER_BY_NAME, **values)
     conjunction = where + " AND" if where else " WHERE"
     disabled = {
@@ -74,6 +76,7 @@ def _to_lock_status(row: Row[Any], disable_row: Row[Any] | None, job: JobStatus 
         None if row.free_since is None else as_utc_datetime(row.free_since),
         None if row.newest_session_at is None else as_utc_datetime(row.newest_session_at),
         as_utc_datetime(row.read_at),
+        incarnations.describe_quarantine(row),
     )
 
 
