@@ -307,3 +307,13 @@ def test_nothing_is_left_behind_by_commands_that_only_check(terminal: Terminal, 
     terminal.run("validate", str(terminal.manifests))
     terminal.run("config")
     assert not (tmp_path / "masterjob.sqlite3").exists()
+
+
+def test_a_list_may_be_a_page_that_names_the_next_one(terminal: Terminal) -> None:
+    for name in ("A", "B C", "D"):
+        terminal.run("disable", name, "--reason", "x")
+    page = terminal.run("list", "--limit", "2")
+    assert [line.split("  ")[0] for line in page.stdout.splitlines()] == ["Lock", "A", "B C"]
+    assert page.stderr == "masterjob: there are more: --after 'B C'\n"
+    assert [each["lockName"] for each in terminal.run_json("list", "--limit", "2", "--after", "B C")] == ["D"]
+    assert terminal.run("list", "--after", "D").stdout == "No name comes after D.\n"

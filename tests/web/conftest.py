@@ -131,6 +131,9 @@ class HangingLockAdmin:
         self._hang()
         return [LockStatus(lock_name or LOCK_NAME, enabled=True, disabled=None, master=None, term=0)]
 
+    def status_page(self, after: str, limit: int, *, only_disabled: bool = False) -> list[LockStatus]:
+        return self.status()
+
     def status_of(self, lock_names: Iterable[str]) -> dict[str, LockStatus]:
         self._hang()
         return {name: LockStatus(name, enabled=True, disabled=None, master=None, term=0) for name in lock_names}

@@ -19,6 +19,9 @@ from masterjob.store.queries.locks import LockQueries
 _MAX_YEAR = 9998
 """The latest year of a timed disable: a time in 9999 could leave the range of dates in another time zone."""
 
+MAX_PAGE_SIZE = 1_000
+"""The most locks that are read at once."""
+
 _CURRENT_TERM = "SELECT term FROM master_lock WHERE lock_name = :lock_name AND holder IS NOT NULL"
 
 
@@ -108,16 +111,28 @@ class LockAdmin:
         self._on_write(name)
         return requested
 
-    def status(self, lock_name: str | None = None) -> list[LockStatus]:
-        """Return all locks, or only ``lock_name``: an empty list if it was never used."""
-        names = None if lock_name is None else [valid_name(lock_name)]
+    def status(self, lock_name: str | None = None, *, after: str = "") -> list[LockStatus]:
+        """Return all locks that come after the name ``after``, or only ``lock_name`` if it was ever used."""
+        if lock_name is not None:
+            name = valid_name(lock_name)
+            with self._connect() as db:
+                return status.read_named(db, [name])
+        locks: list[LockStatus] = []
+        while page := self.status_page(locks[-1].lock_name if locks else after, MAX_PAGE_SIZE):
+            locks += page
+            if len(page) < MAX_PAGE_SIZE:
+                break
+        return locks
+
+    def status_page(self, after: str, limit: int, *, only_disabled: bool = False) -> list[LockStatus]:
+        """Return up to ``limit`` locks, in the database's order of names, that come after the name ``after``."""
         with self._connect() as db:
-            return status.read_statuses(db, names)
+            return status.read_page(db, after, limit, only_disabled=only_disabled)
 
     def status_of(self, lock_names: Iterable[str]) -> dict[str, LockStatus]:
         """Return those of these locks that were ever used."""
         with self._connect() as db:
-            return {lock.lock_name: lock for lock in status.read_statuses(db, list(lock_names))}
+            return {lock.lock_name: lock for lock in status.read_named(db, lock_names)}
 
     def history(self, lock_name: str, limit: int = 100) -> list[HistoryEvent]:
         """Return the lock's transitions, newest first, at most 1,000."""

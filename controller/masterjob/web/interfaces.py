@@ -49,6 +49,9 @@ class LockOperations(Protocol):
     def status(self, lock_name: str | None = None) -> list[LockStatus]:
         """Return all locks, or only the named one: an empty list if it has never been used."""
 
+    def status_page(self, after: str, limit: int, *, only_disabled: bool = False) -> list[LockStatus]:
+        """Return up to ``limit`` locks by name that come after the name ``after``."""
+
     def status_of(self, lock_names: Iterable[str]) -> dict[str, LockStatus]:
         """Return those of these locks that have been used."""
 
