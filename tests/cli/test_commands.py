@@ -317,3 +317,36 @@ def test_a_list_may_be_a_page_that_names_the_next_one(terminal: Terminal) -> Non
     assert page.stderr == "masterjob: there are more: --after 'B C'\n"
     assert [each["lockName"] for each in terminal.run_json("list", "--limit", "2", "--after", "B C")] == ["D"]
     assert terminal.run("list", "--after", "D").stdout == "No name comes after D.\n"
+
+
+def test_forget_deletes_a_lock_and_says_why_it_keeps_one(terminal: Terminal) -> None:
+    assert terminal.run("forget", "UNUSED").exit_code == 1
+    terminal.run("disable", "A", "--reason", "x", "--actor", "ann")
+    kept = terminal.run("forget", "A")
+    assert (kept.exit_code, kept.stderr) == (1, "masterjob: A is kept, because it is disabled by ann (api)\n")
+    assert terminal.run_json("forget", "A") == {
+        "lockName": "A",
+        "forgotten": False,
+        "why": "it is disabled by ann (api)",
+    }
+    terminal.run("enable", "A")
+    assert terminal.run("forget", "A").stdout == "A and its history are deleted\n"
+    assert terminal.run_json("list") == []
+
+
+def test_prune_shows_the_unused_locks_and_deletes_them_only_if_asked_to(terminal: Terminal) -> None:
+    database = Database(terminal.url)
+    database.prepare()
+    store = database.connect(10)
+    store.ensure_locks(["A", "B"])
+    store.close()
+    terminal.run("disable", "USED", "--reason", "x")
+    terminal.run("enable", "USED")
+    shown = terminal.run("prune", "--unused-for", "1h")
+    assert (shown.stdout, shown.exit_code) == ("A\nB\n", 0)
+    assert shown.stderr == "2 locks were not used in the last 1h; --yes deletes them\n"
+    assert len(terminal.run_json("list")) == 3
+    done = terminal.run("prune", "--unused-for", "1h", "--yes")
+    assert done.stdout == "A: deleted\nB: deleted\n2 of 2 locks deleted\n"
+    assert [each["lockName"] for each in terminal.run_json("list")] == ["USED"]
+    assert terminal.run("prune", "--unused-for", "soon").exit_code == 1

@@ -123,6 +123,10 @@ class HangingLockAdmin:
         self._hang()
         return True
 
+    def forget(self, lock_name: str) -> str | None:
+        self._hang()
+        return None
+
     def step_down(self, lock_name: str, actor: str, reason: str) -> bool:
         self._hang()
         return True

@@ -166,3 +166,24 @@ def test_a_switch_is_logged_on_one_line_whatever_the_reason_holds(
         client.post_form(DISABLE_PATH, lockName=LOCK_NAME, reason="testing\n2026-01-01 forged line")
     (message,) = [record.getMessage() for record in caplog.records if LOCK_NAME in record.getMessage()]
     assert message == f"{LOCK_NAME} is disabled by 127.0.0.1 (api): testing 2026-01-01 forged line"
+
+
+def test_a_lock_that_is_not_used_any_more_is_forgotten(
+    client: ApiClient, lock_admin: LockOperations, elect: Any
+) -> None:
+    path = f"/api/MasterLocks/{LOCK_NAME}"
+    assert client.request("DELETE", path).status == 404
+    elect()
+    held = client.request("DELETE", path)
+    assert (held.status, held.message) == (409, f"{LOCK_NAME} is kept, because a-host-1-2 is its master")
+    lock_admin.disable("OLD", "x", "ann")
+    lock_admin.enable("OLD", "ann")
+    recent = client.request("DELETE", "/api/MasterLocks/OLD")
+    assert (recent.status, "used in the last 6m" in recent.message) == (409, True)
+
+
+def test_the_answer_says_that_a_lock_is_forgotten(client: ApiClient, lock_admin: LockOperations) -> None:
+    lock_admin.disable("OLD", "x", "ann")
+    lock_admin.enable("OLD", "ann")
+    assert client.request("DELETE", "/api/MasterLocks/OLD").json == "OLD is forgotten"
+    assert lock_admin.status() == []

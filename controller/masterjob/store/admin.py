@@ -11,7 +11,7 @@ from masterjob.election.values import validate_lock_name as valid_name
 from masterjob.errors import SettingError
 from masterjob.lock_status import HistoryEvent, LockStatus
 from masterjob.store.connection.connection import BoundedConnection
-from masterjob.store.queries import declared_switches, history, status, switches
+from masterjob.store.queries import declared_switches, forgetting, history, status, switches
 from masterjob.store.queries.declared_switches import StoredSwitch, SwitchSpec
 from masterjob.store.queries.history import sanitize_text
 from masterjob.store.queries.locks import LockQueries
@@ -100,6 +100,26 @@ class LockAdmin:
         """Return the switches of resources that the database has."""
         with self._connect() as db:
             return declared_switches.list_switches(db)
+
+    def forget(self, lock_name: str, unused_for: timedelta = timedelta()) -> str | None:
+        """Delete a lock that is not used any more, with its history; return None, or why it is kept.
+
+        It must be free and have no switch, and nothing may have happened to it for ``unused_for``; if instances
+        are alive, for six minutes at least, because one of them might wait for it.
+        """
+        name = valid_name(lock_name)
+        with self._connect() as db:
+            kept = forgetting.forget(db, name, unused_for)
+        self._on_write(name)
+        return kept
+
+    def list_unused(self, unused_for: timedelta) -> list[str]:
+        """Return the free locks without a switch to which nothing has happened for so long."""
+        names: list[str] = []
+        with self._connect() as db:
+            while page := forgetting.list_unused(db, unused_for, names[-1] if names else "", MAX_PAGE_SIZE):
+                names += page
+        return names
 
     def step_down(self, lock_name: str, actor: str, reason: str) -> bool:
         """Ask the current master to give up its term; return False if there is no master."""

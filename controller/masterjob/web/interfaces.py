@@ -43,6 +43,9 @@ class LockOperations(Protocol):
     def enable(self, lock_name: str, actor: str, source: str = "api") -> bool:
         """Take back the disable of ``source``; return False if there is none."""
 
+    def forget(self, lock_name: str) -> str | None:
+        """Delete a lock that is not used any more, with its history; return None, or why it is kept."""
+
     def step_down(self, lock_name: str, actor: str, reason: str) -> bool:
         """Ask the master to give up its term; return False if there is no master."""
 

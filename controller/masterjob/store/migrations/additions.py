@@ -39,18 +39,32 @@ _JOB = sa.Table(
     mysql_collate="utf8mb4_bin",
 )
 
+# One row: how many locks were forgotten, and the highest term of any of them. Claims of older releases do not know
+# it; their terms still follow the database's clock.
+_FORGOTTEN = sa.Table(
+    "master_forgotten",
+    _metadata,
+    sa.Column("id", sa.Integer(), primary_key=True, autoincrement=False),
+    sa.Column("locks", _INTEGER, nullable=False),
+    sa.Column("highest_term", _INTEGER, nullable=False),
+    mysql_engine="InnoDB",
+)
+
+_TABLES = (_JOB, _FORGOTTEN)
+
 # Only MariaDB and MySQL need it: there `term.guard` must write the lock's row (store/fencing.py).
 _ADD_GUARDED = "ALTER TABLE master_lock ADD COLUMN guarded BIGINT NOT NULL DEFAULT 0"
 
 
 def are_complete(connection: Connection) -> bool:
     """Return whether all of them exist."""
-    return inspect(connection).has_table(_JOB.name) and not _lacks_guarded(connection)
+    return all(inspect(connection).has_table(table.name) for table in _TABLES) and not _lacks_guarded(connection)
 
 
 def create_missing(connection: Connection) -> None:
     """Create those that are missing. The caller holds the lock of the migration."""
-    _JOB.create(connection, checkfirst=True)
+    for table in _TABLES:
+        table.create(connection, checkfirst=True)
     if _lacks_guarded(connection):
         connection.execute(text(_ADD_GUARDED))
 

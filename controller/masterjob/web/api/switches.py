@@ -69,6 +69,23 @@ class SwitchHandlers:
             )
         return web.json_response(f"{name} is flagged for (re)enablement")
 
+    async def forget(self, http_request: web.Request) -> web.Response:
+        """Delete a lock that is not used any more, with its history.
+
+        Raises:
+            LockStateConflict: it is in use.
+        """
+        request = ApiRequest.of(http_request)
+        name = request.lock_name
+        await request.authorize(Verb.SWITCH, name)
+        if not await self._pool.run(lambda: self._lock_admin.status(name)):
+            raise lock_not_found(name)
+        if (kept := await self._pool.run(lambda: self._lock_admin.forget(name))) is not None:
+            raise LockStateConflict(f"{name} is kept, because {kept}")
+        extra = log_fields(lock=name, event="forgotten")
+        logger.info("%s and its history are deleted by %s", name, request.actor.name, extra=extra)
+        return web.json_response(f"{name} is forgotten")
+
     async def step_down(self, http_request: web.Request) -> web.Response:
         """Ask the master to step down, so that another instance takes over.
 
