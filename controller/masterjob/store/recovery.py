@@ -1,8 +1,8 @@
 """Creates the tables again if they are missing in a database that this process has used.
 
 They were dropped, or the database has lost its files. A master whose session is lost too does not know that yet:
-it may run until its lease is over. Therefore the tables are created only after the longest lease that is known, so
-that no other instance becomes master before.
+it may run until its lease is over. So this process creates the tables only after the longest lease that it knows.
+What uses the database for the first time creates them at once (docs/protocol.md, limits).
 """
 
 import logging
