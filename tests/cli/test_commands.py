@@ -67,7 +67,10 @@ def test_enabling_an_unused_lock_changes_nothing_and_says_so(terminal: Terminal)
 
 
 def test_the_first_disable_counts_until_it_is_enabled_again(terminal: Terminal) -> None:
-    assert terminal.run("disable", "BEEP", "--reason", "first").stdout == "BEEP is disabled\n"
+    assert (
+        terminal.run("disable", "BEEP", "--reason", "first").stdout
+        == "BEEP is disabled in advance: no lock of this name was ever used on this database\n"
+    )
     second = terminal.run("disable", "BEEP", "--reason", "second")
     assert second.exit_code == 0
     assert "(api): first; the first reason is kept" in second.stdout
@@ -350,3 +353,14 @@ def test_prune_shows_the_unused_locks_and_deletes_them_only_if_asked_to(terminal
     assert done.stdout == "A: deleted\nB: deleted\n2 of 2 locks deleted\n"
     assert [each["lockName"] for each in terminal.run_json("list")] == ["USED"]
     assert terminal.run("prune", "--unused-for", "soon").exit_code == 1
+
+
+def test_disabling_a_name_that_was_never_used_says_so_and_suggests_another(terminal: Terminal) -> None:
+    unknown = "no lock of this name was ever used on this database"
+    assert terminal.run("disable", "A", "--reason", "x").stdout == f"A is disabled in advance: {unknown}\n"
+    elect_instance(terminal, "REPORT")
+    mistyped = terminal.run("disable", "RPORT", "--reason", "x")
+    assert (mistyped.exit_code, mistyped.stdout) == (
+        0,
+        f"RPORT is disabled in advance: {unknown}; did you mean REPORT?\n",
+    )

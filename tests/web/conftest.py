@@ -123,6 +123,9 @@ class HangingLockAdmin:
         self._hang()
         return True
 
+    def explain_unknown(self, lock_name: str) -> str:
+        return ""
+
     def forget(self, lock_name: str) -> str | None:
         self._hang()
         return None

@@ -11,7 +11,7 @@ from masterjob.election.values import validate_lock_name as valid_name
 from masterjob.errors import SettingError
 from masterjob.lock_status import HistoryEvent, LockStatus
 from masterjob.store.connection.connection import BoundedConnection
-from masterjob.store.queries import declared_switches, forgetting, history, status, switches
+from masterjob.store.queries import declared_switches, forgetting, history, names, status, switches
 from masterjob.store.queries.declared_switches import StoredSwitch, SwitchSpec
 from masterjob.store.queries.history import sanitize_text
 from masterjob.store.queries.locks import LockQueries
@@ -101,6 +101,12 @@ class LockAdmin:
         with self._connect() as db:
             return declared_switches.list_switches(db)
 
+    def explain_unknown(self, lock_name: str) -> str:
+        """Return that the lock was never used, and the nearest name that was; empty if it was."""
+        name = valid_name(lock_name)
+        with self._connect() as db:
+            return names.explain_unknown(db, name)
+
     def forget(self, lock_name: str, unused_for: timedelta = timedelta()) -> str | None:
         """Delete a lock that is not used any more, with its history; return None, or why it is kept.
 
@@ -115,11 +121,11 @@ class LockAdmin:
 
     def list_unused(self, unused_for: timedelta) -> list[str]:
         """Return the free locks without a switch to which nothing has happened for so long."""
-        names: list[str] = []
+        found: list[str] = []
         with self._connect() as db:
-            while page := forgetting.list_unused(db, unused_for, names[-1] if names else "", MAX_PAGE_SIZE):
-                names += page
-        return names
+            while page := forgetting.list_unused(db, unused_for, found[-1] if found else "", MAX_PAGE_SIZE):
+                found += page
+        return found
 
     def step_down(self, lock_name: str, actor: str, reason: str) -> bool:
         """Ask the current master to give up its term; return False if there is no master."""

@@ -43,6 +43,9 @@ class LockOperations(Protocol):
     def enable(self, lock_name: str, actor: str, source: str = "api") -> bool:
         """Take back the disable of ``source``; return False if there is none."""
 
+    def explain_unknown(self, lock_name: str) -> str:
+        """Return that the lock was never used, and the nearest name that was; empty if it was."""
+
     def forget(self, lock_name: str) -> str | None:
         """Delete a lock that is not used any more, with its history; return None, or why it is kept."""
 

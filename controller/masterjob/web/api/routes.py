@@ -90,7 +90,8 @@ def _switch_routes(handlers: SwitchHandlers) -> list[Route]:
     disable = operation(
         "disable",
         "Stop a lock's job everywhere, with a reason",
-        "If the API disables it already, the first reason is kept, and the later of the two ends counts.",
+        "If the API disables it already, the first reason is kept, and the later of the two ends counts. "
+        "The answer says if no lock of this name was ever used, and names the nearest one.",
         {"requestBody": request_body("Disable")},
     )
     enable = operation(

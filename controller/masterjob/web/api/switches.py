@@ -37,12 +37,18 @@ class SwitchHandlers:
         name, reason, until = required_lock_name(fields), required_text(fields, "reason"), optional_until(fields)
         await request.authorize(Verb.SWITCH, name)
         actor = request.actor.name
-        if not await self._pool.run(lambda: self._lock_admin.disable(name, reason, actor, until=until)):
+
+        def disable_and_explain() -> tuple[bool, str]:
+            unknown = self._lock_admin.explain_unknown(name)
+            return self._lock_admin.disable(name, reason, actor, until=until), unknown
+
+        changed, unknown = await self._pool.run(disable_and_explain)
+        if not changed:
             return web.json_response(f"{name} is already flagged as disabled")
-        by, reason = describe_actor(actor, "api", None), " ".join(reason.split())
-        extra = log_fields(lock=name, event="disabled", reason=reason)
-        logger.info("%s is disabled by %s: %s", name, by, reason, extra=extra)
-        return web.json_response(f"Flagged {name} as disabled")
+        by, shown = describe_actor(actor, "api", None), " ".join(reason.split())
+        extra = log_fields(lock=name, event="disabled", reason=shown)
+        logger.info("%s is disabled by %s: %s", name, by, shown, extra=extra)
+        return web.json_response(f"Flagged {name} as disabled" + (f" in advance: {unknown}" if unknown else ""))
 
     async def enable(self, http_request: web.Request) -> web.Response:
         """Take back the API's disable.
