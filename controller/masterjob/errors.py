@@ -7,6 +7,7 @@ MasterJobError
 │       └── UnknownJob       a resource names a job that this process does not have (controller/managed_locks.py)
 ├── StoreUnavailable         the database did not answer: the outcome is unknown
 │   ├── StoreRefused         it refuses this process: a wrong password, no such database, missing rights
+│   ├── TablesMissing        it has no tables, or not any more
 │   └── StatementFailed      it answered that one statement failed                  (store/connection/)
 │       └── ConstraintViolation  a constraint was violated: nothing was written     (store/connection/)
 ├── TermLost                 the term is over: what it protects must not happen
@@ -57,6 +58,7 @@ class Refusal(StrEnum):
     NO_DATABASE = "there is no such database"
     RIGHTS = "the user lacks rights"
     OPTION = "an option of the database URL is not valid"
+    ENCODING = "the encoding of the database cannot be converted to UTF-8"
 
 
 class StoreRefused(StoreUnavailable):
@@ -65,6 +67,10 @@ class StoreRefused(StoreUnavailable):
     def __init__(self, refusal: Refusal, message: str) -> None:
         super().__init__(message)
         self.refusal = refusal
+
+
+class TablesMissing(StoreUnavailable):
+    """The tables are missing in the database. A process that has used them creates them again."""
 
 
 class TermLost(MasterJobError):

@@ -67,7 +67,10 @@ def test_enabling_an_unused_lock_changes_nothing_and_says_so(terminal: Terminal)
 
 
 def test_the_first_disable_counts_until_it_is_enabled_again(terminal: Terminal) -> None:
-    assert terminal.run("disable", "BEEP", "--reason", "first").stdout == "BEEP is disabled\n"
+    assert (
+        terminal.run("disable", "BEEP", "--reason", "first").stdout
+        == "BEEP is disabled in advance: no lock of this name was ever used on this database\n"
+    )
     second = terminal.run("disable", "BEEP", "--reason", "second")
     assert second.exit_code == 0
     assert "(api): first; the first reason is kept" in second.stdout
@@ -307,3 +310,57 @@ def test_nothing_is_left_behind_by_commands_that_only_check(terminal: Terminal, 
     terminal.run("validate", str(terminal.manifests))
     terminal.run("config")
     assert not (tmp_path / "masterjob.sqlite3").exists()
+
+
+def test_a_list_may_be_a_page_that_names_the_next_one(terminal: Terminal) -> None:
+    for name in ("A", "B C", "D"):
+        terminal.run("disable", name, "--reason", "x")
+    page = terminal.run("list", "--limit", "2")
+    assert [line.split("  ")[0] for line in page.stdout.splitlines()] == ["Lock", "A", "B C"]
+    assert page.stderr == "masterjob: there are more: --after 'B C'\n"
+    assert [each["lockName"] for each in terminal.run_json("list", "--limit", "2", "--after", "B C")] == ["D"]
+    assert terminal.run("list", "--after", "D").stdout == "No name comes after D.\n"
+
+
+def test_forget_deletes_a_lock_and_says_why_it_keeps_one(terminal: Terminal) -> None:
+    assert terminal.run("forget", "UNUSED").exit_code == 1
+    terminal.run("disable", "A", "--reason", "x", "--actor", "ann")
+    kept = terminal.run("forget", "A")
+    assert (kept.exit_code, kept.stderr) == (1, "masterjob: A is kept, because it is disabled by ann (api)\n")
+    assert terminal.run_json("forget", "A") == {
+        "lockName": "A",
+        "forgotten": False,
+        "why": "it is disabled by ann (api)",
+    }
+    terminal.run("enable", "A")
+    assert terminal.run("forget", "A").stdout == "A and its history are deleted\n"
+    assert terminal.run_json("list") == []
+
+
+def test_prune_shows_the_unused_locks_and_deletes_them_only_if_asked_to(terminal: Terminal) -> None:
+    database = Database(terminal.url)
+    database.prepare()
+    store = database.connect(10)
+    store.ensure_locks(["A", "B"])
+    store.close()
+    terminal.run("disable", "USED", "--reason", "x")
+    terminal.run("enable", "USED")
+    shown = terminal.run("prune", "--unused-for", "1h")
+    assert (shown.stdout, shown.exit_code) == ("A\nB\n", 0)
+    assert shown.stderr == "2 locks were not used in the last 1h; --yes deletes them\n"
+    assert len(terminal.run_json("list")) == 3
+    done = terminal.run("prune", "--unused-for", "1h", "--yes")
+    assert done.stdout == "A: deleted\nB: deleted\n2 of 2 locks deleted\n"
+    assert [each["lockName"] for each in terminal.run_json("list")] == ["USED"]
+    assert terminal.run("prune", "--unused-for", "soon").exit_code == 1
+
+
+def test_disabling_a_name_that_was_never_used_says_so_and_suggests_another(terminal: Terminal) -> None:
+    unknown = "no lock of this name was ever used on this database"
+    assert terminal.run("disable", "A", "--reason", "x").stdout == f"A is disabled in advance: {unknown}\n"
+    elect_instance(terminal, "REPORT")
+    mistyped = terminal.run("disable", "RPORT", "--reason", "x")
+    assert (mistyped.exit_code, mistyped.stdout) == (
+        0,
+        f"RPORT is disabled in advance: {unknown}; did you mean REPORT?\n",
+    )

@@ -3,7 +3,7 @@
 import pytest
 
 from masterjob.election.core.actions import StartJob
-from masterjob.election.core.commands import Claim, ListVacancies
+from masterjob.election.core.commands import Claim, EnsureLocks, ListVacancies
 from masterjob.election.core.events import Declare, LocksChanged, Reply, Withdraw
 from masterjob.election.values import Vacancies
 from tests.election.harness import SLOW, TIMING, ElectorHarness
@@ -86,3 +86,22 @@ def test_locks_of_two_timings_are_claimed_by_one_statement_each_after_one_scan()
     assert sorted(claim.lock_names for claim in harness.actions_of(Claim)) == [("a", "b"), ("c",)]
     assert len(harness.actions_of(ListVacancies)) - scans == 1
     assert len(harness.actions_of(StartJob)) == 3
+
+
+def _answer_scan(harness: ElectorHarness, lock_count: int, forgotten_count: int) -> None:
+    harness.submit(LocksChanged())
+    (scan,) = harness.pending(ListVacancies)
+    harness.pending_commands.remove(scan)
+    vacancies = Vacancies((), 1, 2, None, lock_count, forgotten_count=forgotten_count)
+    harness.submit(Reply(scan, vacancies))
+    harness.advance(0.0, except_for=EnsureLocks)
+
+
+def test_the_rows_are_written_again_after_locks_were_forgotten_even_if_others_were_added() -> None:
+    harness = candidate()
+    _answer_scan(harness, lock_count=1, forgotten_count=0)
+    assert harness.pending(EnsureLocks) == []
+    _answer_scan(harness, lock_count=2, forgotten_count=1)
+    (ensure,) = harness.pending(EnsureLocks)
+    assert isinstance(ensure, EnsureLocks)
+    assert ensure.lock_names == ("a",)

@@ -125,7 +125,7 @@ def _new_database_url(name: str, servers: Servers, tmp_path: Path) -> str:
 
 
 _prepared_urls: dict[str, str] = {}
-_TABLES = ("master_job", "master_event", "master_control", "master_lock", "master_session")
+_TABLES = ("master_forgotten", "master_job", "master_event", "master_control", "master_lock", "master_session")
 
 
 def backend_with_tables(name: str, servers: Servers, tmp_path: Path) -> Iterator[SqlBackend]:

@@ -4,7 +4,7 @@ import psycopg
 import pymysql
 import pytest
 
-from masterjob.errors import SettingError, StoreUnavailable
+from masterjob.errors import Refusal, SettingError, StoreRefused, StoreUnavailable
 from masterjob.store.connection.target import parse_target
 from masterjob.store.database import Database
 from tests.servers import PostgreSQL, Server
@@ -154,3 +154,31 @@ def test_a_database_without_an_encoding_still_returns_text(postgresql: Server) -
     (found,) = admin.status()
     assert found.disabled is not None
     assert (found.lock_name, found.disabled.reason) == ("Müller", "Wartung für eine Stunde")
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_of_another_encoding_answers_text(encoding: str, postgresql: PostgreSQL) -> None:
+    name = f"encoded_{encoding.lower()}"
+    postgresql.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+    admin = Database(postgresql.url(name)).lock_admin()
+    assert admin.disable("größe", "für später", "Jörg")
+    (lock,) = admin.status("größe")
+    assert lock.disabled is not None
+    assert (lock.lock_name, lock.disabled.reason, lock.disabled.actor) == ("größe", "für später", "Jörg")
+    assert [event.reason for event in admin.history("größe")] == ["für später"]
+
+
+def test_a_character_that_the_encoding_of_the_database_lacks_is_refused_in_a_sentence(
+    postgresql: PostgreSQL,
+) -> None:
+    postgresql.execute("CREATE DATABASE latin1_lacks ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    admin = Database(postgresql.url("latin1_lacks")).lock_admin()
+    with pytest.raises(StoreUnavailable, match='has no equivalent in encoding "LATIN1"'):
+        admin.disable("job", "€", "ann")
+
+
+def test_an_encoding_without_a_conversion_is_a_refusal(postgresql: PostgreSQL) -> None:
+    postgresql.execute("CREATE DATABASE mule ENCODING 'MULE_INTERNAL' LOCALE 'C' TEMPLATE template0")
+    with pytest.raises(StoreRefused) as raised:
+        Database(postgresql.url("mule")).prepare()
+    assert raised.value.refusal is Refusal.ENCODING

@@ -7,7 +7,7 @@ import pytest
 from masterjob.election.values import HistoryEntry, TransitionKind
 from masterjob.errors import SettingError
 from masterjob.lock_status import LockStatus
-from masterjob.store.queries import history
+from masterjob.store.queries import history, status
 from tests.store.conftest import SqlBackend, claim_lock, open_session
 
 
@@ -256,3 +256,41 @@ def test_of_two_ends_of_a_disable_the_later_counts_and_the_first_reason_stays(sq
     (status,) = sql_backend.admin.status("job")
     assert status.disabled is not None
     assert (status.disabled.reason, status.disabled.until) == ("short", None)
+
+
+def test_pages_follow_one_another_in_the_order_of_names(sql_backend: SqlBackend) -> None:
+    names = [f"job-{number}" for number in range(7)]
+    sql_backend.connect().ensure_locks(names)
+    pages, after = [], ""
+    while page := sql_backend.admin.status_page(after, 3):
+        pages.append([lock.lock_name for lock in page])
+        after = page[-1].lock_name
+    assert pages == [names[:3], names[3:6], names[6:]]
+    assert [lock.lock_name for lock in sql_backend.admin.status(after="job-4")] == ["job-5", "job-6"]
+
+
+def test_a_page_of_disabled_locks_has_their_reasons(sql_backend: SqlBackend) -> None:
+    sql_backend.connect().ensure_locks(["a", "b", "c"])
+    sql_backend.admin.disable("c", "moving", "ann")
+    (lock,) = sql_backend.admin.status_page("", 2, only_disabled=True)
+    assert lock.disabled is not None
+    assert (lock.lock_name, lock.disabled.reason) == ("c", "moving")
+
+
+def test_all_locks_are_read_although_a_page_has_a_limit(
+    sql_backend: SqlBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("masterjob.store.admin.MAX_PAGE_SIZE", 2)
+    for count in (2, 5):
+        names = [f"job-{number}" for number in range(count)]
+        sql_backend.connect().ensure_locks(names)
+        assert [lock.lock_name for lock in sql_backend.admin.status()] == names
+
+
+def test_a_page_reads_no_row_before_it(postgresql_backend: SqlBackend) -> None:
+    postgresql_backend.connect().ensure_locks([f"job-{number:05}" for number in range(2_000)])
+    postgresql_backend.execute("ANALYZE master_lock")
+    statement = f"EXPLAIN {status.PAGE}".replace("{now_ms}", "1").replace("{now}", "now()")
+    plan = "\n".join(row[0] for row in postgresql_backend.execute(statement, after="job-01000", limit=1))
+    assert "Index Scan using master_lock_pkey" in plan
+    assert "Seq Scan on master_lock" not in plan

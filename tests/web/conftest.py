@@ -123,6 +123,13 @@ class HangingLockAdmin:
         self._hang()
         return True
 
+    def explain_unknown(self, lock_name: str) -> str:
+        return ""
+
+    def forget(self, lock_name: str) -> str | None:
+        self._hang()
+        return None
+
     def step_down(self, lock_name: str, actor: str, reason: str) -> bool:
         self._hang()
         return True
@@ -130,6 +137,9 @@ class HangingLockAdmin:
     def status(self, lock_name: str | None = None) -> list[LockStatus]:
         self._hang()
         return [LockStatus(lock_name or LOCK_NAME, enabled=True, disabled=None, master=None, term=0)]
+
+    def status_page(self, after: str, limit: int, *, only_disabled: bool = False) -> list[LockStatus]:
+        return self.status()
 
     def status_of(self, lock_names: Iterable[str]) -> dict[str, LockStatus]:
         self._hang()

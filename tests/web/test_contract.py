@@ -27,7 +27,9 @@ def curl(client: ApiClient, path: str, data: str, content_type: str = "applicati
 
 @needs_curl
 def test_curl_disables_disables_again_and_enables(client: ApiClient, lock_admin: LockOperations) -> None:
-    assert curl(client, DISABLE_PATH, f"lockName={LOCK_NAME}&reason=testing") == f"Flagged {LOCK_NAME} as disabled"
+    assert curl(client, DISABLE_PATH, f"lockName={LOCK_NAME}&reason=testing").startswith(
+        f"Flagged {LOCK_NAME} as disabled"
+    )
     assert (
         curl(client, DISABLE_PATH, f"lockName={LOCK_NAME}&reason=other")
         == f"{LOCK_NAME} is already flagged as disabled"
@@ -45,7 +47,7 @@ def test_curl_may_send_json_and_any_case_of_the_path(client: ApiClient, lock_adm
     payload = json.dumps({"lockName": LOCK_NAME, "reason": "testing"})
     assert (
         curl(client, "/api/mastercontrols/disable", payload, "application/json")
-        == f"Flagged {LOCK_NAME} as disabled"
+        == f"Flagged {LOCK_NAME} as disabled in advance: no lock of this name was ever used on this database"
     )
     assert (
         curl(client, "/API/MASTERCONTROLS/ENABLE", f"lockName={LOCK_NAME}")
@@ -154,7 +156,8 @@ def test_step_down_flags_the_master(client: ApiClient, lock_admin: LockOperation
 
 def test_names_that_need_quoting_can_be_switched_and_read(client: ApiClient) -> None:
     for name in ("a/b", "ä ö", "100%", "a%2Fb", "q?x=1&y", "{x}", 'quo"te'):
-        assert client.post_form(DISABLE_PATH, lockName=name, reason="x").json == f"Flagged {name} as disabled"
+        answer = client.post_form(DISABLE_PATH, lockName=name, reason="x").json
+        assert answer.startswith(f"Flagged {name} as disabled")
         quoted = "".join(f"%{byte:02X}" for byte in name.encode())
         assert client.get(f"/api/MasterLocks/{quoted}").json["lockName"] == name
 
@@ -166,3 +169,34 @@ def test_a_switch_is_logged_on_one_line_whatever_the_reason_holds(
         client.post_form(DISABLE_PATH, lockName=LOCK_NAME, reason="testing\n2026-01-01 forged line")
     (message,) = [record.getMessage() for record in caplog.records if LOCK_NAME in record.getMessage()]
     assert message == f"{LOCK_NAME} is disabled by 127.0.0.1 (api): testing 2026-01-01 forged line"
+
+
+def test_a_lock_that_is_not_used_any_more_is_forgotten(
+    client: ApiClient, lock_admin: LockOperations, elect: Any
+) -> None:
+    path = f"/api/MasterLocks/{LOCK_NAME}"
+    assert client.request("DELETE", path).status == 404
+    elect()
+    held = client.request("DELETE", path)
+    assert (held.status, held.message) == (409, f"{LOCK_NAME} is kept, because a-host-1-2 is its master")
+    lock_admin.disable("OLD", "x", "ann")
+    lock_admin.enable("OLD", "ann")
+    recent = client.request("DELETE", "/api/MasterLocks/OLD")
+    assert (recent.status, "used in the last 6m" in recent.message) == (409, True)
+
+
+def test_the_answer_says_that_a_lock_is_forgotten(client: ApiClient, lock_admin: LockOperations) -> None:
+    lock_admin.disable("OLD", "x", "ann")
+    lock_admin.enable("OLD", "ann")
+    assert client.request("DELETE", "/api/MasterLocks/OLD").json == "OLD is forgotten"
+    assert lock_admin.status() == []
+
+
+def test_disabling_a_name_that_was_never_used_names_the_nearest(client: ApiClient, elect: Any) -> None:
+    elect()
+    answer = client.post_form(DISABLE_PATH, lockName=LOCK_NAME.lower() + "s", reason="x").json
+    unknown = "no lock of this name was ever used on this database"
+    assert answer == f"Flagged {LOCK_NAME.lower()}s as disabled in advance: {unknown}; did you mean {LOCK_NAME}?"
+    assert (
+        client.post_form(DISABLE_PATH, lockName=LOCK_NAME, reason="x").json == f"Flagged {LOCK_NAME} as disabled"
+    )

@@ -19,7 +19,7 @@ from tests.web.conftest import LOCK_NAME, ApiClient, ServeApi
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (tests/web/install)")
-OPERATION_IDS = ("disable", "enable", "stepDown", "locks", "lock", "history", "report", "controls")
+OPERATION_IDS = ("disable", "enable", "stepDown", "locks", "lock", "history", "report", "controls", "forget")
 
 
 def run_in_browser(scenario: Callable[[Browser], Any]) -> Any:
@@ -81,6 +81,7 @@ def test_every_call_can_be_tried_in_it(
             "lock": await execute_call(browser, "lock", {"lockName": LOCK_NAME}),
             "history": await execute_call(browser, "history", {"lockName": LOCK_NAME}),
             "report": await execute_call(browser, "report", {"lockName": LOCK_NAME}),
+            "forget": await execute_call(browser, "forget", {"lockName": LOCK_NAME}),
         }
         if screenshot_path:
             await browser.save_screenshot(Path(screenshot_path))
@@ -89,7 +90,10 @@ def test_every_call_can_be_tried_in_it(
         return results
 
     results = run_in_browser(scenario)
-    assert {name: status for name, (status, _) in results.items()} == dict.fromkeys(OPERATION_IDS, "200")
+    assert {name: status for name, (status, _) in results.items()} == {
+        **dict.fromkeys(OPERATION_IDS, "200"),
+        "forget": "409",  # it has a master
+    }
     assert "asked to step down" in results["stepDown"][1]
     assert f"Flagged {LOCK_NAME} as disabled" in results["disable"][1]
     assert "tried out" in results["controls"][1]

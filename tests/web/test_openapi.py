@@ -18,6 +18,7 @@ OPERATIONS = [
     ("POST", "/api/MasterControls/disable"),
     ("POST", "/api/MasterControls/enable"),
     ("POST", "/api/MasterLocks/{lockName}/step-down"),
+    ("DELETE", "/api/MasterLocks/{lockName}"),
     ("GET", "/api/MasterLocks"),
     ("GET", "/api/MasterLocks/{lockName}"),
     ("GET", "/api/MasterLocks/{lockName}/history"),

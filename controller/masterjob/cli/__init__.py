@@ -5,6 +5,7 @@
     api_options.py  the options of the control API
     locks.py        list, status, history
     controls.py     enable, disable, step-down
+    housekeeping.py forget, prune
     checks.py       validate, config, db upgrade
     run.py          run: follows files until a signal arrives
     operator.py     operator: follows a cluster until a signal arrives

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from masterjob.cli import checks, controls, locks, operator, report, run
+from masterjob.cli import checks, controls, housekeeping, locks, operator, report, run
 from masterjob.cli.options import expand_option_groups
 from masterjob.errors import MasterJobError, StoreRefused, StoreUnavailable
 
@@ -93,6 +93,8 @@ _add_command(app, "report", report.REPORT_HELP, report.report)
 _add_command(app, "enable", controls.ENABLE_HELP, controls.enable)
 _add_command(app, "disable", controls.DISABLE_HELP, controls.disable)
 _add_command(app, "step-down", controls.STEP_DOWN_HELP, controls.step_down)
+_add_command(app, "forget", housekeeping.FORGET_HELP, housekeeping.forget)
+_add_command(app, "prune", housekeeping.PRUNE_HELP, housekeeping.prune)
 _add_command(app, "validate", checks.VALIDATE_HELP, checks.validate)
 _add_command(app, "config", checks.CONFIG_HELP, checks.config)
 

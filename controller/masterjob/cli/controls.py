@@ -42,7 +42,8 @@ DISABLE_HELP = """Stop the job of a lock on every instance, and keep it stopped.
   masterjob disable REPORT --reason "moving the data" \\
     --until 2030-01-31T12:00:00Z
 
-A lock that was never used can be disabled in advance. If the lock is already disabled, the first reason is kept.
+A lock that was never used can be disabled in advance; the output says so, and names the nearest one. If the lock
+is already disabled, the first reason is kept.
 JSON: {changed} and the lock.
 """
 STEP_DOWN_HELP = """Ask the master of a lock to hand over to another instance.
@@ -100,12 +101,13 @@ def disable(
     """Stop a lock's job."""
     ends_at = None if until is None else _parse_until(until)
     admin = database.lock_admin()
+    unknown = admin.explain_unknown(lock_name)
     changed = admin.disable(lock_name, reason, actor or default_actor(), until=ends_at)
     lock = require_lock(admin, lock_name)
     if output is OutputFormat.JSON:
         render.print_json({"changed": changed, **lock_json(lock)})
     elif changed:
-        typer.echo(f"{lock_name} is disabled")
+        typer.echo(f"{lock_name} is disabled" + (f" in advance: {unknown}" if unknown else ""))
     else:
         typer.echo(f"{lock_name} was already {lock.why_disabled}; the first reason is kept")
 

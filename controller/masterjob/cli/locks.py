@@ -1,5 +1,6 @@
 """list, status and history: the commands that only read."""
 
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -25,6 +26,9 @@ LIST_HELP = """Show all locks: where each job runs, or why it does not.
 \b
   masterjob list
   masterjob list -o json | jq '.[] | select(.state != "Running")'
+  masterjob list --limit 100 --after REPORT
+
+The last form shows one page: the locks whose names come after REPORT.
 
 JSON: a list of locks, each as in "masterjob status".
 """
@@ -52,19 +56,41 @@ Exit code 1 if the lock was never used.
 SHOWN_OUTPUT_LINES = 10
 """The most lines of a job's output in a table; JSON has all that were kept."""
 
+PageSizeOption = Annotated[
+    int | None, typer.Option("--limit", "-n", min=1, help="The maximum number of locks.", show_default=False)
+]
+AfterOption = Annotated[
+    str, typer.Option("--after", metavar="NAME", help="Only locks whose names come after it.", show_default=False)
+]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="The maximum number of events.")]
 
 
-def list_all(database: DatabaseOptions, output: OutputOption = OutputFormat.TABLE) -> None:
-    """Show all locks."""
-    statuses = database.lock_admin().status()
+def list_all(
+    *,
+    limit: PageSizeOption = None,
+    after: AfterOption = "",
+    database: DatabaseOptions,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Show all locks, or a page of them."""
+    statuses, has_more = _read_locks(database.lock_admin(), limit, after)
     if output is OutputFormat.JSON:
         render.print_json([lock_json(lock) for lock in statuses])
     elif not statuses:
-        typer.echo("No lock has been used on this database yet.")
+        typer.echo(f"No name comes after {after}." if after else "No lock has been used on this database yet.")
     else:
         rows = [_lock_row(lock) for lock in statuses]
         render.print_table(("Lock", "State", "Master", "Since", "Why"), rows, last_below=True)
+    if has_more:
+        typer.echo(f"masterjob: there are more: --after {quote(statuses[-1].lock_name)}", err=True)
+
+
+def _read_locks(admin: LockAdmin, limit: int | None, after: str) -> tuple[list[LockStatus], bool]:
+    """Return a page of the locks, or all, and whether more follow."""
+    if limit is None:
+        return admin.status(after=after), False
+    locks = admin.status_page(after, limit + 1)
+    return locks[:limit], len(locks) > limit
 
 
 def _lock_row(lock: LockStatus) -> tuple[str, ...]:

@@ -201,6 +201,8 @@ class Vacancies:
     """How many locks have a row. Fewer than before means that a failed database lost rows."""
     disabled_names: frozenset[str] = frozenset()
     """The locks that are disabled, for people; a claim decides by itself."""
+    forgotten_count: int = 0
+    """How many locks were ever forgotten. Another number than before means that rows are gone."""
 
 
 @dataclass(frozen=True, slots=True)

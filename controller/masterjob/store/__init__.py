@@ -10,6 +10,7 @@ never guessed.
     admin.py        operations of people and resources on locks
     fencing.py      the check of a term inside a job's own transaction
     notifier.py     notifications between instances, by NOTIFY or polling
+    recovery.py     creates tables again that are missing later
     schema.py       creates and upgrades the tables (migrations/)
     connection/     connections that never block longer than their timeout, and what differs between databases
 

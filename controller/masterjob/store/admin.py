@@ -11,13 +11,16 @@ from masterjob.election.values import validate_lock_name as valid_name
 from masterjob.errors import SettingError
 from masterjob.lock_status import HistoryEvent, LockStatus
 from masterjob.store.connection.connection import BoundedConnection
-from masterjob.store.queries import declared_switches, history, status, switches
+from masterjob.store.queries import declared_switches, forgetting, history, names, status, switches
 from masterjob.store.queries.declared_switches import StoredSwitch, SwitchSpec
 from masterjob.store.queries.history import sanitize_text
 from masterjob.store.queries.locks import LockQueries
 
 _MAX_YEAR = 9998
 """The latest year of a timed disable: a time in 9999 could leave the range of dates in another time zone."""
+
+MAX_PAGE_SIZE = 1_000
+"""The most locks that are read at once."""
 
 _CURRENT_TERM = "SELECT term FROM master_lock WHERE lock_name = :lock_name AND holder IS NOT NULL"
 
@@ -98,6 +101,32 @@ class LockAdmin:
         with self._connect() as db:
             return declared_switches.list_switches(db)
 
+    def explain_unknown(self, lock_name: str) -> str:
+        """Return that the lock was never used, and the nearest name that was; empty if it was."""
+        name = valid_name(lock_name)
+        with self._connect() as db:
+            return names.explain_unknown(db, name)
+
+    def forget(self, lock_name: str, unused_for: timedelta = timedelta()) -> str | None:
+        """Delete a lock that is not used any more, with its history; return None, or why it is kept.
+
+        It must be free and have no switch, and nothing may have happened to it for ``unused_for``; if instances
+        are alive, for six minutes at least, because one of them might wait for it.
+        """
+        name = valid_name(lock_name)
+        with self._connect() as db:
+            kept = forgetting.forget(db, name, unused_for)
+        self._on_write(name)
+        return kept
+
+    def list_unused(self, unused_for: timedelta) -> list[str]:
+        """Return the free locks without a switch to which nothing has happened for so long."""
+        found: list[str] = []
+        with self._connect() as db:
+            while page := forgetting.list_unused(db, unused_for, found[-1] if found else "", MAX_PAGE_SIZE):
+                found += page
+        return found
+
     def step_down(self, lock_name: str, actor: str, reason: str) -> bool:
         """Ask the current master to give up its term; return False if there is no master."""
         name, actor = valid_name(lock_name), _checked_text("actor", actor, 200)
@@ -108,16 +137,28 @@ class LockAdmin:
         self._on_write(name)
         return requested
 
-    def status(self, lock_name: str | None = None) -> list[LockStatus]:
-        """Return all locks, or only ``lock_name``: an empty list if it was never used."""
-        names = None if lock_name is None else [valid_name(lock_name)]
+    def status(self, lock_name: str | None = None, *, after: str = "") -> list[LockStatus]:
+        """Return all locks that come after the name ``after``, or only ``lock_name`` if it was ever used."""
+        if lock_name is not None:
+            name = valid_name(lock_name)
+            with self._connect() as db:
+                return status.read_named(db, [name])
+        locks: list[LockStatus] = []
+        while page := self.status_page(locks[-1].lock_name if locks else after, MAX_PAGE_SIZE):
+            locks += page
+            if len(page) < MAX_PAGE_SIZE:
+                break
+        return locks
+
+    def status_page(self, after: str, limit: int, *, only_disabled: bool = False) -> list[LockStatus]:
+        """Return up to ``limit`` locks, in the database's order of names, that come after the name ``after``."""
         with self._connect() as db:
-            return status.read_statuses(db, names)
+            return status.read_page(db, after, limit, only_disabled=only_disabled)
 
     def status_of(self, lock_names: Iterable[str]) -> dict[str, LockStatus]:
         """Return those of these locks that were ever used."""
         with self._connect() as db:
-            return {lock.lock_name: lock for lock in status.read_statuses(db, list(lock_names))}
+            return {lock.lock_name: lock for lock in status.read_named(db, lock_names)}
 
     def history(self, lock_name: str, limit: int = 100) -> list[HistoryEvent]:
         """Return the lock's transitions, newest first, at most 1,000."""

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from masterjob.config.location import DatabaseLocation
+from masterjob.election.values import NewSession, SessionList
 from masterjob.errors import StoreUnavailable
 from masterjob.job_status import ONCE_SOURCE, RunRecord
 from masterjob.store import schema
@@ -18,6 +19,7 @@ from masterjob.store.notifier import LocksChangedCallback, Notifier
 from masterjob.store.queries import job_status
 from masterjob.store.queries.locks import LockQueries
 from masterjob.store.queries.sessions import SessionQueries
+from masterjob.store.recovery import TableRecovery
 
 _ADMIN_TIMEOUT = 5.0
 _MIGRATION_TIMEOUT = 60.0
@@ -25,6 +27,21 @@ _MIGRATION_TIMEOUT = 60.0
 
 class SqlStore(SessionQueries, LockQueries):
     """The election's store on one connection, used by one thread at a time (`masterjob.election.ports.Store`)."""
+
+    def __init__(self, db: BoundedConnection, note_lease: Callable[[float], None] = lambda _: None) -> None:
+        SessionQueries.__init__(self, db)
+        self._note_lease = note_lease
+
+    def open_session(self, session: NewSession) -> None:
+        """Insert the session with its first heartbeat."""
+        self._note_lease(session.lease_ms / 1000)
+        super().open_session(session)
+
+    def list_sessions(self) -> SessionList:
+        """Return all sessions and the database's clock."""
+        found = super().list_sessions()
+        self._note_lease(max((each.lease_ms / 1000 for each in found.sessions), default=0.0))
+        return found
 
     def close(self) -> None:
         """Close the connection; another call would open a new one."""
@@ -39,7 +56,8 @@ class Database:
     """The database that a URL names. It connects when it is first used.
 
     The tables are created or upgraded once for each of these objects: by the first call of a `LockAdmin`, or by
-    `prepare`. ``location`` is the URL, or the file that it is in; a file is read again for each new connection.
+    `prepare`. If they are missing later, they are created again (recovery.py). ``location`` is the URL, or the
+    file that it is in; a file is read again for each new connection.
 
     ``outages`` logs when the database cannot be used; without it, only the caller learns that.
 
@@ -54,6 +72,7 @@ class Database:
         self._outages = outages
         self.fence = check_term
         self._prepared = False
+        self._recovery = TableRecovery(self._upgrade)
         self._prepare_lock = threading.Lock()
         self._pid = os.getpid()
 
@@ -76,7 +95,7 @@ class Database:
 
         It expects the tables to be there: a heartbeat must not wait for `prepare`.
         """
-        return SqlStore(self._new_connection(timeout))
+        return SqlStore(self._new_connection(timeout), self._recovery.note_lease)
 
     def create_notifier(self, on_change: LocksChangedCallback) -> Notifier:
         """Return a notifier, not started yet, that calls ``on_change`` in its own thread."""
@@ -130,8 +149,7 @@ class Database:
             raise StoreUnavailable("another thread is still waiting for the database, or creating its tables")
         try:
             if not self._prepared:
-                with self._new_connection(_MIGRATION_TIMEOUT, connect_timeout) as db:
-                    schema.upgrade(db)
+                self._upgrade(connect_timeout)
                 self._prepared = True
                 if self._outages is not None:
                     self._outages.mark_usable()
@@ -139,4 +157,12 @@ class Database:
             self._prepare_lock.release()
 
     def _new_connection(self, timeout: float, connect_timeout: float | None = None) -> BoundedConnection:
-        return BoundedConnection(self._source, timeout, connect_timeout, self._outages)
+        return BoundedConnection(self._source, timeout, connect_timeout, self._outages, self._on_tables_missing)
+
+    def _upgrade(self, connect_timeout: float = 2 * _ADMIN_TIMEOUT) -> None:
+        with self._new_connection(_MIGRATION_TIMEOUT, connect_timeout) as db:
+            schema.upgrade(db)
+
+    def _on_tables_missing(self) -> None:
+        if self._prepared:  # otherwise the first call creates them, before anything else
+            self._recovery.start()

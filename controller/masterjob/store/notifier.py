@@ -65,11 +65,18 @@ def notify(db: BoundedConnection, lock_names: Sequence[str]) -> None:
     """Notify the other instances that these locks changed; on a database without NOTIFY they poll."""
     if not db.dialect.supports_notify or not lock_names:
         return
+    if len(lock_names) > _MAX_NOTIFICATIONS:
+        notify_all(db)
+        return
     with contextlib.suppress(StoreUnavailable):
-        if len(lock_names) > _MAX_NOTIFICATIONS:
+        db.fetch_all(_NOTIFY_LOCKS, names=list(lock_names))
+
+
+def notify_all(db: BoundedConnection) -> None:
+    """Notify the other instances that any lock may have changed."""
+    if db.dialect.supports_notify:
+        with contextlib.suppress(StoreUnavailable):
             db.fetch_all(_NOTIFY_PAYLOAD, payload=_ALL_LOCKS)
-        else:
-            db.fetch_all(_NOTIFY_LOCKS, names=list(lock_names))
 
 
 class Notifier:

@@ -24,6 +24,9 @@ VERSION_TABLE = "masterjob_version"
 KNOWN_VERSIONS = ("0001",)
 """All schema versions, oldest first: the names of the migrations."""
 
+_TABLES = ("master_session", "master_lock", "master_control", "master_event")
+"""The tables of the newest version; `additions` has the others."""
+
 _ADVISORY_LOCK_ID = 0x6D6173746572  # "master": unlikely to be used by anything else in this database
 _MIGRATION_LOCK = threading.Lock()  # Alembic keeps the running migration in a global
 
@@ -46,6 +49,9 @@ def _upgrade(connection: Connection, dialect: Dialect, timeout: float) -> None:
     with _exclusive_migration(connection, dialect, timeout):
         if not _has_newest_version(connection):  # another instance may have been first
             _migrate(connection)
+        elif not _has_tables(connection):  # some were dropped: each migration creates only what is missing
+            connection.execute(text(f"DELETE FROM {VERSION_TABLE}"))  # noqa: S608
+            _migrate(connection)
         additions.create_missing(connection, dialect)
 
 
@@ -63,7 +69,11 @@ def _migrate(connection: Connection) -> None:
 
 
 def _is_current(connection: Connection) -> bool:
-    return _has_newest_version(connection) and additions.are_complete(connection)
+    return _has_newest_version(connection) and _has_tables(connection) and additions.are_complete(connection)
+
+
+def _has_tables(connection: Connection) -> bool:
+    return all(inspect(connection).has_table(name) for name in _TABLES)
 
 
 def _has_newest_version(connection: Connection) -> bool:

@@ -43,11 +43,20 @@ class LockOperations(Protocol):
     def enable(self, lock_name: str, actor: str, source: str = "api") -> bool:
         """Take back the disable of ``source``; return False if there is none."""
 
+    def explain_unknown(self, lock_name: str) -> str:
+        """Return that the lock was never used, and the nearest name that was; empty if it was."""
+
+    def forget(self, lock_name: str) -> str | None:
+        """Delete a lock that is not used any more, with its history; return None, or why it is kept."""
+
     def step_down(self, lock_name: str, actor: str, reason: str) -> bool:
         """Ask the master to give up its term; return False if there is no master."""
 
     def status(self, lock_name: str | None = None) -> list[LockStatus]:
         """Return all locks, or only the named one: an empty list if it has never been used."""
+
+    def status_page(self, after: str, limit: int, *, only_disabled: bool = False) -> list[LockStatus]:
+        """Return up to ``limit`` locks by name that come after the name ``after``."""
 
     def status_of(self, lock_names: Iterable[str]) -> dict[str, LockStatus]:
         """Return those of these locks that have been used."""

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from masterjob.concurrency.clock import clock
-from masterjob.errors import InvalidValue, MasterJobError, StoreRefused, StoreUnavailable
+from masterjob.errors import InvalidValue, MasterJobError, StoreRefused, StoreUnavailable, TablesMissing
 from masterjob.web.access.auth import ACTOR, AUTHORIZER, RequestRejected
 from masterjob.web.access.request_filter import RequestFilter
 from masterjob.web.api.routes import Route
@@ -104,6 +104,8 @@ def _domain_error_response(error: MasterJobError) -> web.Response:
             return _error_response(503, "too many requests are waiting: try again")
         case StoreRefused():
             return _error_response(503, "the database refuses this process; its log says why")
+        case TablesMissing():
+            return _error_response(503, "the tables are missing in the database: they are created again soon")
         case StoreUnavailable():
             if not error.is_outage:  # which is logged once, for all calls
                 logger.warning("a call of the control API failed in the database: %s", error)

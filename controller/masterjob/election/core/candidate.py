@@ -45,6 +45,7 @@ class CandidateRole:
         self._selected: list[str] = []
         self._claim_at = NEVER
         self._known_lock_count = 0
+        self._known_forgotten_count: int | None = None
         self._claim_after_renewal = True
         """Whether a claim waits for the next heartbeat, because there was not enough trust for it."""
 
@@ -150,9 +151,7 @@ class CandidateRole:
         state = self._state
         if vacancies.next_enable_ms is not None:
             self._scan_at = min(self._scan_at, state.now + vacancies.next_enable_ms / 1000)
-        if vacancies.lock_count < self._known_lock_count:  # a promoted replica lacks some rows: write ours again
-            state.missing_rows = list(state.locks)
-        self._known_lock_count = vacancies.lock_count
+        self._restore_rows(vacancies)
         free = [name for name in vacancies.lock_names if self._can_claim(name)]
         state.rng.shuffle(free)
         is_alone = vacancies.live_instances <= 1
@@ -163,6 +162,14 @@ class CandidateRole:
             free = free[:open_share]
         self._selected = free
         self._claim_at = state.now + (0.0 if is_alone else state.rng.uniform(0, CLAIM_JITTER))
+
+    def _restore_rows(self, vacancies: Vacancies) -> None:
+        """Write our rows again if some are gone: a promoted replica lacks them, or locks were forgotten."""
+        forgotten, self._known_forgotten_count = self._known_forgotten_count, vacancies.forgotten_count
+        is_forgotten = forgotten is not None and forgotten != vacancies.forgotten_count
+        if vacancies.lock_count < self._known_lock_count or is_forgotten:
+            self._state.missing_rows = list(self._state.locks)
+        self._known_lock_count = vacancies.lock_count
 
     def _can_claim(self, name: str) -> bool:
         lock = self._state.locks.get(name)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, CursorResult, Row, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from masterjob.config.redact import STRUCK_OUT, redact_secrets
-from masterjob.errors import Refusal, StoreRefused, StoreUnavailable
+from masterjob.errors import Refusal, StoreRefused, StoreUnavailable, TablesMissing
 from masterjob.store.connection.addresses import Address
 from masterjob.store.connection.deadlines import deadline_monitor
 from masterjob.store.connection.dialect import Dialect
@@ -21,7 +21,7 @@ from masterjob.store.connection.dialling import Dialling
 from masterjob.store.connection.incarnation import STORED
 from masterjob.store.connection.outages import OutageLog
 from masterjob.store.connection.physical import DRIVER_ERRORS, INCARNATION, PhysicalConnection
-from masterjob.store.connection.refusals import classify
+from masterjob.store.connection.refusals import FailedStatement, classify
 from masterjob.store.connection.target import TargetSource
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class BoundedConnection:
 
     ``source`` is read before each connect, because the URL may be in a file that changes. ``timeout``: seconds for
     each call; ``connect_timeout``: seconds for the connect before it (default: the same). ``outages`` learns
-    whether the database can be used.
+    whether the database can be used, and ``on_tables_missing`` is called if it has no tables.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class BoundedConnection:
         timeout: float,
         connect_timeout: float | None = None,
         outages: OutageLog | None = None,
+        on_tables_missing: Callable[[], None] = lambda: None,
     ) -> None:
         self._source = source
         self._target = source.last
@@ -58,6 +59,7 @@ class BoundedConnection:
         self.timeout = timeout
         self._connect_timeout = timeout if connect_timeout is None else connect_timeout
         self._outages = outages
+        self._on_tables_missing = on_tables_missing
         self._physical: PhysicalConnection | None = None
         self._dialling = Dialling(self._new_physical, resolve_names=self._target.resolves_names)
 
@@ -113,6 +115,8 @@ class BoundedConnection:
         except StoreUnavailable as error:
             if self._outages is not None and error.is_outage:
                 self._outages.record_failure(error)
+            if isinstance(error, TablesMissing):
+                self._on_tables_missing()
             raise
         if self._outages is not None:
             self._outages.record_success()
@@ -201,6 +205,8 @@ class BoundedConnection:
             return StoreRefused(verdict, message)
         if verdict is None:
             return StoreUnavailable(message)
+        if verdict is FailedStatement.MISSING_TABLE:
+            return TablesMissing(f"{message}: the tables are missing")
         return (ConstraintViolation if isinstance(error, IntegrityError) else StatementFailed)(message)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from masterjob.concurrency.clock import clock
 from masterjob.election.timing import format_duration
-from masterjob.errors import StoreRefused, StoreUnavailable
+from masterjob.errors import StoreRefused, StoreUnavailable, TablesMissing
 from masterjob.log_fields import log_fields
 
 logger = logging.getLogger("masterjob")
@@ -66,8 +66,10 @@ class OutageLog:
         self._on_refused_at_start = None
 
     def refusal(self) -> str | None:
-        """Return why the database refuses this process at the moment; None if it does not."""
+        """Return why this process cannot use the database that answers it; None if it can, or if it is away."""
         outage = self._outage
+        if outage is not None and isinstance(outage.error, TablesMissing):
+            return "the tables are missing in the database; they are created again when the longest lease is over"
         return (
             f"the database refuses this process, because {outage.error.refusal}"
             if outage is not None and isinstance(outage.error, StoreRefused)

@@ -25,6 +25,8 @@ class FailedStatement(Enum):
     """The verdict that one statement failed, on a database that works."""
 
     FAILED_STATEMENT = auto()
+    MISSING_TABLE = auto()
+    """A table does not exist."""
 
 
 FAILED_STATEMENT = FailedStatement.FAILED_STATEMENT
@@ -37,6 +39,7 @@ _SQLSTATES: dict[str, Verdict] = {
     "3D": Refusal.NO_DATABASE,
     "3F": Refusal.RIGHTS,  # no schema that this user may create tables in
     "42501": Refusal.RIGHTS,
+    "42P01": FailedStatement.MISSING_TABLE,
     "57014": FAILED_STATEMENT,  # cancelled, by statement_timeout
     "25006": None,  # read-only: a standby, as during a failover
     "08": None,
@@ -55,6 +58,7 @@ _CONNECT_MESSAGES: tuple[tuple[str, Refusal], ...] = (
     (r"database \".*\" does not exist", Refusal.NO_DATABASE),
     (r"is not currently accepting connections", Refusal.NO_DATABASE),
     (r"permission denied for database", Refusal.RIGHTS),
+    (r"conversion between .* is not supported", Refusal.ENCODING),
     (r"invalid (connection option|URI query parameter|integer value)", Refusal.OPTION),
     (r"invalid \w+ value:", Refusal.OPTION),
     (r"unrecognized configuration parameter", Refusal.OPTION),
@@ -74,6 +78,7 @@ _MYSQL_NUMBERS: dict[int, Verdict] = {
     1862: Refusal.LOGIN,
     3118: Refusal.LOGIN,  # the account is locked
     4151: Refusal.LOGIN,  # the same, on MariaDB
+    1146: FailedStatement.MISSING_TABLE,
     1040: None,  # too many connections
     1053: None,  # stops
     1203: None,
@@ -108,8 +113,7 @@ def classify(error: Exception) -> Verdict:
         case pymysql.Error():
             return _classify_mysql(cause)
         case sqlite3.Error():
-            code = getattr(cause, "sqlite_errorcode", None)
-            return None if code is None else _SQLITE_CODES.get(code & 0xFF)
+            return _classify_sqlite(cause)
         case UnicodeError():
             return FAILED_STATEMENT
         case RuntimeError() if _NEEDS_TLS in str(cause):
@@ -126,6 +130,13 @@ def _classify_postgresql(error: psycopg.Error) -> Verdict:
         if key in _SQLSTATES:
             return _SQLSTATES[key]
     return FAILED_STATEMENT
+
+
+def _classify_sqlite(error: sqlite3.Error) -> Verdict:
+    if str(error).startswith("no such table"):
+        return FailedStatement.MISSING_TABLE
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else _SQLITE_CODES.get(code & 0xFF)
 
 
 def _classify_mysql(error: BaseException) -> Verdict:

@@ -43,6 +43,17 @@ _JOB = sa.Table(
     **_TABLE,
 )
 
+# One row: how many locks were forgotten, and the highest term of any of them. Claims of older releases do not know
+# it; their terms still follow the database's clock.
+_FORGOTTEN = sa.Table(
+    "master_forgotten",
+    _metadata,
+    sa.Column("id", sa.Integer(), primary_key=True, autoincrement=False),
+    sa.Column("locks", _INTEGER, nullable=False),
+    sa.Column("highest_term", _INTEGER, nullable=False),
+    mysql_engine="InnoDB",
+)
+
 # Only MariaDB and MySQL need it: there `term.guard` must write the lock's row (store/fencing.py).
 _ADD_GUARDED = "ALTER TABLE master_lock ADD COLUMN guarded BIGINT NOT NULL DEFAULT 0"
 
@@ -58,7 +69,7 @@ _INCARNATION = sa.Table(
     **_TABLE,
 )
 
-_TABLES = (_JOB, _INCARNATION)
+_TABLES = (_JOB, _FORGOTTEN, _INCARNATION)
 
 # The first name that is stored begins no quarantine.
 _FIRST_INCARNATION = """
@@ -76,7 +87,8 @@ def are_complete(connection: Connection) -> bool:
 
 def create_missing(connection: Connection, dialect: Dialect) -> None:
     """Create those that are missing. The caller holds the lock of the migration."""
-    _JOB.create(connection, checkfirst=True)
+    for table in (_JOB, _FORGOTTEN):
+        table.create(connection, checkfirst=True)
     if _lacks_guarded(connection):
         connection.execute(text(_ADD_GUARDED))
     if not inspect(connection).has_table(_INCARNATION.name):

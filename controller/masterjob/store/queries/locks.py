@@ -20,9 +20,11 @@ from masterjob.store.queries import history, incarnations, inventory, switches
 from masterjob.store.queries.switches import chunks
 
 # The term is based on the epoch, so that it grows even if a promoted replica has lost the last claims.
+# It is also above every term of a lock that was forgotten: this one may have had the same name.
 _CLAIM = f"""
-    UPDATE {{lock_table}} SET holder = :session_id, term = {{greatest}}(term + 1, {{now_ms}}),
-        acquired_at = {{now}}, step_down_term = NULL
+    UPDATE {{lock_table}} SET holder = :session_id, acquired_at = {{now}}, step_down_term = NULL,
+        term = {{greatest}}(
+            term + 1, {{now_ms}}, (SELECT COALESCE(MAX(highest_term), 0) + 1 FROM master_forgotten))
     WHERE {{only_free}} AND enabled AND holder IS NULL AND {incarnations.MAY_CLAIM} {{order_by_name}}
 """  # noqa: S608 - made of constants
 # For MySQL only: there an UPDATE waits for every row that another transaction has locked, and one blocks all.
@@ -48,7 +50,8 @@ _LOCK_COUNTS = """
            (SELECT COUNT(DISTINCT instance) FROM master_session WHERE heartbeat_ms + lease_ms > {now_ms})
                AS instances,
            (SELECT COUNT(*) FROM master_control WHERE NOT enabled AND until <= {now_ms}) AS due,
-           (SELECT MIN(until) - {now_ms} FROM master_control WHERE NOT enabled AND until > {now_ms}) AS due_ms
+           (SELECT MIN(until) - {now_ms} FROM master_control WHERE NOT enabled AND until > {now_ms}) AS due_ms,
+           (SELECT COALESCE(MAX(locks), 0) FROM master_forgotten) AS forgotten
 """
 
 
@@ -71,7 +74,9 @@ class LockQueries:
         rows = self._db.fetch_all(_FREE_OR_DISABLED_LOCKS)
         free = tuple(row.lock_name for row in rows if row.enabled)
         disabled = frozenset(row.lock_name for row in rows if not row.enabled)
-        return Vacancies(free, counts.enabled, counts.instances, counts.due_ms, counts.locks, disabled)
+        return Vacancies(
+            free, counts.enabled, counts.instances, counts.due_ms, counts.locks, disabled, counts.forgotten
+        )
 
     def claim(self, session_id: str, lock_names: Sequence[str]) -> tuple[Term, ...]:
         """Claim those of ``lock_names`` that are enabled and free; return all of them that the session holds now.

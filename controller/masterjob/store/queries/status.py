@@ -1,6 +1,6 @@
 """The state of the locks for people: the master, the last run of the job, and why nothing runs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Row
@@ -13,6 +13,8 @@ from masterjob.store.queries import incarnations, job_status
 from masterjob.store.queries.switches import chunks
 
 _WHERE_NAMED = " WHERE l.lock_name IN :names"
+_WHERE_AFTER = " WHERE l.lock_name > :after"
+_AND_DISABLED = " AND NOT l.enabled"
 _COLUMNS = f"""
     SELECT l.lock_name, l.enabled, l.term, l.acquired_at, s.id, s.instance, s.address, s.pod, s.node,
            {{now_ms}} - s.heartbeat_ms AS age_ms, s.heartbeat_ms, s.lease_ms,
@@ -29,6 +31,9 @@ _FROM_LOCKS = (
     " FROM master_lock l LEFT JOIN master_session s ON s.id = l.holder" + job_status.JOIN + incarnations.JOIN
 )
 _ORDER_BY_NAME = " ORDER BY l.lock_name"
+_LIMIT = " LIMIT :limit"
+PAGE = _COLUMNS + _FROM_LOCKS + _WHERE_AFTER + _ORDER_BY_NAME + _LIMIT
+DISABLED_PAGE = _COLUMNS + _FROM_LOCKS + _WHERE_AFTER + _AND_DISABLED + _ORDER_BY_NAME + _LIMIT
 # Oldest first, so that the newest source wins in the dict.
 _SELECT_SWITCHES = """
     SELECT l.lock_name, l.reason, l.actor, l.source, l.until, l.changed_at, l.namespace, l.name
@@ -37,29 +42,38 @@ _SELECT_SWITCHES = """
 _DISABLED_OLDEST_FIRST = " NOT l.enabled ORDER BY l.changed_at, l.source"
 
 
-def read_statuses(db: BoundedConnection, names: Sequence[str] | None = None) -> list[LockStatus]:
-    """Return all locks, or those of ``names`` that exist, in the order of their names.
+def read_named(db: BoundedConnection, names: Iterable[str]) -> list[LockStatus]:
+    """Return those of these locks that exist, in the order of their names.
 
-    The output of its last run comes with a lock only if it is the only one of ``names``: outputs are long.
+    The output of its last run comes with a lock only if it is the only one: outputs are long.
     """
-    if names is not None:
-        return [lock for chunk in chunks(sorted(set(names))) for lock in _read_status(db, _WHERE_NAMED, chunk)]
-    return _read_status(db, "", [])
+    found: list[LockStatus] = []
+    for chunk in chunks(sorted(set(names))):
+        with_output = len(chunk) == 1
+        columns = _COLUMNS + (job_status.OUTPUT_COLUMN if with_output else "")
+        rows = db.fetch_all(columns + _FROM_LOCKS + _WHERE_NAMED + _ORDER_BY_NAME, names=chunk)
+        found += _to_statuses(db, rows, with_output=with_output)
+    return found
 
 
-def _read_status(db: BoundedConnection, where: str, names: Sequence[str]) -> list[LockStatus]:
-    values = {"names": names} if where else {}
-    with_output = len(names) == 1
-    columns = _COLUMNS + (job_status.OUTPUT_COLUMN if with_output else "")
-    locks = db.fetch_all(columns + _FROM_LOCKS + where + _ORDER_BY_NAME, **values)
-    conjunction = where + " AND" if where else " WHERE"
-    disabled = {
-        row.lock_name: row
-        for row in db.fetch_all(_SELECT_SWITCHES + conjunction + _DISABLED_OLDEST_FIRST, **values)
-    }
+def read_page(db: BoundedConnection, after: str, limit: int, *, only_disabled: bool = False) -> list[LockStatus]:
+    """Return up to ``limit`` locks whose names come after ``after``, in the database's order of names.
+
+    The condition and the order are those of the primary key, so that a page costs the same whatever the number of
+    locks.
+    """
+    rows = db.fetch_all(DISABLED_PAGE if only_disabled else PAGE, after=after, limit=limit)
+    return _to_statuses(db, rows, with_output=False)
+
+
+def _to_statuses(db: BoundedConnection, rows: Sequence[Row[Any]], *, with_output: bool) -> list[LockStatus]:
+    disabled: dict[str, Row[Any]] = {}
+    for chunk in chunks([row.lock_name for row in rows if not row.enabled]):
+        disables = db.fetch_all(_SELECT_SWITCHES + _WHERE_NAMED + " AND" + _DISABLED_OLDEST_FIRST, names=chunk)
+        disabled |= {row.lock_name: row for row in disables}
     return [
         _to_lock_status(row, disabled.get(row.lock_name), job_status.to_job_status(row, with_output=with_output))
-        for row in locks
+        for row in rows
     ]
 
 

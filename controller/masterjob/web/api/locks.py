@@ -6,10 +6,9 @@ are there beside ours.
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import islice
 from typing import Any, NamedTuple
 
 from aiohttp import web
@@ -44,11 +43,11 @@ class Page:
 
 
 class _LockPageQuery(NamedTuple):
-    """A page of locks: up to ``limit`` that come after a name, each rendered; None leaves one out."""
+    """A page of locks: up to ``limit`` that come after a name, or of their disables."""
 
     after: str
     limit: int
-    render: Callable[[LockStatus], dict[str, Any] | None]
+    is_of_disables: bool
 
 
 class LockHandlers:
@@ -67,11 +66,11 @@ class LockHandlers:
 
     async def list_locks(self, http_request: web.Request) -> web.Response:
         """Return a page of the locks, ordered by name."""
-        return await self._list_page(ApiRequest.of(http_request), _render_lock)
+        return await self._list_page(ApiRequest.of(http_request), is_of_disables=False)
 
     async def list_controls(self, http_request: web.Request) -> web.Response:
         """Return a page of the disabled locks, each with its newest disable."""
-        return await self._list_page(ApiRequest.of(http_request), _render_control)
+        return await self._list_page(ApiRequest.of(http_request), is_of_disables=True)
 
     async def get_lock(self, http_request: web.Request) -> web.Response:
         """Return one lock."""
@@ -108,9 +107,7 @@ class LockHandlers:
             raise lock_not_found(name)
         return _page_response(request, page)
 
-    async def _list_page(
-        self, request: ApiRequest, render: Callable[[LockStatus], dict[str, Any] | None]
-    ) -> web.Response:
+    async def _list_page(self, request: ApiRequest, *, is_of_disables: bool) -> web.Response:
         limit, after = (
             request.integer_parameter("limit", MAX_PAGE_SIZE, 1, MAX_PAGE_SIZE),
             request.query_parameter("after") or "",
@@ -118,13 +115,21 @@ class LockHandlers:
         if len(after) > MAX_LOCK_NAME_LENGTH:
             raise SettingError(f"after has {len(after)} characters: at most {MAX_LOCK_NAME_LENGTH} are allowed")
         await request.authorize(Verb.READ)
-        return _page_response(request, await self._lock_pages.fetch(_LockPageQuery(after, limit, render)))
+        query = _LockPageQuery(after, limit, is_of_disables)
+        return _page_response(request, await self._lock_pages.fetch(query))
 
     # --- reading, in batches, on a thread of the pool
 
     def _read_pages(self, queries: list[_LockPageQuery]) -> dict[_LockPageQuery, Page]:
-        locks = sorted(self._lock_admin.status(), key=lambda lock: lock.lock_name)
-        return {query: _build_page(locks, query) for query in queries}
+        return {query: self._read_page(query) for query in queries}
+
+    def _read_page(self, query: _LockPageQuery) -> Page:
+        """Return one page; one lock more is read, to know whether there is another page."""
+        locks = self._lock_admin.status_page(query.after, query.limit + 1, only_disabled=query.is_of_disables)
+        shown = locks[: query.limit]
+        items = [_render_control(lock) if query.is_of_disables else _render_lock(lock) for lock in shown]
+        next_query = {"after": shown[-1].lock_name} if len(locks) > len(shown) else {}
+        return Page(_encode_json([each for each in items if each is not None]), next_query)
 
     def _read_single_locks(self, names: list[str]) -> dict[str, Page | None]:
         statuses = self._lock_admin.status_of(names)
@@ -148,13 +153,6 @@ class LockHandlers:
             return None
         next_query = {"offset": str(offset + limit)} if len(events) > offset + limit else {}
         return Page(_encode_json([event_json(each) for each in events[offset : offset + limit]]), next_query)
-
-
-def _build_page(locks: list[LockStatus], query: _LockPageQuery) -> Page:
-    remaining = (lock for lock in locks if lock.lock_name > query.after)
-    rendered = (each for each in map(query.render, remaining) if each is not None)
-    items = list(islice(rendered, query.limit))
-    return Page(_encode_json(items), {"after": items[-1]["lockName"]} if next(rendered, None) is not None else {})
 
 
 def _encode_json(value: Any) -> bytes:

@@ -90,7 +90,8 @@ def _switch_routes(handlers: SwitchHandlers) -> list[Route]:
     disable = operation(
         "disable",
         "Stop a lock's job everywhere, with a reason",
-        "If the API disables it already, the first reason is kept, and the later of the two ends counts.",
+        "If the API disables it already, the first reason is kept, and the later of the two ends counts. "
+        "The answer says if no lock of this name was ever used, and names the nearest one.",
         {"requestBody": request_body("Disable")},
     )
     enable = operation(
@@ -105,6 +106,13 @@ def _switch_routes(handlers: SwitchHandlers) -> list[Route]:
         "409 if there is no master.",
         {"parameters": [LOCK_NAME_PARAMETER], "requestBody": request_body("StepDown", required=False)},
     )
+    forget = operation(
+        "forget",
+        "Delete a lock that is not used any more, with its history",
+        "409 if it has a master, if anything disables or declares it, or if it was used in the last six minutes "
+        "while instances are alive. An instance that takes part in it later creates it again.",
+        {"parameters": [LOCK_NAME_PARAMETER]},
+    )
     body_errors = (400, 408, 413, 415)
     return [
         Route("POST", "/api/MasterControls/disable", handlers.disable, disable, body_errors),
@@ -116,6 +124,7 @@ def _switch_routes(handlers: SwitchHandlers) -> list[Route]:
             step_down,
             (*body_errors, 404, 409),
         ),
+        Route("DELETE", "/api/MasterLocks/{lockName}", handlers.forget, forget, (400, 404, 409)),
     ]
 
 

@@ -37,12 +37,18 @@ class SwitchHandlers:
         name, reason, until = required_lock_name(fields), required_text(fields, "reason"), optional_until(fields)
         await request.authorize(Verb.SWITCH, name)
         actor = request.actor.name
-        if not await self._pool.run(lambda: self._lock_admin.disable(name, reason, actor, until=until)):
+
+        def disable_and_explain() -> tuple[bool, str]:
+            unknown = self._lock_admin.explain_unknown(name)
+            return self._lock_admin.disable(name, reason, actor, until=until), unknown
+
+        changed, unknown = await self._pool.run(disable_and_explain)
+        if not changed:
             return web.json_response(f"{name} is already flagged as disabled")
-        by, reason = describe_actor(actor, "api", None), " ".join(reason.split())
-        extra = log_fields(lock=name, event="disabled", reason=reason)
-        logger.info("%s is disabled by %s: %s", name, by, reason, extra=extra)
-        return web.json_response(f"Flagged {name} as disabled")
+        by, shown = describe_actor(actor, "api", None), " ".join(reason.split())
+        extra = log_fields(lock=name, event="disabled", reason=shown)
+        logger.info("%s is disabled by %s: %s", name, by, shown, extra=extra)
+        return web.json_response(f"Flagged {name} as disabled" + (f" in advance: {unknown}" if unknown else ""))
 
     async def enable(self, http_request: web.Request) -> web.Response:
         """Take back the API's disable.
@@ -68,6 +74,23 @@ class SwitchHandlers:
                 f"To enable it: {explain_how_to_enable(statuses[0])}"
             )
         return web.json_response(f"{name} is flagged for (re)enablement")
+
+    async def forget(self, http_request: web.Request) -> web.Response:
+        """Delete a lock that is not used any more, with its history.
+
+        Raises:
+            LockStateConflict: it is in use.
+        """
+        request = ApiRequest.of(http_request)
+        name = request.lock_name
+        await request.authorize(Verb.SWITCH, name)
+        if not await self._pool.run(lambda: self._lock_admin.status(name)):
+            raise lock_not_found(name)
+        if (kept := await self._pool.run(lambda: self._lock_admin.forget(name))) is not None:
+            raise LockStateConflict(f"{name} is kept, because {kept}")
+        extra = log_fields(lock=name, event="forgotten")
+        logger.info("%s and its history are deleted by %s", name, request.actor.name, extra=extra)
+        return web.json_response(f"{name} is forgotten")
 
     async def step_down(self, http_request: web.Request) -> web.Response:
         """Ask the master to step down, so that another instance takes over.
