@@ -159,7 +159,7 @@ def test_a_file_that_another_writer_holds_is_an_outage(sqlite_backend: SqlBacken
 def test_a_statement_that_is_wrong_or_waits_too_long_is_no_outage(sql_backend: SqlBackend) -> None:
     store = sql_backend.connect()
     with pytest.raises(StatementFailed):
-        store._db.fetch_all("SELECT 1 FROM nowhere")
+        store._db.fetch_all("SELECT nothing FROM master_lock")
     with pytest.raises(StatementFailed):
         store._db.execute("INSERT INTO master_lock (lock_name) VALUES (NULL)")
 

@@ -30,7 +30,9 @@ def enable_wal(connection: Connection, timeout: float) -> None:
                 raise
             sleep(_RETRY_DELAY)
         else:
-            return
+            break
+    # The -wal and the -shm of a new file are created by its first read: now, so that they count as opened.
+    connection.execute(text("PRAGMA schema_version")).scalar()
 
 
 @dataclass(frozen=True, slots=True)
