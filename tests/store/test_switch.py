@@ -7,6 +7,7 @@ import pytest
 from masterjob.election.values import HistoryEntry, TransitionKind
 from masterjob.errors import SettingError
 from masterjob.lock_status import LockStatus
+from masterjob.store.connection.dialects import POSTGRESQL
 from masterjob.store.queries import history, status
 from tests.store.conftest import SqlBackend, claim_lock, open_session
 
@@ -290,7 +291,7 @@ def test_all_locks_are_read_although_a_page_has_a_limit(
 def test_a_page_reads_no_row_before_it(postgresql_backend: SqlBackend) -> None:
     postgresql_backend.connect().ensure_locks([f"job-{number:05}" for number in range(2_000)])
     postgresql_backend.execute("ANALYZE master_lock")
-    statement = f"EXPLAIN {status.PAGE}".replace("{now_ms}", "1").replace("{now}", "now()")
+    statement = f"EXPLAIN {POSTGRESQL.sql(status.PAGE)}"
     plan = "\n".join(row[0] for row in postgresql_backend.execute(statement, after="job-01000", limit=1))
     assert "Index Scan using master_lock_pkey" in plan
     assert "Seq Scan on master_lock" not in plan

@@ -6,6 +6,7 @@ its socket shut down, which makes it fail at once.
 """
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeVar
 
@@ -25,6 +26,8 @@ from masterjob.store.connection.refusals import FailedStatement, classify
 from masterjob.store.connection.target import TargetSource
 
 T = TypeVar("T")
+
+_OUR_TABLE = re.compile(r"\bmaster(_\w+|job_version)\b")
 
 
 class StatementFailed(StoreUnavailable):
@@ -205,7 +208,7 @@ class BoundedConnection:
             return StoreRefused(verdict, message)
         if verdict is None:
             return StoreUnavailable(message)
-        if verdict is FailedStatement.MISSING_TABLE:
+        if verdict is FailedStatement.MISSING_TABLE and _OUR_TABLE.search(message):
             return TablesMissing(f"{message}: the tables are missing")
         return (ConstraintViolation if isinstance(error, IntegrityError) else StatementFailed)(message)
 
