@@ -85,7 +85,7 @@ def test_a_server_that_does_not_tell_its_name_obeys_what_others_have_noted(
     postgresql_backend.execute(
         "DO $$ BEGIN CREATE ROLE app LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
     )
-    for table in ("lock", "session", "incarnation", "control"):
+    for table in ("lock", "session", "incarnation", "forgotten", "control"):
         postgresql_backend.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON master_{table} TO app")
     postgresql_backend.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
     store = Database(postgresql_backend.url.replace("test:secret", "app")).connect(10.0)

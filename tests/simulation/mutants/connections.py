@@ -66,7 +66,7 @@ MUTANTS = (
     mutant_of_store(
         "the guard passes for a term before the one that is held",
         rules.GUARD,
-        *_in_all_guards(" term = ", " term >= "),
+        *_in_all_guards(" AND term = ", " AND term >= "),
         tests="fencing",
     ),
     mutant_of_store(

@@ -36,7 +36,12 @@ MUTANTS = (
     Mutant(
         "the inventory is compared with what is held when the answer comes",
         rules.INVENTORY,
-        Edit(Heartbeat, "_on_renewed", "renew.expected", "self._state.inventory()"),
+        Edit(
+            Heartbeat,
+            "_on_renewed",
+            "check_inventory(renew.expected, inventory)",
+            "check_inventory(self._state.inventory(), inventory)",
+        ),
     ),
     Mutant(
         "what was read before a claim ends its term",
@@ -88,6 +93,6 @@ MUTANTS = (
         "rows that a promoted replica lost are not written again",
         rules.LOST_ROWS,
         Edit(MasterRole, "_reconcile", "self._state.missing_rows.append(name)", "pass"),
-        Edit(CandidateRole, "_on_vacancies", "state.missing_rows = list(state.locks)", "pass"),
+        Edit(CandidateRole, "_restore_rows", "self._state.missing_rows = list(self._state.locks)", "pass"),
     ),
 )

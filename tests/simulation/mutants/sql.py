@@ -148,13 +148,13 @@ MUTANTS = (
     mutant_of_store(
         "the statement of a claim counts up from the last term",
         rules.GROWING_TERM,
-        Edit(locks, "_CLAIM", "{greatest}(term + 1, {now_ms})", "term + 1"),
+        Edit(locks, "_CLAIM", "term + 1, {now_ms}, ", "term + 1, "),
         tests="time contract_locks",
     ),
     mutant_of_store(
         "the statement of a claim takes the time as the term",
         rules.GROWING_TERM,
-        Edit(locks, "_CLAIM", "{greatest}(term + 1, {now_ms})", "{now_ms}"),
+        Edit(locks, "_CLAIM", "term + 1, {now_ms}, ", "{now_ms}, "),
         tests="time contract_locks",
     ),
     mutant_of_store(

@@ -193,7 +193,6 @@ class SQLiteDialect(Dialect):
         if connection.execute(text("PRAGMA foreign_keys")).scalar() != 1:
             # Without them the locks of a dead session would stay held for ever.
             raise OSError("this SQLite library has no foreign keys")
-        connection.execute(text("PRAGMA schema_version"))  # the first read makes -wal and -shm: see OpenedFiles
         return True
 
     def socket_fd(self, raw: Any) -> int | None:
