@@ -81,11 +81,12 @@ def test_every_call_can_be_tried_in_it(
             "lock": await execute_call(browser, "lock", {"lockName": LOCK_NAME}),
             "history": await execute_call(browser, "history", {"lockName": LOCK_NAME}),
             "report": await execute_call(browser, "report", {"lockName": LOCK_NAME}),
-            "forget": await execute_call(browser, "forget", {"lockName": LOCK_NAME}),
         }
+        assert browser.script_errors == []
+        # The browser itself reports a refused call as an error.
+        results["forget"] = await execute_call(browser, "forget", {"lockName": LOCK_NAME})
         if screenshot_path:
             await browser.save_screenshot(Path(screenshot_path))
-        assert browser.script_errors == []
         assert all(url.startswith((f"http://127.0.0.1:{client.port}/", "data:")) for url in browser.fetched_urls)
         return results
 
